@@ -1,0 +1,141 @@
+package infra
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rooms says which of the module's packages each room may import. Rooms are matched by the longest prefix; a package may
+// always import packages of its own room's subtree where that is listed.
+var rooms = []struct {
+	room    string
+	imports []string
+	sdk     bool // may import a cloud's SDK
+}{
+	{room: "pinreset/events"},
+	{room: "pinreset/shared/fault"},
+	{room: "pinreset/shared/work", imports: []string{"pinreset/events"}},
+	{room: "pinreset/shared/work/sqlitework", imports: []string{"pinreset/events", "pinreset/shared/work"}},
+	{room: "pinreset/shared/work/worktest", imports: []string{"pinreset/events", "pinreset/shared/work"}},
+	{room: "pinreset/shared/graph", imports: []string{"pinreset/shared/diag", "pinreset/shared/fault", "pinreset/shared/secret"}, sdk: true},
+	{room: "pinreset/shared/graph/graphschema"},
+	{room: "pinreset/shared/graph/graphsim", imports: []string{"pinreset/shared/graph/graphschema"}},
+	{room: "pinreset/shared/host", imports: []string{"pinreset/shared/work"}, sdk: true},
+	{room: "pinreset/shared", imports: []string{"pinreset/events", "pinreset/shared"}},
+	{room: "pinreset/functions/web", imports: []string{"pinreset/events", "pinreset/shared", "pinreset/functions/web"}},
+	{room: "pinreset/functions", imports: []string{"pinreset/events", "pinreset/shared"}}, // a handler
+	{room: "pinreset/infra"},
+}
+
+// mainOnly are rooms that only main wires in: how messages travel, who runs a handler, and what stands in for a tenant is
+// nobody else's matter.
+var mainOnly = []string{"pinreset/shared/host", "pinreset/shared/work/sqlitework", "pinreset/shared/graph/graphsim", "pinreset/shared/client"}
+
+var sdks = []string{"github.com/Azure/", "github.com/aws/", "modernc.org/sqlite"}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+}
+
+// TestArrows proves that data flows one way: events ← shared ← functions ← main, that backends don't know each other, and
+// that handlers know no host, no backend, no SDK and no other handler.
+func TestArrows(t *testing.T) {
+	t.Parallel()
+	packages := list(t)
+	checked := 0
+	for _, p := range packages {
+		if p.ImportPath == "pinreset/functions" {
+			continue // main sees everything
+		}
+		room := roomOf(t, p.ImportPath)
+		for _, imported := range p.Imports {
+			checked++
+			inModule := strings.HasPrefix(imported, "pinreset/")
+			switch {
+			case inModule && !allowed(p.ImportPath, rooms[room].room, imported, rooms[room].imports):
+				t.Errorf("%s imports %s: not an allowed arrow", p.ImportPath, imported)
+			case inModule && slices.ContainsFunc(mainOnly, func(f string) bool { return within(imported, f) && !within(p.ImportPath, f) }):
+				t.Errorf("%s imports %s, which only main may", p.ImportPath, imported)
+			case !inModule && isSDK(imported) && !rooms[room].sdk && !within(p.ImportPath, "pinreset/shared/work/sqlitework"):
+				t.Errorf("%s imports the SDK %s", p.ImportPath, imported)
+			}
+		}
+	}
+	if len(packages) < 15 || checked < 100 {
+		t.Fatalf("only %d packages and %d imports were checked: the list is not whole", len(packages), checked)
+	}
+	t.Logf("%d packages, %d imports checked", len(packages), checked)
+}
+
+// TestArrowsCatch proves that the check can fail.
+func TestArrowsCatch(t *testing.T) {
+	t.Parallel()
+	for _, wrong := range [][2]string{
+		{"pinreset/events", "pinreset/shared/work"},
+		{"pinreset/shared/work", "pinreset/shared/graph"},
+		{"pinreset/shared/diag", "pinreset/functions/web"},
+		{"pinreset/functions/consent", "pinreset/functions/passcodereset"},
+		{"pinreset/functions/consent", "pinreset/functions/web/api"},
+		{"pinreset/shared/work/sqlitework", "pinreset/shared/graph"},
+	} {
+		r := rooms[roomOf(t, wrong[0])]
+		if allowed(wrong[0], r.room, wrong[1], r.imports) {
+			t.Errorf("%s may import %s", wrong[0], wrong[1])
+		}
+	}
+}
+
+func allowed(from, room, to string, imports []string) bool {
+	if strings.HasPrefix(room, "pinreset/functions") && room != "pinreset/functions/web" {
+		return within(to, from) || !within(to, "pinreset/functions") && matches(to, imports)
+	}
+	return from == to || matches(to, imports)
+}
+
+func matches(to string, imports []string) bool {
+	return slices.ContainsFunc(imports, func(i string) bool { return within(to, i) })
+}
+
+func within(path, room string) bool { return path == room || strings.HasPrefix(path, room+"/") }
+
+func isSDK(path string) bool {
+	return slices.ContainsFunc(sdks, func(s string) bool { return strings.HasPrefix(path, s) })
+}
+
+func roomOf(t *testing.T, path string) int {
+	t.Helper()
+	best := -1
+	for i, r := range rooms {
+		if within(path, r.room) && (best < 0 || len(r.room) > len(rooms[best].room)) {
+			best = i
+		}
+	}
+	if best < 0 {
+		t.Fatalf("%s is in no room", path)
+	}
+	return best
+}
+
+func list(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "pinreset/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var packages []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}
