@@ -1,0 +1,45 @@
+package events
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"reflect"
+	"strings"
+)
+
+//go:embed schema/*.json examples/*.json
+var files embed.FS
+
+// SchemaID is the identifier of a kind's JSON Schema: the CloudEvents dataschema attribute.
+func SchemaID(kind string) string { return "urn:pinreset:schema:" + kind }
+
+// Envelope is the name under which SchemaID and Schema know the schema of the whole event. It refers to those of the kinds.
+const Envelope = "cloudevent"
+
+// Schema returns the JSON Schema (2020-12) of a kind's data, or of the Envelope; ok is false for an unknown kind. What a
+// schema can't say, only Parse checks: that no name is there twice, that the subject agrees with the data, the size of the
+// whole, and that times are of the years 1 to 9999.
+func Schema(kind string) (schema []byte, ok bool) { return file("schema/" + kind + ".json") }
+
+// Example returns a whole event of the kind, as it travels. Every host's tests are fed with the examples.
+func Example(kind string) (event []byte, ok bool) { return file("examples/" + kind + ".json") }
+
+func file(name string) ([]byte, bool) {
+	data, err := fs.ReadFile(files, name)
+	return data, err == nil
+}
+
+// FieldsOf returns the JSON names of a payload's fields.
+func FieldsOf(d Data) []string {
+	t := reflect.TypeOf(d)
+	names := make([]string, 0, t.NumField())
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		if name == "" {
+			panic(fmt.Sprintf("events: %s.%s has no JSON name", t, t.Field(i).Name))
+		}
+		names = append(names, name)
+	}
+	return names
+}

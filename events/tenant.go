@@ -1,0 +1,63 @@
+package events
+
+// Actor is who caused an event: filled in by pinreset from the credential, never taken from a sender's word.
+type Actor struct {
+	Kind string `json:"kind"`           // "operator", "sender" or "system"
+	ID   string `json:"id"`             // stable id; "pinreset" for the system
+	Name string `json:"name,omitempty"` // for people to read
+}
+
+// Actor kinds.
+const (
+	Operator = "operator" // somebody with a token or a session
+	Sender   = "sender"   // a system that sent an event with its own token
+	System   = "system"   // pinreset itself: by schedule, or following up
+)
+
+// Pinreset is pinreset acting by itself.
+func Pinreset() Actor { return Actor{Kind: System, ID: "pinreset"} }
+
+func (a Actor) validate(field string) error {
+	if a == (Actor{}) { // from outside: pinreset fills it in
+		return nil
+	}
+	return check(
+		oneOf(field+".kind", a.Kind, Operator, Sender, System),
+		id(field+".id", a.ID),
+		text(field+".name", a.Name, 200, false))
+}
+
+// TenantAdded asks pinreset to look after a tenant: its consent begins.
+type TenantAdded struct {
+	RequestID   string `json:"requestId"`   // names the consent run
+	DisplayName string `json:"displayName"` // what people call the tenant
+	// CreateServicePrincipals asks for the two PIN reset applications to be created through Graph instead of by an
+	// administrator's click. Off unless asked for: whether Microsoft allows it is not documented.
+	CreateServicePrincipals bool  `json:"createServicePrincipals,omitempty"`
+	By                      Actor `json:"by,omitzero"`
+}
+
+func (TenantAdded) Kind() string      { return "tenant.added.v1" }
+func (d TenantAdded) Request() string { return d.RequestID }
+func (TenantAdded) subject() Subject  { return "" }
+
+// Validate implements Data.
+func (d TenantAdded) Validate() error {
+	return check(id("requestId", d.RequestID), text("displayName", d.DisplayName, 120, true), d.By.validate("by"))
+}
+
+// TenantSettingsChanged tells that an operator changed settings of a tenant.
+type TenantSettingsChanged struct {
+	RequestID string   `json:"requestId"`
+	Names     []string `json:"names"` // of the settings that changed
+	By        Actor    `json:"by,omitzero"`
+}
+
+func (TenantSettingsChanged) Kind() string      { return "tenant.settings.changed.v1" }
+func (d TenantSettingsChanged) Request() string { return d.RequestID }
+func (TenantSettingsChanged) subject() Subject  { return "" }
+
+// Validate implements Data.
+func (d TenantSettingsChanged) Validate() error {
+	return check(id("requestId", d.RequestID), list("names", d.Names, 1, maxName, id), d.By.validate("by"))
+}
