@@ -1,0 +1,337 @@
+package fault
+
+import (
+	"maps"
+	"slices"
+)
+
+// Codes of failures of the work itself.
+const (
+	Internal              Code = "internal"
+	MessageInvalid        Code = "message_invalid"
+	AttemptsExhausted     Code = "attempts_exhausted"
+	TenantUnknown         Code = "tenant_unknown"
+	ConsentMissing        Code = "consent_missing"
+	ConsentDeclined       Code = "consent_declined"
+	ConsentTimedOut       Code = "consent_timed_out"
+	AppNotConsented       Code = "app_not_consented"
+	ServicePrincipalOff   Code = "service_principal_disabled"
+	PlatformNotSupported  Code = "platform_not_supported"
+	EnrolmentNotSupported Code = "enrolment_not_supported"
+	VersionTooOld         Code = "version_too_old"
+	ResetTokenNotActive   Code = "reset_token_not_active"
+	ActionNotSupported    Code = "action_not_supported"
+	DeviceActionFailed    Code = "device_action_failed"
+	ActionCancelled       Code = "action_cancelled"
+	DeviceNotFound        Code = "device_not_found"
+	DeviceDidNotRespond   Code = "device_did_not_respond"
+	DeviceChangedHands    Code = "device_changed_hands"
+	PasscodeNotReturned   Code = "passcode_not_returned"
+	OutcomeUnknown        Code = "outcome_unknown"
+	ApprovalRequired      Code = "approval_required"
+	GraphRefused          Code = "graph_refused"
+	GraphUnauthorized     Code = "graph_unauthorized"
+	GraphForbidden        Code = "graph_forbidden"
+	GraphThrottled        Code = "graph_throttled"
+	GraphUnavailable      Code = "graph_unavailable"
+)
+
+// Codes that say why work waits. They are shown beside a pending request and never end one.
+const (
+	WaitingForDevice    Code = "waiting_for_device"
+	WaitingForDirectory Code = "waiting_for_directory"
+	WaitingForConsent   Code = "waiting_for_consent"
+	WaitingForPermit    Code = "waiting_for_permit"
+	WaitingForExpiry    Code = "waiting_for_expiry"
+)
+
+// Codes of requests that were refused before any work began.
+const (
+	InvalidRequest        Code = "invalid_request"
+	RequestTooLarge       Code = "request_too_large"
+	Unauthenticated       Code = "unauthenticated"
+	Forbidden             Code = "forbidden"
+	NotFound              Code = "not_found"
+	IdempotencyKeyMissing Code = "idempotency_key_missing"
+	IdempotencyKeyReused  Code = "idempotency_key_reused"
+	StateConflict         Code = "state_conflict"
+	NotRevealable         Code = "not_revealable"
+	Unavailable           Code = "unavailable"
+)
+
+// Entry explains a code to the person who meets it.
+type Entry struct {
+	Code      Code     `json:"code"`
+	Title     string   `json:"title"`     // what happened, in a few words
+	Cause     string   `json:"cause"`     // why, in a sentence or two
+	Fix       []string `json:"fix"`       // what to do, in order
+	LearnMore []string `json:"learnMore"` // documentation
+}
+
+const (
+	docPINReset      = "https://learn.microsoft.com/windows/security/identity-protection/hello-for-business/pin-reset"
+	docPasscode      = "https://learn.microsoft.com/mem/intune/remote-actions/device-passcode-reset"
+	docDeviceActions = "https://learn.microsoft.com/troubleshoot/mem/intune/device-management/troubleshoot-device-actions"
+	docAdminConsent  = "https://learn.microsoft.com/entra/identity-platform/v2-admin-consent"
+	docThrottling    = "https://learn.microsoft.com/graph/throttling"
+	docGraphErrors   = "https://learn.microsoft.com/graph/errors"
+	docGraphReset    = "https://learn.microsoft.com/graph/api/intune-devices-manageddevice-resetpasscode"
+	docApprovals     = "https://learn.microsoft.com/mem/intune/fundamentals/multi-admin-approval"
+)
+
+// Lookup returns the entry of a code; an unknown code gets the one of [Internal] under its own name.
+func Lookup(code Code) Entry {
+	e, ok := catalogue[code]
+	if !ok {
+		e = catalogue[Internal]
+	}
+	e.Code = code
+	return e
+}
+
+// Known reports whether the table has the code.
+func Known(code Code) bool {
+	_, ok := catalogue[code]
+	return ok
+}
+
+// Codes returns every code of the table in alphabetical order.
+func Codes() []Code { return slices.Sorted(maps.Keys(catalogue)) }
+
+var catalogue = map[Code]Entry{
+	Internal: {
+		Title: "Something went wrong inside pinreset",
+		Cause: "An error that pinreset has no name for. The timeline shows the last step that worked.",
+		Fix:   []string{"Try again once.", "If it fails again, copy the support bundle of this page into a report."},
+	},
+	MessageInvalid: {
+		Title: "A message could not be understood",
+		Cause: "The message is not a CloudEvent of a known kind, or one of its fields is missing or wrong. The detail names the field.",
+		Fix:   []string{"Correct the sender: `pinreset event schema KIND` prints what is expected.", "Send a corrected event with a new id."},
+	},
+	AttemptsExhausted: {
+		Title: "The work failed at every attempt",
+		Cause: "Each attempt ended in an error that gave no verdict, so pinreset stopped and set the message aside as a dead letter.",
+		Fix:   []string{"Read the timeline: the last attempts say what failed.", "When the cause is gone, replay the dead letter: `pinreset deadletter replay ID`."},
+	},
+	TenantUnknown: {
+		Title: "The tenant is not onboarded",
+		Cause: "The message names a tenant that pinreset does not look after.",
+		Fix:   []string{"Add the tenant: `pinreset tenant add TENANT-ID --name NAME`.", "Send the event again."},
+	},
+	ConsentMissing: {
+		Title:     "PIN reset is not consented in this tenant",
+		Cause:     "At least one of the two enterprise applications (Microsoft Pin Reset Service, Microsoft Pin Reset Client) is missing in the tenant's directory.",
+		Fix:       []string{"Open the tenant's consent steps and let an Application Administrator of that tenant accept both links.", "pinreset reads the directory back and turns the step green by itself."},
+		LearnMore: []string{docPINReset},
+	},
+	ConsentDeclined: {
+		Title:     "The administrator declined",
+		Cause:     "The consent page of pinreset's own application came back with an error instead of a consent. The detail carries Entra's error code.",
+		Fix:       []string{"Start the consent again: `pinreset tenant consent TENANT-ID --restart`.", "Let somebody sign in who may grant tenant-wide consent (Privileged Role Administrator for application permissions)."},
+		LearnMore: []string{docAdminConsent},
+	},
+	ConsentTimedOut: {
+		Title:     "Consent was not given in time",
+		Cause:     "The directory still does not show everything that was asked for. Nothing was changed.",
+		Fix:       []string{"Check which step is open: `pinreset tenant show TENANT-ID`.", "Start the consent again: `pinreset tenant consent TENANT-ID --restart`.", "An error-looking page after Accept is normal; proof is only the directory."},
+		LearnMore: []string{docPINReset, docAdminConsent},
+	},
+	AppNotConsented: {
+		Title:     "pinreset has no access to this tenant",
+		Cause:     "Entra ID issues no token for pinreset's application in this tenant: it was never consented, or the consent was withdrawn.",
+		Fix:       []string{"Open the tenant's consent steps and accept the first one, pinreset's own application.", "Right after a consent, wait some minutes: the directory replicates."},
+		LearnMore: []string{docAdminConsent},
+	},
+	ServicePrincipalOff: {
+		Title:     "A PIN reset application is disabled in this tenant",
+		Cause:     "The enterprise application exists but its sign-in is disabled, by the tenant or by Microsoft.",
+		Fix:       []string{"In Entra admin center open Enterprise applications, search \"Microsoft Pin Reset\", and enable it for users to sign in.", "Start the consent check again."},
+		LearnMore: []string{docPINReset},
+	},
+	PlatformNotSupported: {
+		Title:     "Reset passcode does not exist for this platform",
+		Cause:     "Intune's Reset passcode works on Android Enterprise, AOSP and iOS/iPadOS. Windows desktop and macOS have no such action, and nobody can reset a Windows Hello PIN remotely.",
+		Fix:       []string{"Windows: the user clicks \"I forgot my PIN\" on the sign-in screen, or in Settings > Accounts > Sign-in options > PIN, and signs in with multifactor authentication.", "So that the PIN reset keeps the user's keys, onboard the tenant's PIN reset service and turn on EnablePinRecovery.", "macOS: reset the local account's password at the device, or with the recovery key."},
+		LearnMore: []string{docPasscode, docPINReset},
+	},
+	EnrolmentNotSupported: {
+		Title:     "This kind of enrolment has no passcode reset",
+		Cause:     "The platform supports Reset passcode, but not for devices enrolled this way (Android device administrator from Android 7, iOS User Enrollment).",
+		Fix:       []string{"Enrol the device with a supported method: Android Enterprise, or iOS device enrolment.", "Until then the user must reset the device at hand."},
+		LearnMore: []string{docPasscode},
+	},
+	VersionTooOld: {
+		Title:     "The operating system is too old",
+		Cause:     "Reset passcode of a work profile needs Android 8.0 or later; on Windows 10 Mobile it needed version 1703.",
+		Fix:       []string{"Update the device.", "If it can't be updated, the work profile must be removed and set up again."},
+		LearnMore: []string{docPasscode},
+	},
+	ResetTokenNotActive: {
+		Title:     "The work profile's reset token is not active",
+		Cause:     "Intune answered notSupported for an Android work profile. The usual reason: no reset token was activated on the device before the passcode was forgotten.",
+		Fix:       []string{"Assign a policy that requires a work-profile passcode.", "The user sets a work-profile passcode.", "The user accepts the second prompt, which activates the token.", "After that a reset works; for this time the work profile must be set up again."},
+		LearnMore: []string{docPasscode},
+	},
+	ActionNotSupported: {
+		Title:     "Intune says that this device does not support the action",
+		Cause:     "The device answered notSupported.",
+		Fix:       []string{"Check that a passcode policy is assigned to the device and that the user has set a passcode.", "Check platform and enrolment of the device in Intune."},
+		LearnMore: []string{docPasscode, docDeviceActions},
+	},
+	DeviceActionFailed: {
+		Title:     "The device reported a failure",
+		Cause:     "Intune's action ended as failed. The meaning of its error number is not published; the detail shows the number.",
+		Fix:       []string{"Check that a passcode policy is assigned to the device: without one, Reset passcode is known to fail.", "Let the device synchronise, then start a new reset.", "If it fails again, open a case at Microsoft with the request ids of this page."},
+		LearnMore: []string{docPasscode, docDeviceActions},
+	},
+	ActionCancelled: {
+		Title: "The action was cancelled in Intune",
+		Cause: "Somebody cancelled the pending action in Intune, or Intune dropped it.",
+		Fix:   []string{"Start a new reset if it is still needed."},
+	},
+	DeviceNotFound: {
+		Title: "The device is not in Intune any more",
+		Cause: "Intune has no managed device with this id: it was retired, wiped, deleted or enrolled again under a new id.",
+		Fix:   []string{"Search the device by name or serial number and start the reset there."},
+	},
+	DeviceDidNotRespond: {
+		Title:     "The device did not respond in time",
+		Cause:     "Intune accepted the action, but the device did not check in before the deadline. It may be off or without a network.",
+		Fix:       []string{"Let the user switch the device on and connect it.", "Then start a new reset. The earlier one may still be carried out when the device checks in; its code will not be shown."},
+		LearnMore: []string{docDeviceActions},
+	},
+	DeviceChangedHands: {
+		Title: "The device changed hands",
+		Cause: "Since the reset was asked for, the device was enrolled again or got another user. Its code must not be shown to the person who asked.",
+		Fix:   []string{"Check who has the device now.", "Start a new reset if it is still needed."},
+	},
+	PasscodeNotReturned: {
+		Title:     "The reset was done, but no passcode was returned",
+		Cause:     "Intune reports the action as done, yet neither version of its interface returned a passcode.",
+		Fix:       []string{"Look at the device in the Intune admin center: the code may be shown there.", "Otherwise start a new reset."},
+		LearnMore: []string{docPasscode},
+	},
+	OutcomeUnknown: {
+		Title:     "Nobody knows whether the reset was carried out",
+		Cause:     "The answer to the call was lost, and the device's action list never showed a trace of it. pinreset does not repeat the call by itself: a second reset would replace a code that may already be in use.",
+		Fix:       []string{"Check the device: does the old passcode still work?", "If it does, start a new reset."},
+		LearnMore: []string{docGraphReset},
+	},
+	ApprovalRequired: {
+		Title:     "Intune asks for a second administrator's approval",
+		Cause:     "Intune refused the action in the way it does when a Multi Admin Approval policy covers it.",
+		Fix:       []string{"Approve the request in Intune (Tenant administration > Multi Admin Approval), or exclude pinreset's application from the policy.", "Then start a new reset."},
+		LearnMore: []string{docApprovals},
+	},
+	GraphRefused: {
+		Title:     "Microsoft Graph refused the request",
+		Cause:     "Graph answered with an error that trying again will not change. The timeline shows its code and request id.",
+		Fix:       []string{"Check platform and enrolment of the device.", "Check whether a Multi Admin Approval policy covers the action.", "Quote the request id in a case at Microsoft."},
+		LearnMore: []string{docGraphErrors, docPasscode},
+	},
+	GraphUnauthorized: {
+		Title:     "Microsoft Graph did not accept the token",
+		Cause:     "A fresh token was refused as well.",
+		Fix:       []string{"Check that the application's credential is valid and not expired.", "Check the clock of this machine."},
+		LearnMore: []string{docGraphErrors},
+	},
+	GraphForbidden: {
+		Title:     "A permission or a licence is missing",
+		Cause:     "Graph knows the application but does not allow the call in this tenant: a permission was not granted, or the tenant has no active Intune licence.",
+		Fix:       []string{"Open the tenant's consent steps and accept pinreset's application again, so that all permissions are granted.", "Check that the tenant has an active Intune licence."},
+		LearnMore: []string{docGraphErrors, docAdminConsent},
+	},
+	GraphThrottled: {
+		Title:     "Microsoft Graph is throttling this tenant",
+		Cause:     "The tenant's share of calls is used up, by pinreset or by another application. pinreset waits as told and goes on by itself.",
+		Fix:       []string{"Nothing: the time of the next attempt is shown."},
+		LearnMore: []string{docThrottling},
+	},
+	GraphUnavailable: {
+		Title:     "Microsoft Graph could not be reached",
+		Cause:     "The call failed on the way or Graph reported a fault of its own.",
+		Fix:       []string{"Nothing at first: pinreset tries again.", "If it lasts, check the network and Microsoft's service health page."},
+		LearnMore: []string{docGraphErrors},
+	},
+
+	WaitingForDevice: {
+		Title: "Waiting for the device to check in",
+		Cause: "Intune has accepted the reset; the device carries it out at its next contact.",
+		Fix:   []string{"Ask the user to switch the device on and connect it."},
+	},
+	WaitingForDirectory: {
+		Title: "Waiting for the directory to show the change",
+		Cause: "After a consent the directory replicates; this can take tens of minutes.",
+		Fix:   []string{"Nothing: pinreset looks again by itself."},
+	},
+	WaitingForConsent: {
+		Title:     "Waiting for an administrator's consent",
+		Cause:     "The next consent link has not been accepted yet.",
+		Fix:       []string{"Send the link to an administrator of that tenant."},
+		LearnMore: []string{docPINReset},
+	},
+	WaitingForPermit: {
+		Title:     "Waiting for room in Microsoft's limits",
+		Cause:     "Graph allows a number of calls per tenant and 20 seconds. pinreset keeps below it instead of being refused.",
+		Fix:       []string{"Nothing: the call is made as soon as there is room."},
+		LearnMore: []string{docThrottling},
+	},
+
+	WaitingForExpiry: {
+		Title: "Waiting for the code's expiry",
+		Cause: "The code can still be revealed; it is destroyed when its time has come.",
+		Fix:   []string{"Nothing."},
+	},
+
+	InvalidRequest: {
+		Title: "The request is not valid",
+		Cause: "The detail names what is wrong.",
+		Fix:   []string{"Correct the request. /openapi.json describes every field."},
+	},
+	RequestTooLarge: {
+		Title: "The request is too large",
+		Cause: "Bodies are limited to 64 KiB.",
+		Fix:   []string{"Send less at once."},
+	},
+	Unauthenticated: {
+		Title: "Sign in first",
+		Cause: "The request carries no valid bearer token.",
+		Fix:   []string{"Send `Authorization: Bearer TOKEN`.", "On the machine that runs pinreset, the administrator's token is in the file admin-token of the data directory."},
+	},
+	Forbidden: {
+		Title: "You are not allowed to do this",
+		Cause: "Your token may see this tenant, but lacks the permission that the detail names.",
+		Fix:   []string{"Ask an administrator of pinreset for the permission."},
+	},
+	NotFound: {
+		Title: "There is nothing here",
+		Cause: "What you asked for does not exist, or not for you.",
+		Fix:   []string{"Check the ids."},
+	},
+	IdempotencyKeyMissing: {
+		Title: "The Idempotency-Key header is missing",
+		Cause: "A request that changes something needs a key of your choice, so that it can be repeated without doing its work twice.",
+		Fix:   []string{"Add a header `Idempotency-Key` with a fresh random value; repeat the request with the same value."},
+	},
+	IdempotencyKeyReused: {
+		Title: "The idempotency key belongs to another request",
+		Cause: "The key was used before with a different method, path or body.",
+		Fix:   []string{"Use a new key for a new request."},
+	},
+	StateConflict: {
+		Title: "This is not possible in the present state",
+		Cause: "What you asked to change has moved on, or has not got that far. The detail says which.",
+		Fix:   []string{"Read it again and decide anew."},
+	},
+	NotRevealable: {
+		Title: "There is no code to show",
+		Cause: "The reset has no readable code: it is not finished, it removed the passcode instead of replacing it, or its code has expired and was destroyed.",
+		Fix:   []string{"Look at the state of the reset.", "Start a new reset if one is needed."},
+	},
+	Unavailable: {
+		Title: "pinreset can't take the request now",
+		Cause: "The store did not accept the write. Nothing was changed.",
+		Fix:   []string{"Repeat the request with the same Idempotency-Key."},
+	},
+}
