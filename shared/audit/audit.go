@@ -1,0 +1,90 @@
+// Package audit is the log of who did what, when and why.
+//
+// An entry is a row of the tenant's partition, written in the same commit as the effect it tells of. What must not happen
+// without an entry takes a [Receipt], and the only way to get one is to have committed an entry: a code can't be opened
+// first and recorded afterwards. Entries are never changed. They hold no secret.
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"pinreset/events"
+	"pinreset/shared/work"
+)
+
+// Prefix is the row prefix of a tenant's audit entries; they list newest first.
+const Prefix = "audit|"
+
+// Actions.
+const (
+	TenantAdded      = "tenant.added"
+	ConsentRequested = "tenant.consent.requested"
+	ConsentProven    = "tenant.consent.proven"
+	SettingsChanged  = "tenant.settings.changed"
+	ResetRequested   = "passcode.reset.requested"
+	ResetIssued      = "passcode.reset.issued"
+	ResetFailed      = "passcode.reset.failed"
+	ResetCancelled   = "passcode.reset.cancelled"
+	PasscodeRevealed = "passcode.revealed"
+	PasscodeExpired  = "passcode.expired"
+	LetterReplayed   = "deadletter.replayed"
+	LetterDropped    = "deadletter.dropped"
+	TokenCreated     = "token.created"
+	TokenRevoked     = "token.revoked"
+)
+
+// Entry is one record of the log.
+type Entry struct {
+	ID        string            `json:"id"`
+	At        time.Time         `json:"at"`
+	Actor     events.Actor      `json:"actor"`
+	Action    string            `json:"action"`
+	DeviceID  string            `json:"deviceId,omitempty"`
+	RequestID string            `json:"requestId,omitempty"`
+	Reason    string            `json:"reason,omitempty"`
+	Ticket    string            `json:"ticket,omitempty"`
+	Change    map[string]string `json:"change,omitempty"` // what changed, as "old → new" per name
+}
+
+// Receipt proves that an entry about one subject is on stable storage.
+type Receipt struct{ subject string }
+
+// Subject is what the receipt is about.
+func (r Receipt) Subject() string { return r.subject }
+
+// Append stages the entry; it is written when the unit commits. It sets ID and At.
+func Append(u *work.Unit, e Entry) error {
+	e.ID, e.At = u.NewID(), u.Now()
+	return u.Create(Prefix+work.Descending(e.ID), e)
+}
+
+// Commit stages the entry, commits the unit, and returns the receipt for the subject (the id of the secret to be opened).
+// On an error nothing was recorded and nothing may be released.
+func Commit(ctx context.Context, u *work.Unit, e Entry, subject string) (Receipt, error) {
+	if err := Append(u, e); err != nil {
+		return Receipt{}, err
+	}
+	if err := u.Commit(ctx); err != nil {
+		return Receipt{}, fmt.Errorf("record %s: %w", e.Action, err)
+	}
+	return Receipt{subject: subject}, nil
+}
+
+// List returns a page of the tenant's log, newest first.
+func List(ctx context.Context, s work.Store, tenant string, limit int, page string) (entries []Entry, next string, err error) {
+	p, err := s.List(ctx, work.Query{Partition: tenant, Prefix: Prefix, Limit: limit, Page: page})
+	if err != nil {
+		return nil, "", fmt.Errorf("list audit of %s: %w", tenant, err)
+	}
+	for _, row := range p.Rows {
+		var e Entry
+		if err := json.Unmarshal(row.Value, &e); err != nil {
+			return nil, "", fmt.Errorf("decode %s: %w", row.Row, err)
+		}
+		entries = append(entries, e)
+	}
+	return entries, p.Next, nil
+}

@@ -1,0 +1,39 @@
+package secret
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+)
+
+const redacted = "[redacted]"
+
+// Text is a secret in the clear, on its way from where it was made to where it is sealed. Printing, formatting, logging and
+// encoding it give "[redacted]"; only [Vault.Seal] takes it in and only [Vault.Open] hands it out.
+type Text struct{ clear string }
+
+// NewText wraps a clear value.
+func NewText(clear string) Text { return Text{clear} }
+
+// Empty reports whether there is nothing in it.
+func (t Text) Empty() bool { return t.clear == "" }
+
+// UnmarshalJSON lets the decoder of Graph's reply put the value straight into its wrapping, so that it exists nowhere else.
+func (t *Text) UnmarshalJSON(data []byte) error {
+	var s *string
+	if err := json.Unmarshal(data, &s); err != nil {
+		return fmt.Errorf("secret is not a string") // the decoder's own error would quote the value
+	}
+	if s != nil {
+		t.clear = *s
+	}
+	return nil
+}
+
+func (Text) String() string               { return redacted }
+func (Text) GoString() string             { return redacted }
+func (Text) Format(f fmt.State, _ rune)   { _, _ = f.Write([]byte(redacted)) }
+func (Text) LogValue() slog.Value         { return slog.StringValue(redacted) }
+func (Text) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+func (Text) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (Text) GobEncode() ([]byte, error)   { return []byte(redacted), nil }
