@@ -1,0 +1,338 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+
+	"pinreset/events"
+	"pinreset/shared/diag"
+	"pinreset/shared/fault"
+	"pinreset/shared/work"
+)
+
+// Options of a Dispatcher; zero values mean the defaults.
+type Options struct {
+	MaxDeliveries int           // attempts before a message is set aside; default 8
+	Timeout       time.Duration // of one run; default 45 s, below every host's own limit
+	BaseDelay     time.Duration // back-off after the first failed attempt, doubled each time; default 1 s
+	MaxDelay      time.Duration // longest back-off; default 5 min
+	Now           func() time.Time
+	NewID         func() string
+	Jitter        func() float64 // 0 ≤ x < 1
+	Logger        *slog.Logger
+	Observe       func(Observation) // called after each run
+}
+
+// Observation is what metrics need to know of a run.
+type Observation struct {
+	Function string
+	Verdict  string
+	Code     fault.Code
+	Waited   time.Duration // from due to start
+	Took     time.Duration
+	Dead     bool
+}
+
+// Dispatcher runs handlers. It is safe for concurrent use.
+type Dispatcher struct {
+	store  work.Store
+	source work.Source
+	kinds  table
+	queues map[work.Queue]string
+	o      Options
+}
+
+// Verdicts in attempts, logs and metrics.
+const (
+	verdictDone    = "done"
+	verdictWaiting = "waiting"
+	verdictFailed  = "failed"
+	verdictRetry   = "retry"
+)
+
+// New returns a dispatcher for the routes. It panics on a wiring mistake.
+func New(store work.Store, source work.Source, routes []Route, o Options) *Dispatcher {
+	if o.MaxDeliveries == 0 {
+		o.MaxDeliveries = 8
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 45 * time.Second
+	}
+	if o.BaseDelay == 0 {
+		o.BaseDelay = time.Second
+	}
+	if o.MaxDelay == 0 {
+		o.MaxDelay = 5 * time.Minute
+	}
+	if o.Jitter == nil {
+		o.Jitter = rand.Float64
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Observe == nil {
+		o.Observe = func(Observation) {}
+	}
+	if o.Now == nil || o.NewID == nil {
+		panic("dispatch: Now and NewID are required")
+	}
+	kinds, queues := newTable(routes)
+	return &Dispatcher{store: store, source: source, kinds: kinds, queues: queues, o: o}
+}
+
+// run is one delivery on its way through Process.
+type run struct {
+	*Dispatcher
+	delivery work.Delivery
+	event    events.Event // zero when it could not be decoded
+	handler  bound
+	record   *diag.Record
+	started  time.Time
+}
+
+// Process runs the delivery's handler and settles the delivery. It returns an error only when the delivery could not be
+// settled; the message then comes back when its lease ends. A ctx that ends before the handler does gives the message back
+// at once, uncounted.
+func (d *Dispatcher) Process(ctx context.Context, delivery work.Delivery) error {
+	r := &run{Dispatcher: d, delivery: delivery, record: &diag.Record{}, started: d.o.Now().UTC()}
+	// Settling must go on when ctx ends, else every shutdown would cost an attempt.
+	settle, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.o.Timeout)
+	defer cancel()
+
+	e, err := events.Parse(delivery.Body)
+	if err != nil {
+		return r.setAside(settle, fault.MessageInvalid, err)
+	}
+	r.event = e
+	h, ok := d.kinds[e.Data.Kind()]
+	if !ok || delivery.Partition != e.Tenant {
+		return r.setAside(settle, fault.MessageInvalid, fmt.Errorf("kind %s is not handled on queue %s for partition %s", e.Data.Kind(), delivery.Queue, delivery.Partition))
+	}
+	r.handler = h
+	if delivery.Deliveries > d.o.MaxDeliveries {
+		return r.setAside(settle, fault.AttemptsExhausted, fmt.Errorf("delivered %d times without an end: the process died each time", delivery.Deliveries-1))
+	}
+
+	unit, err := r.handle(ctx)
+	if err != nil && ctx.Err() != nil {
+		return r.finish(settle, work.Batch{}, work.Outcome{Kind: work.Postpone}, verdictRetry, "", errors.New("shutting down"))
+	}
+	verdict, known := fault.As(err)
+	switch {
+	case err == nil:
+		return r.commit(settle, unit, work.Outcome{Kind: work.Done}, verdictDone, "", nil)
+	case errors.Is(err, work.ErrConflict):
+		return r.again(settle, err)
+	case known && verdict.Permanent():
+		return r.fail(settle, verdict.Code, err)
+	case known:
+		outcome := work.Outcome{Kind: work.Postpone, At: d.o.Now().Add(verdict.Delay)}
+		return r.commit(settle, unit, outcome, verdictWaiting, verdict.Code, err)
+	case delivery.Deliveries >= d.o.MaxDeliveries:
+		return r.setAside(settle, fault.AttemptsExhausted, err)
+	default:
+		outcome := work.Outcome{Kind: work.Retry, At: d.o.Now().Add(d.backoff(delivery.Deliveries))}
+		return r.commit(settle, r.unit(), outcome, verdictRetry, fault.CodeOf(err), err)
+	}
+}
+
+// handle runs the handler under its deadline; a panic is an error like any other.
+func (r *run) handle(ctx context.Context) (u *work.Unit, err error) {
+	ctx, cancel := context.WithTimeout(diag.NewContext(events.WithTrace(ctx, r.event.TraceParent), r.record), r.o.Timeout)
+	defer cancel()
+	u = r.unit()
+	defer func() {
+		if p := recover(); p != nil {
+			// The panic's value may hold anything, so only its type and the place are kept.
+			err = fmt.Errorf("panic of type %T", p)
+			r.o.Logger.ErrorContext(ctx, "handler panicked", "function", r.handler.function, "message", r.delivery.ID, "stack", string(debug.Stack()))
+		}
+	}()
+	if err := r.handler.handle(ctx, u, r.event); err != nil {
+		if ctx.Err() != nil {
+			return u, fmt.Errorf("run ended after %s: %w", r.o.Timeout, err)
+		}
+		return u, err
+	}
+	return u, nil
+}
+
+// fail ends the request: the handler's own end of it, the failure and its event in one commit.
+func (r *run) fail(ctx context.Context, code fault.Code, cause error) error {
+	u := r.unit()
+	if err := r.handler.failed(ctx, u, r.event, code); err != nil {
+		return r.again(ctx, fmt.Errorf("record failure: %w", err))
+	}
+	if err := r.raise(ctx, u, code, cause, ""); err != nil {
+		return err
+	}
+	return r.commit(ctx, u, work.Outcome{Kind: work.Done}, verdictFailed, code, cause)
+}
+
+// setAside makes the message a dead letter, and fails its request where it is known.
+func (r *run) setAside(ctx context.Context, code fault.Code, cause error) error {
+	u := r.unit()
+	if r.handler.handle != nil {
+		if err := r.failedGuarded(ctx, u, code); err != nil {
+			u = r.unit() // the request's own end can't be recorded; the letter and the failure still must be
+			cause = fmt.Errorf("%w; and its end could not be recorded: %w", cause, err)
+		}
+	}
+	letter := diag.DeadLetter{
+		ID: u.NewID(), Queue: r.delivery.Queue, MessageID: r.delivery.ID, RequestID: r.requestID(), Kind: r.kind(), Reason: code,
+		Detail: bounded(cause), Deliveries: r.delivery.Deliveries, At: u.Now(),
+		Diagnostics: diag.Link(u.Partition(), diag.IDFor(u.Partition(), r.requestID())), Body: r.delivery.Body,
+	}
+	if err := u.Put(diag.LetterPrefix+work.Descending(letter.ID), letter); err != nil {
+		return err
+	}
+	if err := r.raise(ctx, u, code, cause, letter.ID); err != nil {
+		return err
+	}
+	return r.commit(ctx, u, work.Outcome{Kind: work.Done}, verdictFailed, code, cause)
+}
+
+func (r *run) failedGuarded(ctx context.Context, u *work.Unit, code fault.Code) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic of type %T", p)
+		}
+	}()
+	return r.handler.failed(ctx, u, r.event, code)
+}
+
+func (r *run) raise(ctx context.Context, u *work.Unit, code fault.Code, cause error, letter string) error {
+	if !events.IsGUID(u.Partition()) {
+		return nil // a message without a tenant has nobody to be told; it is a dead letter
+	}
+	f := diag.Failure{
+		RequestID: r.requestID(), Function: r.function(), Kind: r.kind(), Code: code, Detail: bounded(cause), DeadLetter: letter,
+	}
+	if about, ok := r.event.Data.(interface{ Device() string }); ok {
+		f.DeviceID = about.Device()
+	}
+	_, err := diag.Raise(events.WithTrace(ctx, r.event.TraceParent), u, f)
+	return err
+}
+
+// again gives the message back because somebody else changed what it read; that is progress, so the attempt is not counted.
+func (r *run) again(ctx context.Context, cause error) error {
+	at := r.o.Now().Add(time.Duration(5+r.o.Jitter()*45) * time.Millisecond)
+	return r.finish(ctx, work.Batch{}, work.Outcome{Kind: work.Postpone, At: at}, verdictRetry, fault.CodeOf(cause), cause)
+}
+
+// commit adds the run's record to the unit and settles.
+func (r *run) commit(ctx context.Context, u *work.Unit, o work.Outcome, verdict string, code fault.Code, cause error) error {
+	steps, dropped := r.record.Steps()
+	// A run that did nothing worth telling (a look at a device that still has not answered) leaves no record.
+	if verdict != verdictDone || len(steps) > 0 {
+		err := diag.AppendAttempt(u, diag.Attempt{
+			RequestID: r.requestID(), Function: r.function(), Kind: r.kind(), MessageID: r.delivery.ID,
+			Delivery: r.delivery.Deliveries, QueuedAt: r.delivery.EnqueuedAt, StartedAt: r.started,
+			Milliseconds: milliseconds(r.o.Now().Sub(r.started)), Verdict: verdict, Code: string(code), Detail: bounded(cause),
+			Steps: steps, Dropped: dropped,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	err := r.finish(ctx, u.Batch(), o, verdict, code, cause)
+	if errors.Is(err, work.ErrConflict) {
+		return r.again(ctx, err)
+	}
+	return err
+}
+
+func (r *run) finish(ctx context.Context, b work.Batch, o work.Outcome, verdict string, code fault.Code, cause error) error {
+	now := r.o.Now()
+	err := r.source.Settle(ctx, r.delivery, b, o)
+	if errors.Is(err, work.ErrConflict) {
+		return err
+	}
+	level := slog.LevelInfo
+	if verdict == verdictFailed {
+		level = slog.LevelWarn
+	}
+	attrs := []any{"function", r.function(), "kind", r.kind(), "tenant", r.delivery.Partition, "request", r.requestID(), "message", r.delivery.ID,
+		"delivery", r.delivery.Deliveries, "verdict", verdict, "code", string(code), "ms", milliseconds(now.Sub(r.started)), "trace", r.event.TraceParent}
+	if cause != nil {
+		attrs = append(attrs, "cause", bounded(cause))
+	}
+	if err != nil {
+		attrs = append(attrs, "settle", err.Error())
+		level = slog.LevelWarn
+	}
+	r.o.Logger.Log(ctx, level, "run", attrs...)
+	due := r.delivery.EnqueuedAt
+	if r.delivery.At.After(due) {
+		due = r.delivery.At
+	}
+	r.o.Observe(Observation{Function: r.function(), Verdict: verdict, Code: code, Waited: r.started.Sub(due), Took: now.Sub(r.started)})
+	if err != nil {
+		return fmt.Errorf("settle %s: %w", r.delivery.ID, err)
+	}
+	return nil
+}
+
+func (r *run) unit() *work.Unit {
+	partition := r.delivery.Partition
+	if partition == "" {
+		partition = SystemPartition
+	}
+	return work.NewUnit(r.store, partition, r.o.Now(), r.o.NewID)
+}
+
+// SystemPartition holds dead letters of messages that name no tenant.
+const SystemPartition = "system"
+
+func (r *run) function() string {
+	if r.handler.function != "" {
+		return r.handler.function
+	}
+	if f := r.queues[r.delivery.Queue]; f != "" {
+		return f
+	}
+	return "dispatch"
+}
+
+func (r *run) kind() string {
+	if r.event.Data == nil {
+		return ""
+	}
+	return r.event.Data.Kind()
+}
+
+func (r *run) requestID() string {
+	if r.event.Data == nil {
+		return r.delivery.ID
+	}
+	return r.event.Data.Request()
+}
+
+// backoff is the delay after the n-th delivery failed: doubled each time, between half and all of it.
+func (d *Dispatcher) backoff(n int) time.Duration {
+	delay := d.o.MaxDelay
+	if n < 20 {
+		delay = min(delay, d.o.BaseDelay<<(n-1))
+	}
+	return delay/2 + time.Duration(d.o.Jitter()*float64(delay/2))
+}
+
+// bounded is the error's text, cut to what a row and a page can hold.
+func bounded(err error) string {
+	if err == nil {
+		return ""
+	}
+	text := err.Error()
+	if runes := []rune(text); len(runes) > 800 {
+		return string(runes[:800]) + "…"
+	}
+	return text
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
