@@ -1,0 +1,125 @@
+package passcode
+
+import (
+	"strconv"
+	"strings"
+
+	"pinreset/shared/fault"
+)
+
+// Answer is three-valued: what can't be told is not "no".
+type Answer string
+
+// Answers.
+const (
+	Yes     Answer = "yes"
+	No      Answer = "no"
+	Unknown Answer = "unknown" // Graph will answer
+)
+
+// Effects of a reset.
+const (
+	EffectPasscode    = "passcode"     // a new temporary device passcode
+	EffectWorkProfile = "work-profile" // a new temporary passcode of the work profile
+	EffectRemoved     = "removed"      // the passcode is removed
+)
+
+// Facts are what decides whether a device's passcode can be reset. They are those of Graph's managedDevice.
+type Facts struct {
+	OperatingSystem string // free text; its exact strings for the Android modes are not published
+	OSVersion       string
+	EnrollmentType  string // deviceEnrollmentType
+	ManagementAgent string
+	Owner           string // managedDeviceOwnerType
+}
+
+// Eligibility is the answer for one device.
+type Eligibility struct {
+	Answer Answer     `json:"answer"`
+	Effect string     `json:"effect,omitempty"` // what a reset will do
+	Code   fault.Code `json:"code,omitempty"`   // why not
+	Text   string     `json:"text"`             // one sentence for the person who asks
+}
+
+// Check answers whether Intune can reset the device's passcode, before anything is called. Its table is that of Microsoft's
+// page "Reset the passcode on Windows, iOS and Android devices" (device-passcode-reset), in the order platform, enrolment,
+// version; the seed page "Reset passcode on Windows devices using Intune" adds Windows 10 Mobile.
+func Check(f Facts) Eligibility {
+	os := strings.ToLower(strings.ReplaceAll(f.OperatingSystem, " ", ""))
+	switch {
+	case strings.Contains(os, "windows") && (strings.Contains(os, "mobile") || strings.Contains(os, "phone")):
+		return windowsMobile(f)
+	case strings.HasPrefix(os, "windows"):
+		return Eligibility{Answer: No, Code: fault.PlatformNotSupported,
+			Text: "Windows has no remote passcode reset: the user resets the PIN with \"I forgot my PIN\" on the sign-in screen or in Settings."}
+	case strings.HasPrefix(os, "mac"):
+		return Eligibility{Answer: No, Code: fault.PlatformNotSupported,
+			Text: "macOS has no remote passcode reset: the password is reset at the device or with its recovery key."}
+	case os == "ios" || strings.HasPrefix(os, "ipad"):
+		return apple(f)
+	case strings.HasPrefix(os, "android"):
+		return android(os, f)
+	case os == "":
+		return Eligibility{Answer: Unknown, Text: "Intune does not say which platform this is; it will answer itself."}
+	default:
+		return Eligibility{Answer: No, Code: fault.PlatformNotSupported, Text: "Reset passcode exists for Android and iOS/iPadOS only."}
+	}
+}
+
+// The seed page: Windows 10 Mobile from the Creators Update (10.0.15063), Entra joined; a code is shown for seven days.
+func windowsMobile(f Facts) Eligibility {
+	if v := version(f.OSVersion); len(v) >= 3 && v[2] < 15063 {
+		return Eligibility{Answer: No, Code: fault.VersionTooOld, Text: "Windows 10 Mobile needs the Creators Update (10.0.15063) for a passcode reset."}
+	}
+	return Eligibility{Answer: Yes, Effect: EffectPasscode, Text: "A new temporary passcode is made and can be revealed for at most seven days. Windows 10 Mobile is out of support: Intune may refuse."}
+}
+
+func apple(f Facts) Eligibility {
+	switch f.EnrollmentType {
+	case "appleUserEnrollment", "appleUserEnrollmentWithServiceAccount":
+		return Eligibility{Answer: No, Code: fault.EnrolmentNotSupported, Text: "A device with iOS User Enrollment belongs to its user: Intune can't reset its passcode."}
+	}
+	return Eligibility{Answer: Yes, Effect: EffectRemoved, Text: "The passcode is removed; there is no code. The device asks its user for a new one if a policy requires it."}
+}
+
+func android(os string, f Facts) Eligibility {
+	major, known := 0, false
+	if v := version(f.OSVersion); len(v) > 0 {
+		major, known = v[0], true
+	}
+	workProfile := Eligibility{Answer: Yes, Effect: EffectWorkProfile, Text: "A new temporary passcode of the work profile is made. It works only if the device's reset token is active."}
+	switch {
+	case strings.Contains(os, "aosp") || strings.HasPrefix(f.EnrollmentType, "androidAOSP"):
+		return Eligibility{Answer: Yes, Effect: EffectPasscode, Text: "A new temporary passcode is made."}
+	case f.EnrollmentType == "androidEnterpriseCorporateWorkProfile" || os == "androidforwork" || strings.Contains(os, "workprofile"):
+		if known && major < 8 {
+			return Eligibility{Answer: No, Code: fault.VersionTooOld, Text: "A work profile's passcode can be reset from Android 8.0."}
+		}
+		return workProfile
+	case f.EnrollmentType == "androidEnterpriseFullyManaged" || f.EnrollmentType == "androidEnterpriseDedicatedDevice" ||
+		strings.HasPrefix(os, "androidenterprise") || strings.Contains(os, "fullymanaged") || strings.Contains(os, "dedicated"):
+		return Eligibility{Answer: Yes, Effect: EffectPasscode, Text: "A new temporary device passcode is made at the device's next contact and can be revealed for at most seven days."}
+	case f.ManagementAgent == "googleCloudDevicePolicyController":
+		// Android Enterprise for certain, but which mode can't be told from published properties.
+		return Eligibility{Answer: Unknown, Effect: EffectPasscode, Text: "This is Android Enterprise, but Intune does not say in which mode; it will answer itself."}
+	case !known:
+		return Eligibility{Answer: Unknown, Effect: EffectPasscode, Text: "Intune does not say which Android version this is; it will answer itself."}
+	case major >= 7:
+		return Eligibility{Answer: No, Code: fault.EnrolmentNotSupported, Text: "Google removed the passcode reset of device-administrator devices with Android 7.0."}
+	default:
+		return Eligibility{Answer: Yes, Effect: EffectPasscode, Text: "A new passcode is set by the device administrator."}
+	}
+}
+
+// version splits "10.0.15063.0" into its numbers; what is no number ends it.
+func version(s string) []int {
+	var out []int
+	for part := range strings.SplitSeq(s, ".") {
+		n, err := strconv.Atoi(strings.TrimSpace(part))
+		if err != nil {
+			break
+		}
+		out = append(out, n)
+	}
+	return out
+}

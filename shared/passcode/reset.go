@@ -1,0 +1,263 @@
+package passcode
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"pinreset/events"
+	"pinreset/shared/audit"
+	"pinreset/shared/fault"
+	"pinreset/shared/secret"
+	"pinreset/shared/work"
+)
+
+// Queue is where reset work waits.
+const Queue work.Queue = "passcode-reset"
+
+// State is where a reset stands.
+type State string
+
+// States of a reset.
+const (
+	Accepted  State = "accepted"  // stored; not yet looked at
+	Calling   State = "calling"   // the call to Graph is about to be made, or was
+	Waiting   State = "waiting"   // Intune took it; the device has not carried it out
+	Issued    State = "issued"    // a code waits to be revealed
+	Removed   State = "removed"   // the passcode was removed; there is no code
+	Failed    State = "failed"    // see FailureCode and Diagnostics
+	Cancelled State = "cancelled" // given up by an operator
+	Expired   State = "expired"   // the code was destroyed
+)
+
+// Reset is one request to reset a device's passcode.
+type Reset struct {
+	ID          string       `json:"id"`
+	DeviceID    string       `json:"deviceId"`
+	State       State        `json:"state"`
+	Reason      string       `json:"reason"`
+	Ticket      string       `json:"ticket,omitempty"`
+	By          events.Actor `json:"by"`
+	RequestedAt time.Time    `json:"requestedAt"`
+	Deadline    time.Time    `json:"deadline,omitzero"` // when it stops waiting for the device
+	EndedAt     time.Time    `json:"endedAt,omitzero"`
+
+	// Facts of the device when the reset was called, to tell who it was for and whether it changed hands since.
+	DeviceName string    `json:"deviceName,omitempty"`
+	Platform   string    `json:"platform,omitempty"`
+	OSVersion  string    `json:"osVersion,omitempty"`
+	UserID     string    `json:"userId,omitempty"`
+	User       string    `json:"user,omitempty"` // user principal name
+	Serial     string    `json:"serial,omitempty"`
+	EnrolledAt time.Time `json:"enrolledAt,omitzero"`
+	LastSync   time.Time `json:"lastSync,omitzero"`
+
+	Effect    string     `json:"effect,omitempty"`    // what the reset does; see Eligibility
+	CalledAt  time.Time  `json:"calledAt,omitzero"`   // the intent; no result of the device before this belongs to it
+	Throttled bool       `json:"throttled,omitempty"` // the call was answered 429 or 503: it may or may not have been carried out
+	ResultAt  time.Time  `json:"resultAt,omitzero"`   // when Intune's entry that was taken for this reset began
+	CheckID   string     `json:"checkId,omitempty"`   // the one reminder that counts
+	Checks    int        `json:"checks,omitempty"`
+	NextCheck time.Time  `json:"nextCheck,omitzero"`
+	Why       fault.Code `json:"why,omitempty"` // why it waits
+
+	IssuedAt     time.Time        `json:"issuedAt,omitzero"`
+	ExpiresAt    time.Time        `json:"expiresAt,omitzero"`
+	Code         *secret.Envelope `json:"code,omitempty"`
+	SupersededBy string           `json:"supersededBy,omitempty"` // a later reset gave the device another code
+	Views        int              `json:"views,omitempty"`
+	ViewedAt     time.Time        `json:"viewedAt,omitzero"`
+	ViewedBy     string           `json:"viewedBy,omitempty"`
+
+	FailureCode fault.Code `json:"failureCode,omitempty"`
+	FailedIn    State      `json:"failedIn,omitempty"` // the state it was in before it failed
+	Diagnostics string     `json:"diagnostics,omitempty"`
+}
+
+// Open reports whether the reset has not ended.
+func (r Reset) Open() bool { return r.State == Accepted || r.State == Calling || r.State == Waiting }
+
+// Readable reports whether there is a code that can be revealed at the time.
+func (r Reset) Readable(now time.Time) bool {
+	return r.State == Issued && r.Code != nil && now.Before(r.ExpiresAt)
+}
+
+// Device is what pinreset keeps of a device.
+type Device struct {
+	ID      string   `json:"id"`
+	Pending string   `json:"pending,omitempty"` // the reset that has not ended
+	Current string   `json:"current,omitempty"` // the reset whose code is the device's latest
+	Resets  []string `json:"resets,omitempty"`  // newest first, at most keptResets
+	// LastResult is when the latest result that was taken for a reset of this device began: no result that began then or
+	// earlier belongs to another one. Intune's results carry no id.
+	LastResult time.Time `json:"lastResult,omitzero"`
+}
+
+const (
+	// ResetPrefix is the row prefix of resets; they list newest first.
+	ResetPrefix  = "reset|"
+	devicePrefix = "device|"
+	keptResets   = 50
+)
+
+// ResetRow is the row of a reset.
+func ResetRow(id string) string { return ResetPrefix + work.Descending(id) }
+
+func deviceRow(id string) string { return devicePrefix + strings.ToLower(id) }
+
+// Read returns a reset of the unit's tenant, or work.ErrNotFound.
+func Read(ctx context.Context, u *work.Unit, id string) (Reset, error) {
+	var r Reset
+	err := u.Get(ctx, ResetRow(id), &r)
+	if errors.Is(err, work.ErrBadKey) {
+		err = work.ErrNotFound
+	}
+	return r, err
+}
+
+// Write stages the reset.
+func Write(u *work.Unit, r Reset) error { return u.Put(ResetRow(r.ID), r) }
+
+// ReadDevice returns what is kept of a device; for one that is new, that is its id.
+func ReadDevice(ctx context.Context, u *work.Unit, id string) (Device, error) {
+	d := Device{ID: strings.ToLower(id)}
+	err := u.Get(ctx, deviceRow(id), &d)
+	if errors.Is(err, work.ErrNotFound) {
+		return Device{ID: strings.ToLower(id)}, nil
+	}
+	return d, err
+}
+
+func writeDevice(u *work.Unit, d Device) error { return u.Put(deviceRow(d.ID), d) }
+
+// List returns a page of a tenant's resets, newest first.
+func List(ctx context.Context, s work.Store, tenant string, limit int, page string) (resets []Reset, next string, err error) {
+	p, err := s.List(ctx, work.Query{Partition: tenant, Prefix: ResetPrefix, Limit: limit, Page: page})
+	if err != nil {
+		return nil, "", fmt.Errorf("list resets of %s: %w", tenant, err)
+	}
+	for _, row := range p.Rows {
+		var r Reset
+		if err := json.Unmarshal(row.Value, &r); err != nil {
+			return nil, "", fmt.Errorf("decode %s: %w", row.Row, err)
+		}
+		resets = append(resets, r)
+	}
+	return resets, p.Next, nil
+}
+
+// Accept stages a new reset, its audit entry and its first message; the request is accepted once the unit commits. While
+// the device has a reset that has not ended, it stages nothing and returns that one, with existing true.
+func Accept(ctx context.Context, u *work.Unit, want events.PasscodeResetRequested) (r Reset, existing bool, err error) {
+	r, existing, err = Record(ctx, u, want)
+	if err != nil || existing {
+		return r, existing, err
+	}
+	want.RequestID, want.DeviceID = r.ID, r.DeviceID
+	_, err = u.Send(ctx, Queue, time.Time{}, want)
+	return r, false, err
+}
+
+// Record is Accept without the message: for a request that arrived as one.
+func Record(ctx context.Context, u *work.Unit, want events.PasscodeResetRequested) (r Reset, existing bool, err error) {
+	d, err := ReadDevice(ctx, u, want.DeviceID)
+	if err != nil {
+		return r, false, err
+	}
+	if d.Pending != "" {
+		r, err = Read(ctx, u, d.Pending)
+		return r, true, err
+	}
+	r = Reset{
+		ID: want.RequestID, DeviceID: d.ID, State: Accepted, Reason: want.Reason, Ticket: want.Ticket, By: want.By,
+		RequestedAt: u.Now(),
+	}
+	d.Pending = r.ID
+	d.Resets = slices.Insert(d.Resets, 0, r.ID)
+	d.Resets = d.Resets[:min(len(d.Resets), keptResets)]
+	return r, false, errors.Join(
+		u.Create(ResetRow(r.ID), r),
+		writeDevice(u, d),
+		audit.Append(u, audit.Entry{
+			Actor: r.By, Action: audit.ResetRequested, DeviceID: r.DeviceID, RequestID: r.ID, Reason: r.Reason, Ticket: r.Ticket,
+		}))
+}
+
+// End stages a reset that has ended: its device is free for another one, and an earlier code of the device is superseded
+// when there is a new one. r.ResultAt is remembered as taken.
+func End(ctx context.Context, u *work.Unit, r Reset, state State) (Reset, error) {
+	d, err := ReadDevice(ctx, u, r.DeviceID)
+	if err != nil {
+		return r, err
+	}
+	if r.ResultAt.After(d.LastResult) {
+		d.LastResult = r.ResultAt
+	}
+	if d.Pending == r.ID {
+		d.Pending = ""
+	}
+	if state == Issued || state == Removed {
+		if err := supersede(ctx, u, d.Current, r.ID); err != nil {
+			return r, err
+		}
+		d.Current = r.ID
+	}
+	r.State, r.EndedAt, r.Why, r.NextCheck, r.CheckID = state, u.Now(), "", time.Time{}, ""
+	return r, errors.Join(Write(u, r), writeDevice(u, d))
+}
+
+// Reopen stages a reset that had ended and goes on, where its device has no other one meanwhile; else it is ErrEnded.
+func Reopen(ctx context.Context, u *work.Unit, r Reset) (Reset, error) {
+	d, err := ReadDevice(ctx, u, r.DeviceID)
+	if err != nil {
+		return r, err
+	}
+	if d.Pending != "" && d.Pending != r.ID {
+		return r, fault.Permanent(fault.StateConflict, fmt.Errorf("reopen %s while %s is pending: %w", r.ID, d.Pending, ErrEnded))
+	}
+	d.Pending = r.ID
+	return r, errors.Join(Write(u, r), writeDevice(u, d))
+}
+
+// supersede notes on an earlier reset that its code is not the device's latest any more. The code stays readable until its
+// own expiry: somebody may still be asked which one was right.
+func supersede(ctx context.Context, u *work.Unit, earlier, by string) error {
+	if earlier == "" || earlier == by {
+		return nil
+	}
+	r, err := Read(ctx, u, earlier)
+	if errors.Is(err, work.ErrNotFound) {
+		return nil // purged
+	}
+	if err != nil {
+		return err
+	}
+	r.SupersededBy = by
+	return Write(u, r)
+}
+
+// ErrEnded: the reset has ended, so it can't be cancelled.
+var ErrEnded = errors.New("reset has ended")
+
+// Cancel stages the end of a pending reset, or returns ErrEnded. The device may still carry the action out, since Intune
+// takes nothing back; no code of it will be shown.
+func Cancel(ctx context.Context, u *work.Unit, id, reason string, by events.Actor) (Reset, error) {
+	r, err := Read(ctx, u, id)
+	if err != nil {
+		return r, err
+	}
+	if !r.Open() {
+		return r, fmt.Errorf("cancel %s in state %s: %w", id, r.State, ErrEnded)
+	}
+	if r, err = End(ctx, u, r, Cancelled); err != nil {
+		return r, err
+	}
+	_, err = u.Send(ctx, work.Announcements, time.Time{}, events.PasscodeResetCancelled{RequestID: r.ID, DeviceID: r.DeviceID, Reason: reason, By: by})
+	return r, errors.Join(err, audit.Append(u, audit.Entry{
+		Actor: by, Action: audit.ResetCancelled, DeviceID: r.DeviceID, RequestID: r.ID, Reason: reason,
+	}))
+}

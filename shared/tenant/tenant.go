@@ -1,0 +1,115 @@
+// Package tenant is the register of the tenants that pinreset looks after, and their settings.
+//
+// The register is a partition of its own: it is the one list that spans tenants. Everything else about a tenant is in the
+// partition named by its id.
+package tenant
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"pinreset/events"
+	"pinreset/shared/work"
+)
+
+// Partition is the register's partition.
+const Partition = "tenants"
+
+const settingsRow = "settings"
+
+// Tenant is one entry of the register.
+type Tenant struct {
+	ID          string       `json:"id"` // the Entra tenant's id, a GUID in lower case
+	DisplayName string       `json:"displayName"`
+	AddedAt     time.Time    `json:"addedAt"`
+	AddedBy     events.Actor `json:"addedBy"`
+}
+
+// NormalID returns the form in which a tenant's id is stored, and whether it is a GUID at all.
+func NormalID(id string) (string, bool) { return strings.ToLower(id), events.IsGUID(id) }
+
+// Add stages a tenant and returns it. The unit must be one of the register's [Partition]. A tenant that is there already
+// makes the unit's commit fail with work.ErrConflict.
+func Add(u *work.Unit, id, name string, by events.Actor) (Tenant, error) {
+	t := Tenant{ID: id, DisplayName: name, AddedAt: u.Now(), AddedBy: by}
+	return t, u.Create(id, t)
+}
+
+// Get returns a tenant or work.ErrNotFound.
+func Get(ctx context.Context, s work.Store, id string) (Tenant, error) {
+	var t Tenant
+	if !events.IsGUID(id) {
+		return t, fmt.Errorf("read tenant: %w", work.ErrNotFound)
+	}
+	row, err := s.Get(ctx, work.Key{Partition: Partition, Row: strings.ToLower(id)})
+	if err != nil {
+		return t, fmt.Errorf("read tenant %s: %w", id, err)
+	}
+	return t, json.Unmarshal(row.Value, &t)
+}
+
+// List returns a page of the register in the order of ids.
+func List(ctx context.Context, s work.Store, limit int, page string) (tenants []Tenant, next string, err error) {
+	p, err := s.List(ctx, work.Query{Partition: Partition, Limit: limit, Page: page})
+	if err != nil {
+		return nil, "", fmt.Errorf("list tenants: %w", err)
+	}
+	for _, row := range p.Rows {
+		if !events.IsGUID(row.Row) {
+			continue // other rows of the partition, such as idempotency keys
+		}
+		var t Tenant
+		if err := json.Unmarshal(row.Value, &t); err != nil {
+			return nil, "", fmt.Errorf("decode tenant %s: %w", row.Row, err)
+		}
+		tenants = append(tenants, t)
+	}
+	return tenants, p.Next, nil
+}
+
+// Settings are what a tenant may choose.
+type Settings struct {
+	// PasscodeHours is how long a code can be revealed: 1 to 168, Intune's own seven days. It can only shorten them.
+	PasscodeHours int `json:"passcodeHours" minimum:"1" maximum:"168" doc:"Hours during which a code can be revealed; Intune's seven days are the most"`
+	// ResetDeadlineHours is how long a reset waits for its device: 1 to 720.
+	ResetDeadlineHours int `json:"resetDeadlineHours" minimum:"1" maximum:"720" doc:"Hours that a reset waits for its device"`
+}
+
+// DefaultSettings are those of a tenant that chose none.
+func DefaultSettings() Settings { return Settings{PasscodeHours: 168, ResetDeadlineHours: 24} }
+
+// PasscodeLife is PasscodeHours as a duration.
+func (s Settings) PasscodeLife() time.Duration { return time.Duration(s.PasscodeHours) * time.Hour }
+
+// ResetDeadline is ResetDeadlineHours as a duration.
+func (s Settings) ResetDeadline() time.Duration {
+	return time.Duration(s.ResetDeadlineHours) * time.Hour
+}
+
+// Validate names the setting that is out of range.
+func (s Settings) Validate() error {
+	switch {
+	case s.PasscodeHours < 1 || s.PasscodeHours > 168:
+		return &events.FieldError{Field: "passcodeHours", Problem: "must be 1 to 168"}
+	case s.ResetDeadlineHours < 1 || s.ResetDeadlineHours > 720:
+		return &events.FieldError{Field: "resetDeadlineHours", Problem: "must be 1 to 720"}
+	}
+	return nil
+}
+
+// ReadSettings returns the settings of the unit's tenant.
+func ReadSettings(ctx context.Context, u *work.Unit) (Settings, error) {
+	s := DefaultSettings()
+	err := u.Get(ctx, settingsRow, &s)
+	if errors.Is(err, work.ErrNotFound) {
+		return DefaultSettings(), nil
+	}
+	return s, err
+}
+
+// WriteSettings stages the settings of the unit's tenant, over those it has read.
+func WriteSettings(u *work.Unit, s Settings) error { return u.Put(settingsRow, s) }
