@@ -1,0 +1,41 @@
+// Package announcement keeps what was announced: every result and every failure, in the order of a tenant's feed. It is the
+// local subscriber of the announcements queue; other subscribers get the same events.
+package announcement
+
+import (
+	"context"
+	"log/slog"
+
+	"pinreset/events"
+	"pinreset/shared/diag"
+	"pinreset/shared/dispatch"
+	"pinreset/shared/work"
+)
+
+// Handler handles announcements.
+type Handler struct {
+	Logger *slog.Logger
+}
+
+// Route binds the handler to its queue.
+func (h *Handler) Route() dispatch.Route {
+	return dispatch.Route{Function: "announcement", Queue: work.Announcements, Handlers: []dispatch.Handler{
+		dispatch.On(keep[events.TenantSettingsChanged](h), nil),
+		dispatch.On(keep[events.ConsentCompleted](h), nil),
+		dispatch.On(keep[events.PasscodeResetIssued](h), nil),
+		dispatch.On(keep[events.PasscodeResetCancelled](h), nil),
+		dispatch.On(keep[events.PasscodeExpired](h), nil),
+		dispatch.On(keep[events.FailureRaised](h), nil),
+	}}
+}
+
+func keep[D events.Data](h *Handler) func(context.Context, *work.Unit, events.Event, D) error {
+	return func(ctx context.Context, u *work.Unit, e events.Event, d D) error {
+		attrs := []any{"kind", d.Kind(), "tenant", e.Tenant, "request", d.Request(), "event", e.ID}
+		if f, ok := any(d).(events.FailureRaised); ok {
+			attrs = append(attrs, "code", f.Code, "diagnostics", f.Diagnostics)
+		}
+		h.Logger.InfoContext(ctx, "announced", attrs...)
+		return u.Put(diag.EventPrefix+work.Descending(e.ID), e)
+	}
+}
