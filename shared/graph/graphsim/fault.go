@@ -1,0 +1,208 @@
+package graphsim
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A FaultKind is what goes wrong.
+type FaultKind string
+
+// The faults that can be injected. The last two concern writes only.
+const (
+	Throttle         FaultKind = "throttle"         // 429 or 503 before anything happened
+	ExecutedThrottle FaultKind = "executedThrottle" // the write happens, the answer is the 429 or 503
+	LostAnswer       FaultKind = "lostAnswer"       // the write happens, the connection closes without an answer
+)
+
+// A Fault spoils the next Count calls that match it. Faults wait in memory: a
+// restart forgets them.
+type Fault struct {
+	Kind       FaultKind `json:"kind"`
+	Family     Family    `json:"family,omitempty"`     // "" matches every family
+	WritesOnly bool      `json:"writesOnly,omitempty"` // with Throttle; the other kinds always are
+	Count      int       `json:"count,omitempty"`      // 0 means 1
+	Status     int       `json:"status,omitempty"`     // 429 or 503; 0 means 429
+	RetryAfter int       `json:"retryAfter,omitempty"` // seconds; 0 leaves the header out
+}
+
+// Inject adds a fault to a tenant.
+func (c *Cloud) Inject(tenantRef string, f Fault) error {
+	t, err := c.lookup(tenantRef)
+	if err != nil {
+		return err
+	}
+	f.Count = max(f.Count, 1)
+	if f.Status == 0 {
+		f.Status = http.StatusTooManyRequests
+	}
+	switch {
+	case !slices.Contains([]FaultKind{Throttle, ExecutedThrottle, LostAnswer}, f.Kind):
+		return fmt.Errorf("fault kind %q: %w", f.Kind, ErrInvalid)
+	case !slices.Contains([]Family{"", Identity, Devices}, f.Family):
+		return fmt.Errorf("fault family %q: %w", f.Family, ErrInvalid)
+	case f.Status != http.StatusTooManyRequests && f.Status != http.StatusServiceUnavailable:
+		return fmt.Errorf("fault status %d, want 429 or 503: %w", f.Status, ErrInvalid)
+	case f.RetryAfter < 0:
+		return fmt.Errorf("fault retryAfter %d: %w", f.RetryAfter, ErrInvalid)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.faults = append(t.faults, &f)
+	return nil
+}
+
+// ClearFaults forgets the faults that have not struck yet.
+func (c *Cloud) ClearFaults(tenantRef string) error {
+	t, err := c.lookup(tenantRef)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.faults = nil
+	return nil
+}
+
+// strike uses up one count of the first matching fault of a kind.
+func (t *tenant) strike(family Family, write bool, kinds ...FaultKind) (Fault, bool) {
+	for i, f := range t.faults {
+		if !slices.Contains(kinds, f.Kind) || f.Family != "" && f.Family != family ||
+			!write && (f.WritesOnly || f.Kind != Throttle) {
+			continue
+		}
+		if f.Count--; f.Count == 0 {
+			t.faults = slices.Delete(t.faults, i, i+1)
+		}
+		return *f, true
+	}
+	return Fault{}, false
+}
+
+// Counters are what the cloud has counted since it started or since the last
+// ResetCounters. Resets of devices are part of the state and survive a restart.
+type Counters struct {
+	Families map[Family]FamilyCount `json:"families"` // all tenants
+	Tenants  []TenantCount          `json:"tenants"`  // used tenants, by domain
+}
+
+// A FamilyCount counts Graph requests; parts of a batch count singly.
+type FamilyCount struct {
+	Requests    int `json:"requests"`
+	Writes      int `json:"writes"`
+	Throttled   int `json:"throttled"`   // answered 429
+	Unavailable int `json:"unavailable"` // answered 503
+	TooEarly    int `json:"tooEarly"`    // came before a Retry-After had passed
+}
+
+// A TenantCount is one tenant's share.
+type TenantCount struct {
+	ID       string                 `json:"id"`
+	Domain   string                 `json:"domain"`
+	Families map[Family]FamilyCount `json:"families"`
+	Resets   map[string]int         `json:"resets"` // by device name: passcode resets that took effect
+}
+
+// Counters returns a copy of the counts.
+func (c *Cloud) Counters() Counters {
+	all := Counters{Families: make(map[Family]FamilyCount)}
+	for _, t := range c.used() {
+		t.mu.Lock()
+		one := TenantCount{ID: t.id, Domain: t.domain, Families: maps.Clone(t.counts), Resets: make(map[string]int)}
+		for _, d := range t.devices {
+			if d.Resets > 0 {
+				one.Resets[d.name] = d.Resets
+			}
+		}
+		t.mu.Unlock()
+		for family, n := range one.Families {
+			sum := all.Families[family]
+			sum.Requests += n.Requests
+			sum.Writes += n.Writes
+			sum.Throttled += n.Throttled
+			sum.Unavailable += n.Unavailable
+			sum.TooEarly += n.TooEarly
+			all.Families[family] = sum
+		}
+		all.Tenants = append(all.Tenants, one)
+	}
+	return all
+}
+
+// ResetCounters sets all counts to zero, those of devices too.
+func (c *Cloud) ResetCounters() error {
+	for _, t := range c.used() {
+		t.mu.Lock()
+		clear(t.counts)
+		var changes []change
+		for _, d := range t.devices {
+			if d.Resets > 0 {
+				next := d.deviceState
+				next.Resets = 0
+				changes = append(changes, t.putDevice(d, next))
+			}
+		}
+		var err error
+		if len(changes) > 0 {
+			err = c.commit(changes...)
+		}
+		t.mu.Unlock()
+		if err != nil {
+			return fmt.Errorf("reset counters of %s: %w", t.domain, err)
+		}
+	}
+	return nil
+}
+
+// used lists the tenants that somebody has asked for or that have saved state,
+// by domain.
+func (c *Cloud) used() []*tenant {
+	c.mu.Lock()
+	ids := make(map[string]bool)
+	for id := range c.saved {
+		ids[id] = true
+	}
+	for id := range c.tenants {
+		ids[id] = true
+	}
+	c.mu.Unlock()
+	var list []*tenant
+	for id := range ids {
+		if t, err := c.lookup(id); err == nil {
+			list = append(list, t)
+		}
+	}
+	slices.SortFunc(list, func(a, b *tenant) int { return strings.Compare(a.domain, b.domain) })
+	return list
+}
+
+// count notes one Graph request and whether it came too early.
+func (t *tenant) count(family Family, key string, write bool, now time.Time) {
+	n := t.counts[family]
+	n.Requests++
+	if write {
+		n.Writes++
+	}
+	if now.Before(t.retryAt[key]) {
+		n.TooEarly++
+	}
+	t.counts[family] = n
+}
+
+// countRefused notes a 429 or 503 and when the caller may come back.
+func (t *tenant) countRefused(family Family, key string, status int, until time.Time) {
+	n := t.counts[family]
+	if status == http.StatusTooManyRequests {
+		n.Throttled++
+	} else {
+		n.Unavailable++
+	}
+	t.counts[family] = n
+	if !until.IsZero() {
+		t.retryAt[key] = until
+	}
+}

@@ -1,0 +1,245 @@
+package graphsim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Every method of this file is also a path of the control plane (doc.go).
+// Tenants are named by id, domain or display name, devices by id or name, users
+// by id or user principal name, apps by client id or the short names general,
+// privileged, service and client.
+
+// TenantKnobs change a tenant; nil leaves a setting as it is. Settings survive a
+// restart.
+type TenantKnobs struct {
+	ReplicationLag   *time.Duration // negative: back to Timing.ReplicationLag
+	ApprovalRequired *bool          // resetPasscode answers 400, as under Multi Admin Approval
+	ActionHistory    *bool          // deviceActionResults keeps older entries (unknown for the real one)
+	Slow             *time.Duration // real time that every Graph call waits before it is looked at
+}
+
+// AdjustTenant turns a tenant's knobs.
+func (c *Cloud) AdjustTenant(ref string, k TenantKnobs) error {
+	return c.change(ref, func(t *tenant) ([]change, error) {
+		next := t.knobs
+		if k.ReplicationLag != nil {
+			next.ReplicationLag = k.ReplicationLag
+			if *k.ReplicationLag < 0 {
+				next.ReplicationLag = nil
+			}
+		}
+		if k.ApprovalRequired != nil {
+			next.ApprovalRequired = *k.ApprovalRequired
+		}
+		if k.ActionHistory != nil {
+			next.ActionHistory = *k.ActionHistory
+		}
+		if k.Slow != nil {
+			next.Slow = max(*k.Slow, 0)
+		}
+		return []change{{"knobs/" + t.id + "/", next, func() { t.knobs = next }}}, nil
+	})
+}
+
+// DeviceKnobs change a device; nil leaves a setting as it is.
+type DeviceKnobs struct {
+	Online    *bool
+	Outcome   *Outcome // of resets accepted from now on
+	ErrorCode *int32   // with Failed
+}
+
+// AdjustDevice turns a device's knobs.
+func (c *Cloud) AdjustDevice(tenantRef, deviceRef string, k DeviceKnobs) error {
+	return c.changeDevice(tenantRef, deviceRef, func(t *tenant, d *device) (deviceState, error) {
+		next := d.deviceState
+		if k.Outcome != nil {
+			if !slices.Contains(outcomes, *k.Outcome) {
+				return next, fmt.Errorf("outcome %q: %w", *k.Outcome, ErrInvalid)
+			}
+			next.Outcome = *k.Outcome
+		}
+		if k.ErrorCode != nil {
+			if *k.ErrorCode < 0 {
+				return next, fmt.Errorf("error code %d: %w", *k.ErrorCode, ErrInvalid)
+			}
+			next.Error = *k.ErrorCode
+		}
+		if k.Online != nil {
+			next = c.setOnline(next, c.now(), *k.Online)
+		}
+		return next, nil
+	})
+}
+
+// CheckIn lets a device call in now and pick up what waits for it. An offline
+// device stays offline afterwards.
+func (c *Cloud) CheckIn(tenantRef, deviceRef string) error {
+	return c.changeDevice(tenantRef, deviceRef, func(t *tenant, d *device) (deviceState, error) {
+		return c.checkIn(d.deviceState, c.now()), nil
+	})
+}
+
+// Reenrol enrols a device anew, for another user if one is named. The device
+// keeps its id, and actions that are under way go on, so that a client must
+// notice by itself that their result belongs to nobody it knows.
+func (c *Cloud) Reenrol(tenantRef, deviceRef, userRef string) error {
+	return c.changeDevice(tenantRef, deviceRef, func(t *tenant, d *device) (deviceState, error) {
+		next := d.deviceState
+		if userRef != "" {
+			u, ok := t.user(userRef)
+			if !ok {
+				return next, fmt.Errorf("user %q in tenant %s: %w", userRef, t.domain, ErrUnknown)
+			}
+			next.UserID = u.id
+		}
+		next.Enrolled = c.now()
+		next.LastSeen = next.Enrolled
+		return next, nil
+	})
+}
+
+// ChangeUser gives a device to another user without a new enrolment.
+func (c *Cloud) ChangeUser(tenantRef, deviceRef, userRef string) error {
+	return c.changeDevice(tenantRef, deviceRef, func(t *tenant, d *device) (deviceState, error) {
+		next := d.deviceState
+		u, ok := t.user(userRef)
+		if !ok {
+			return next, fmt.Errorf("user %q in tenant %s: %w", userRef, t.domain, ErrUnknown)
+		}
+		next.UserID = u.id
+		return next, nil
+	})
+}
+
+// Retire removes a device from management; reads answer 404.
+func (c *Cloud) Retire(tenantRef, deviceRef string) error {
+	return c.changeDevice(tenantRef, deviceRef, func(t *tenant, d *device) (deviceState, error) {
+		next := d.deviceState
+		next.Retired = true
+		return next, nil
+	})
+}
+
+// Consent does what accepting an app's consent page does. The client app's
+// pages consent to the service app too.
+func (c *Cloud) Consent(tenantRef, appRef string) error {
+	app, err := c.appByRef(appRef)
+	if err != nil {
+		return err
+	}
+	return c.consent(tenantRef, app)
+}
+
+func (c *Cloud) consent(tenantRef string, app application) error {
+	return c.change(tenantRef, func(t *tenant) ([]change, error) {
+		a := t.admit(c.now())
+		if app.id == PinResetClient {
+			service, _ := findApplication(PinResetService)
+			if err := a.consent(service); err != nil {
+				return nil, err
+			}
+		}
+		err := a.consent(app)
+		c.log.Info("consent", "tenant", t.domain, "app", app.name)
+		return a.changes, err
+	})
+}
+
+// EnableServicePrincipal switches an app's service principal on or off.
+func (c *Cloud) EnableServicePrincipal(tenantRef, appRef string, enabled bool) error {
+	return c.changePrincipal(tenantRef, appRef, func(t *tenant, sp *servicePrincipal) []change {
+		next := *sp
+		next.Disabled, next.Seq = !enabled, t.seq+1
+		return []change{t.putPrincipal(next)}
+	})
+}
+
+// DeleteServicePrincipal removes an app's service principal with its grants.
+func (c *Cloud) DeleteServicePrincipal(tenantRef, appRef string) error {
+	return c.changePrincipal(tenantRef, appRef, func(t *tenant, sp *servicePrincipal) []change {
+		return t.deletePrincipal(sp, c.now())
+	})
+}
+
+// Grant gives an app application permissions on Microsoft Graph, by name.
+// Tokens issued before do not have them.
+func (c *Cloud) Grant(tenantRef, appRef string, roles ...string) error {
+	app, err := c.appByRef(appRef)
+	if err != nil {
+		return err
+	}
+	return c.change(tenantRef, func(t *tenant) ([]change, error) {
+		a := t.admit(c.now())
+		err := a.roles(app.id, roles...)
+		return a.changes, err
+	})
+}
+
+// Revoke takes application permissions from an app: the named ones, or with
+// none named everything it was granted.
+func (c *Cloud) Revoke(tenantRef, appRef string, roles ...string) error {
+	return c.changePrincipal(tenantRef, appRef, func(t *tenant, sp *servicePrincipal) []change {
+		return t.revoke(sp, c.now(), roles)
+	})
+}
+
+// change runs one change of a tenant under its lock.
+func (c *Cloud) change(tenantRef string, decide func(*tenant) ([]change, error)) error {
+	t, err := c.lookup(tenantRef)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	changes, err := decide(t)
+	if err != nil || len(changes) == 0 {
+		return err
+	}
+	return c.commit(changes...)
+}
+
+func (c *Cloud) changeDevice(tenantRef, deviceRef string, decide func(*tenant, *device) (deviceState, error)) error {
+	return c.change(tenantRef, func(t *tenant) ([]change, error) {
+		d, err := t.device(deviceRef)
+		if err != nil {
+			return nil, err
+		}
+		next, err := decide(t, d)
+		return []change{t.putDevice(d, next)}, err
+	})
+}
+
+func (c *Cloud) changePrincipal(tenantRef, appRef string, decide func(*tenant, *servicePrincipal) []change) error {
+	app, err := c.appByRef(appRef)
+	if err != nil {
+		return err
+	}
+	return c.change(tenantRef, func(t *tenant) ([]change, error) {
+		sp := t.principalOf(c.primary(), app.id)
+		if sp == nil {
+			return nil, fmt.Errorf("service principal of app %s in tenant %s: %w", app.id, t.domain, ErrUnknown)
+		}
+		return decide(t, sp), nil
+	})
+}
+
+// appByRef finds an app by client id or short name.
+func (c *Cloud) appByRef(ref string) (application, error) {
+	general, privileged := c.Apps()
+	short := map[string]string{
+		"general": general.ClientID, "privileged": privileged.ClientID,
+		"service": PinResetService, "client": PinResetClient,
+	}
+	id, ok := short[strings.ToLower(ref)]
+	if !ok {
+		id = strings.ToLower(ref)
+	}
+	app, ok := findApplication(id)
+	if !ok {
+		return app, fmt.Errorf("app %q: %w", ref, ErrUnknown)
+	}
+	return app, nil
+}

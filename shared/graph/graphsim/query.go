@@ -1,0 +1,203 @@
+package graphsim
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"pinreset/shared/graph/graphschema"
+)
+
+// Sizes of a page. Microsoft's defaults differ by resource; the model has one.
+const (
+	defaultPage = 100
+	maxPage     = 999
+)
+
+// betaNames are properties that managedDevice has on beta only.
+var betaNames = []string{"joinType", "skuFamily", "skuNumber", "roleScopeTagIds"}
+
+// selection checks $select and returns its names, nil for "everything".
+func (k *call) selection(entity string) ([]string, *answer) {
+	for option := range k.query {
+		if strings.HasPrefix(option, "$") && !slices.Contains([]string{"$select", "$filter", "$top", "$skiptoken", "$deltatoken", "$deltaToken", "$count"}, option) {
+			a := badRequest(fmt.Sprintf("The query option '%s' is not supported by this model.", option))
+			return nil, &a
+		}
+	}
+	if !k.query.Has("$select") {
+		return nil, nil
+	}
+	var names []string
+	for name := range strings.SplitSeq(k.query.Get("$select"), ",") {
+		name = strings.TrimSpace(name)
+		_, ok := graphschema.V1().Property(entity, name)
+		if !ok && !(k.beta && entity == "managedDevice" && slices.Contains(betaNames, name)) {
+			a := badRequest(fmt.Sprintf("Parsing OData Select and Expand failed: Could not find a property named '%s' on type 'microsoft.graph.%s'.", name, entity))
+			return nil, &a
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// project picks the named properties; those that the model has no value for
+// are what the schema calls empty. Without names it returns all values that the
+// model has.
+func project(entity string, values map[string]any, names []string) map[string]any {
+	if _, removed := values["@removed"]; removed || names == nil {
+		return values
+	}
+	schema := graphschema.V1()
+	picked := make(map[string]any, len(names)+1)
+	for _, name := range names {
+		value, ok := values[name]
+		if !ok {
+			p, _ := schema.Property(entity, name)
+			value = schema.Zero(p)
+		}
+		picked[name] = value
+	}
+	if t, ok := values["@odata.type"]; ok {
+		picked["@odata.type"] = t
+	}
+	return picked
+}
+
+// one answers with a single entity.
+func (k *call) one(status int, entity, context string, values map[string]any) answer {
+	names, refused := k.selection(entity)
+	if refused != nil {
+		return *refused
+	}
+	picked := project(entity, values, names)
+	body := make(map[string]any, len(picked)+1)
+	for name, value := range picked {
+		body[name] = value
+	}
+	body["@odata.context"] = k.base + "/$metadata#" + context + "/$entity"
+	return answer{status: status, body: body}
+}
+
+// A page is a part of a collection.
+type page struct {
+	rows []map[string]any
+	next string // absolute URL of the next page, "" on the last
+}
+
+// many answers with a collection. Rows are in the order of their ids.
+func (k *call) many(entity, context string, rows []map[string]any, filterable ...string) answer {
+	p, refused := k.page(entity, rows, filterable...)
+	if refused != nil {
+		return *refused
+	}
+	body := map[string]any{"@odata.context": k.base + "/$metadata#" + context, "value": p.rows}
+	if p.next != "" {
+		body["@odata.nextLink"] = p.next
+	}
+	return answer{status: http.StatusOK, body: body}
+}
+
+// page filters, cuts and projects rows. A skip token carries the whole query,
+// so that a next link means the same whatever the caller does to it, and the id
+// it stopped at, so that changes in between shift nothing.
+func (k *call) page(entity string, rows []map[string]any, filterable ...string) (page, *answer) {
+	after := ""
+	if token := k.query.Get("$skiptoken"); token != "" {
+		query, err := decodeToken(token)
+		if err != nil {
+			a := badRequest("The skip token is not valid.")
+			return page{}, &a
+		}
+		after = query.Get("after")
+		query.Del("after")
+		k.query = query
+	}
+	names, refused := k.selection(entity)
+	if refused != nil {
+		return page{}, refused
+	}
+	size := defaultPage
+	if top := k.query.Get("$top"); top != "" {
+		n, err := strconv.Atoi(top)
+		if err != nil || n < 1 || n > maxPage {
+			a := badRequest(fmt.Sprintf("Invalid page size specified: '%s'. Must be between 1 and %d inclusive.", top, maxPage))
+			return page{}, &a
+		}
+		size = n
+	}
+	terms, err := parseFilter(k.query.Get("$filter"), filterable)
+	if err != nil {
+		a := badRequest("Invalid filter clause: " + err.Error())
+		return page{}, &a
+	}
+	p := page{rows: []map[string]any{}}
+	last := ""
+	for _, row := range rows {
+		id, _ := row["id"].(string)
+		if id <= after || !matches(row, terms) {
+			continue
+		}
+		if len(p.rows) == size {
+			query := url.Values{"after": {last}}
+			for name, values := range k.query {
+				query[name] = values
+			}
+			p.next = k.base + "/" + k.path + "?$skiptoken=" + encodeToken(query)
+			break
+		}
+		last = id
+		p.rows = append(p.rows, project(entity, row, names))
+	}
+	return p, nil
+}
+
+func encodeToken(query url.Values) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(query.Encode()))
+}
+
+func decodeToken(token string) (url.Values, error) {
+	text, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil {
+		return nil, err
+	}
+	return url.ParseQuery(string(text))
+}
+
+// A term is one comparison of a filter.
+type term struct{ name, value string }
+
+var termPattern = regexp.MustCompile(`^\s*(\w+)\s+eq\s+'((?:[^']|'')*)'\s*(and\s|$)`)
+
+// parseFilter understands "a eq 'x' and b eq 'y'" for the given names.
+func parseFilter(filter string, names []string) ([]term, error) {
+	var terms []term
+	for filter != "" {
+		m := termPattern.FindStringSubmatch(filter)
+		if m == nil {
+			return nil, fmt.Errorf("only comparisons with eq, joined by and, are supported by this model")
+		}
+		if !slices.Contains(names, m[1]) {
+			return nil, fmt.Errorf("filtering on '%s' is not supported", m[1])
+		}
+		terms = append(terms, term{m[1], strings.ReplaceAll(m[2], "''", "'")})
+		filter = filter[len(m[0]):]
+	}
+	return terms, nil
+}
+
+// matches compares without case, as the directory does.
+func matches(row map[string]any, terms []term) bool {
+	for _, t := range terms {
+		value, _ := row[t.name].(string)
+		if !strings.EqualFold(value, t.value) {
+			return false
+		}
+	}
+	return true
+}

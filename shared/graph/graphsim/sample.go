@@ -1,0 +1,91 @@
+package graphsim
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// The three sample tenants. What differs is how far their onboarding is.
+const (
+	Contoso   = "c0117050-7e57-4c10-8d01-000000000001" // everything in place
+	Fabrikam  = "fab21ca0-7e57-4c10-8d01-000000000002" // nothing consented
+	Northwind = "0072714d-7e57-4c10-8d01-000000000003" // our apps and only the PIN reset service app: half consented
+)
+
+// A seed is what a tenant grows from on first use.
+type seed struct {
+	id, domain, name string
+	prefix           string   // of its device names
+	consented        []string // app ids whose consent is as old as the tenant
+}
+
+// seeds returns the sample tenants.
+func seeds() []seed {
+	var ours []string
+	for _, a := range catalogue {
+		if a.ours() {
+			ours = append(ours, a.id)
+		}
+	}
+	return []seed{
+		{Contoso, "contoso.example", "Contoso", "", append(slices.Clone(ours), PinResetService, PinResetClient)},
+		{Fabrikam, "fabrikam.example", "Fabrikam", "fab-", nil},
+		{Northwind, "northwind.example", "Northwind", "nw-", append(slices.Clone(ours), PinResetService)},
+	}
+}
+
+// staff are the people of every sample tenant.
+var staff = []string{"Adele Admin", "Carla Chief", "Hana Help", "Sam Sales", "Fred Field", "Wanda Warehouse", "Dev Developer", "Ines Intern"}
+
+// plant makes a tenant from its seed. Ids derive from the domain, so that they
+// are the same at every start and in every directory; times are relative to the
+// moment the state began.
+func (c *Cloud) plant(s seed) *tenant {
+	t := &tenant{
+		id: s.id, domain: s.domain, name: s.name,
+		principals:  make(map[string]*servicePrincipal),
+		grants:      make(map[string]*permissionGrant),
+		assignments: make(map[string]*roleAssignment),
+		devices:     make(map[string]*device),
+		counts:      make(map[Family]FamilyCount),
+		retryAt:     make(map[string]time.Time),
+	}
+	all := group{id: guid(s.domain + " group all"), name: "All employees"}
+	pilot := group{id: guid(s.domain + " group pilot"), name: "PIN recovery pilot"}
+	field := group{id: guid(s.domain + " group field"), name: "Field staff"}
+	for i, name := range staff {
+		local, _, _ := strings.Cut(strings.ToLower(name), " ")
+		u := user{id: guid(s.domain + " user " + local), upn: local + "@" + s.domain, name: name}
+		t.users = append(t.users, u)
+		all.members = append(all.members, u.id)
+		switch {
+		case i < 3:
+			pilot.members = append(pilot.members, u.id)
+		case i < 6:
+			field.members = append(field.members, u.id)
+		}
+	}
+	t.groups = []group{all, pilot, field}
+	c.plantDirectory(t, s)
+	for _, p := range fleet {
+		d := newDevice(t, s.prefix, p, c.meta.Epoch)
+		t.devices[d.id] = d
+	}
+	return t
+}
+
+// plantDirectory adds the service principals that a tenant has from the start.
+func (c *Cloud) plantDirectory(t *tenant, s seed) {
+	a := t.admit(c.meta.Epoch.Add(-90 * 24 * time.Hour))
+	a.id = func(object string) string { return guid(s.domain + " " + object) }
+	for _, appID := range append([]string{microsoftGraph, azureADGraph}, s.consented...) {
+		app, _ := findApplication(appID)
+		if err := a.consent(app); err != nil {
+			panic("graphsim: sample data: " + err.Error())
+		}
+	}
+	for _, ch := range a.changes {
+		ch.apply()
+	}
+}
