@@ -207,8 +207,10 @@ func (r *run) failedGuarded(ctx context.Context, u *work.Unit, code fault.Code) 
 }
 
 func (r *run) raise(ctx context.Context, u *work.Unit, code fault.Code, cause error, letter string) error {
-	if !events.IsGUID(u.Partition()) {
-		return nil // a message without a tenant has nobody to be told; it is a dead letter
+	// A message without a tenant has nobody to be told, and a failed announcement must not announce its failure for ever:
+	// both are dead letters.
+	if !events.IsGUID(u.Partition()) || r.delivery.Queue == work.Announcements {
+		return nil
 	}
 	f := diag.Failure{
 		RequestID: r.requestID(), Function: r.function(), Kind: r.kind(), Code: code, Detail: bounded(cause), DeadLetter: letter,

@@ -1,0 +1,209 @@
+// Package dispatchtest runs handlers in tests: a real store, the real dispatcher, and a clock that is moved by hand.
+//
+// A [Bench] delivers what is due in the queues that have a route, one delivery at a time; when nothing is due it moves the clock to the next due time. So a
+// reset that takes seven days takes milliseconds, and every run is the same. It can crash the process at any boundary
+// between two effects (see [Bench.CrashAt]) and start it again, which is how a handler shows that nothing is lost and
+// nothing is done twice.
+//
+// It is a tool for tests and is imported by nothing else.
+package dispatchtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"pinreset/shared/dispatch"
+	"pinreset/shared/work"
+	"pinreset/shared/work/sqlitework"
+)
+
+// Start is the time at which every bench begins.
+var Start = time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+
+// Clock is a clock that is moved by hand.
+type Clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+// Now returns the clock's time.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Advance moves the clock.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// backend is a store under test.
+type backend interface {
+	work.Store
+	work.Source
+	Stats(context.Context) (sqlitework.Stats, error)
+	Close() error
+}
+
+// Bench is a store, a dispatcher and a clock.
+type Bench struct {
+	T       testing.TB
+	Clock   *Clock
+	Log     *slog.Logger
+	Runs    []dispatch.Observation
+	backend backend
+	effects *effects
+	routes  []dispatch.Route
+	serial  int
+}
+
+const lease = time.Minute
+
+// New opens a store in a directory of the test. Torn cuts its commits in the steps that Table storage and Service Bus have.
+func New(t testing.TB, torn bool) *Bench {
+	t.Helper()
+	b := &Bench{T: t, Clock: &Clock{now: Start}, Log: slog.New(slog.DiscardHandler)}
+	o := sqlitework.Options{Now: b.Clock.Now, Lease: lease}
+	b.effects = &effects{}
+	var err error
+	if torn {
+		var store *sqlitework.Torn
+		store, err = sqlitework.OpenTorn(t.TempDir(), o, func(step string) error { return b.effects.boundary("torn before " + step) })
+		b.backend = store
+	} else {
+		var store *sqlitework.Store
+		store, err = sqlitework.Open(t.TempDir(), o)
+		b.backend = store
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.effects.backend = b.backend
+	t.Cleanup(func() {
+		if err := b.backend.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+// Store returns the store, with the crash points in it.
+func (b *Bench) Store() work.Store { return b.effects }
+
+// Source returns the store's messages, with the crash points in it.
+func (b *Bench) Source() work.Source { return b.effects }
+
+// NewID returns ids in order, the same in every run.
+func (b *Bench) NewID() string {
+	b.serial++
+	return fmt.Sprintf("01%024d", b.serial)
+}
+
+// Unit starts a unit of work in the partition.
+func (b *Bench) Unit(partition string) *work.Unit {
+	return work.NewUnit(b.effects, partition, b.Clock.Now(), b.NewID)
+}
+
+// Serve sets the routes.
+func (b *Bench) Serve(routes ...dispatch.Route) { b.routes = routes }
+
+// CrashAt makes the process die at the n-th boundary from now: before or after a commit or a settlement. 0 is never. The
+// process is started again by itself, once the leases it held have ended.
+func (b *Bench) CrashAt(n int) { b.effects.arm(n) }
+
+// Boundaries returns how many boundaries were passed since the last CrashAt, and whether the crash happened.
+func (b *Bench) Boundaries() (passed int, crashed string) { return b.effects.state() }
+
+// RunUntil delivers and moves the clock until done reports true. It fails the test after limit of the clock's time, or when
+// nothing is left to do.
+func (b *Bench) RunUntil(limit time.Duration, done func() bool) {
+	b.T.Helper()
+	end := b.Clock.Now().Add(limit)
+	for !done() {
+		if b.step() {
+			continue
+		}
+		next, ok := b.effects.nextDue(b.Clock.Now())
+		if !ok {
+			b.T.Fatalf("nothing is left to do and it is not done at %s", b.Clock.Now().Format(time.RFC3339))
+		}
+		if next.After(end) {
+			b.T.Fatalf("not done after %s; next due %s", limit, next.Format(time.RFC3339))
+		}
+		b.Clock.Advance(next.Sub(b.Clock.Now()))
+	}
+}
+
+// Drain delivers everything that is due until at, moving the clock there.
+func (b *Bench) Drain(at time.Time) {
+	b.T.Helper()
+	for {
+		if b.step() {
+			continue
+		}
+		next, ok := b.effects.nextDue(b.Clock.Now())
+		if !ok || next.After(at) {
+			b.Clock.Advance(max(0, at.Sub(b.Clock.Now())))
+			return
+		}
+		b.Clock.Advance(next.Sub(b.Clock.Now()))
+	}
+}
+
+// step processes one due delivery, if there is one.
+func (b *Bench) step() bool {
+	b.T.Helper()
+	ctx := b.T.Context()
+	stats, err := b.backend.Stats(ctx)
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	for _, q := range stats.Queues {
+		if q.Due == 0 || !slices.ContainsFunc(b.routes, func(r dispatch.Route) bool { return r.Queue == q.Queue || r.Queue.Bulk() == q.Queue }) {
+			continue
+		}
+		receive, cancel := context.WithTimeout(ctx, 200*time.Millisecond) // a duplicate is dropped by Receive itself
+		deliveries, err := b.effects.Receive(receive, q.Queue, 1)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			continue
+		}
+		if err != nil {
+			b.T.Fatal(err)
+		}
+		d := dispatch.New(b.effects, b.effects, b.routes, dispatch.Options{
+			Now: b.Clock.Now, NewID: b.NewID, Logger: b.Log, Jitter: func() float64 { return 0.5 },
+			Observe: func(o dispatch.Observation) { b.Runs = append(b.Runs, o) },
+		})
+		for _, delivery := range deliveries {
+			b.effects.due(delivery.LeasedUntil)
+			if err := d.Process(ctx, delivery); err != nil && !b.effects.crashed() && !errors.Is(err, work.ErrLeaseLost) {
+				b.T.Fatalf("process %s: %v", delivery.ID, err)
+			}
+		}
+		b.restart()
+		return true
+	}
+	return false
+}
+
+// restart is what a new process does first: it re-sends what the crash left between two steps.
+func (b *Bench) restart() {
+	if !b.effects.restart() {
+		return
+	}
+	if torn, ok := b.backend.(*sqlitework.Torn); ok {
+		if err := torn.Sweep(b.T.Context()); err != nil {
+			b.T.Fatal(err)
+		}
+	}
+}
