@@ -121,7 +121,8 @@ type Batch struct {
 	Messages  []Message
 }
 
-// Delivery is a message in the hands of one receiver until LeasedUntil.
+// Delivery is a message in the hands of one receiver until LeasedUntil. Its At is never zero: it is the time that the message
+// was due, by its sender or by the Retry or Postpone that put it off.
 type Delivery struct {
 	Message
 	Deliveries  int    // how often it was handed out, this time included; counts crashes
@@ -154,7 +155,8 @@ type Query struct {
 	Page      string // token from the previous page; "" is the first
 }
 
-// Page is one page of a list. Next is "" on the last page.
+// Page is one page of a list. Next is "" on the last page, and only there: a page may have fewer rows than asked for and
+// still be followed by another.
 type Page struct {
 	Rows []Row
 	Next string
@@ -178,7 +180,7 @@ type Source interface {
 	// Renew extends the lease and returns its new end, or ErrLeaseLost.
 	Renew(ctx context.Context, delivery Delivery) (time.Time, error)
 	// Settle commits the batch and the outcome of the delivery together, or returns ErrLeaseLost or ErrConflict with
-	// nothing applied.
+	// nothing applied. A batch that is not empty must be of the delivery's partition, else it is ErrBadKey.
 	Settle(ctx context.Context, delivery Delivery, batch Batch, outcome Outcome) error
 }
 

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"pinreset/shared/client"
+	"pinreset/shared/fault"
+)
+
+// Exit codes; the help of the root command explains them.
+const (
+	exitDone      = 0
+	exitError     = 1
+	exitCancelled = 2
+	exitSignIn    = 4
+	exitPending   = 8
+)
+
+// mistake is a command line that can't be understood.
+type mistake struct{ text string }
+
+func (m *mistake) Error() string { return m.text }
+
+// failure is an end that is explained to the person at the terminal.
+type failure struct {
+	text string     // one sentence
+	code fault.Code // "" where no code fits
+	page string     // address of the diagnostics page
+	next []string   // commands to type, or what to do
+	exit int        // exitError when 0
+	ids  []string   // what support asks for; printed with -v
+}
+
+func (f *failure) Error() string { return f.text }
+
+// errCancelled: the person said no.
+var errCancelled = errors.New("cancelled")
+
+// report prints how the command ended and returns the exit code.
+func (p *process) report(ctx context.Context, c *cobra.Command, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	if errors.Is(err, errCancelled) || ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		p.say("cancelled", "", "Nothing more is done from here")
+		return exitCancelled
+	}
+	f := p.explain(c, err)
+	if len(f.next) == 0 {
+		f.next = []string{"the same command with -v"}
+	}
+	label := "error"
+	if f.exit == exitPending {
+		label = "pending"
+	}
+	if f.exit != exitPending || !p.quiet {
+		p.say(label, string(f.code), f.text)
+		p.line("page", f.page)
+		for _, next := range f.next {
+			p.line("next", next)
+		}
+	}
+	if p.verbose {
+		for _, id := range f.ids {
+			p.line("id", id)
+		}
+	}
+	return f.exit
+}
+
+// explain turns any error into what a person is told.
+func (p *process) explain(c *cobra.Command, err error) *failure {
+	if f, ok := errors.AsType[*failure](err); ok {
+		if f.exit == 0 {
+			f.exit = exitError
+		}
+		return f
+	}
+	if m, ok := errors.AsType[*mistake](err); ok || !p.running {
+		text := err.Error()
+		if ok {
+			text = m.text
+		}
+		return &failure{text: text, next: []string{c.CommandPath() + " --help"}, exit: exitError}
+	}
+	if lost, ok := errors.AsType[*client.Unreachable](err); ok {
+		return &failure{
+			text: fmt.Sprintf("No answer from %s: %v", lost.Server, lost.Err), code: fault.Unavailable, exit: exitError,
+			next: []string{"pinreset up", "or the same command with --server ADDRESS"},
+		}
+	}
+	if problem, ok := errors.AsType[*client.Problem](err); ok {
+		return p.refused(c, problem)
+	}
+	return &failure{text: err.Error(), code: fault.Internal, exit: exitError}
+}
+
+// refused explains the server's refusal.
+func (p *process) refused(c *cobra.Command, problem *client.Problem) *failure {
+	f := &failure{text: problem.Error(), code: problem.Code, page: problem.Diagnostics, exit: exitError}
+	if problem.CorrelationID != "" {
+		f.ids = append(f.ids, "correlation id "+problem.CorrelationID)
+	}
+	switch {
+	case problem.Code == fault.Unauthenticated:
+		f.exit = exitSignIn
+		f.next = []string{"the same command with --token-file FILE"}
+	case problem.Code == fault.NotFound && listOf(c) != "":
+		f.next = []string{p.hint("%s", listOf(c))}
+	case problem.Instance != "":
+		f.next = []string{p.hint("diag show %s", diagID(problem.Instance))}
+	default:
+		f.next = problem.Fix
+	}
+	if problem.RetryAfter > 0 {
+		f.text += fmt.Sprintf("; try again in %s", problem.RetryAfter)
+	}
+	return f
+}
+
+// listOf is the command that lists what c is about, such as "device list" for "pinreset device show".
+func listOf(c *cobra.Command) string {
+	for ; c != nil && c.HasParent(); c = c.Parent() {
+		for _, verb := range []string{"list", "show"} {
+			for _, sibling := range c.Parent().Commands() {
+				if sibling.Name() == verb && sibling != c {
+					_, path, _ := strings.Cut(sibling.CommandPath(), " ")
+					return path
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// diagID is the id in a diagnostics link; an id stays one.
+func diagID(link string) string { return link[strings.LastIndex(link, "/")+1:] }
+
+const (
+	red   = "\x1b[31m"
+	reset = "\x1b[0m"
+)
+
+// say prints the sentence that a command ends with.
+func (p *process) say(label, code, text string) {
+	if label == "error" && p.getenv(envNoColor) == "" && terminal(p.stderr) {
+		label = red + label + ":" + reset
+	} else {
+		label += ":"
+	}
+	fmt.Fprintf(p.stderr, "%s %s\n", label, clean(strings.TrimSuffix(text, ".")))
+	p.line("code", code)
+}
+
+func (p *process) line(label, text string) {
+	if text != "" {
+		fmt.Fprintf(p.stderr, "%-5s %s\n", label+":", clean(text))
+	}
+}

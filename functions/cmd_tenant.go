@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pinreset/events"
+	"pinreset/shared/client"
+	"pinreset/shared/fault"
+	"pinreset/shared/onboarding"
+	"pinreset/shared/tenant"
+)
+
+var tenantColumns = columns("id", "NAME=displayName", "CONSENT=consent.state", "NEXT STEP=consent.next", "ADDED=addedAt")
+
+func (p *process) tenantCommand() *cobra.Command {
+	list := p.verb("list", "List the tenants that you may see", func(ctx context.Context, _ []string) error {
+		c, err := p.api()
+		if err != nil {
+			return err
+		}
+		return printList(p, tenantColumns, c.Tenants(ctx), "no tenant yet: pinreset tenant add TENANT-ID --name NAME")
+	})
+	show := p.verb("show [TENANT]", "Show a tenant with its consent and settings", func(ctx context.Context, args []string) error {
+		s, err := p.in(ctx, first(args))
+		if err != nil {
+			return err
+		}
+		t, err := s.Tenant(ctx, s.tenant)
+		if err != nil {
+			return err
+		}
+		cols := append(columns("PASSCODE HOURS=settings.passcodeHours", "RESET DEADLINE HOURS=settings.resetDeadlineHours"), tenantColumns...)
+		return printOne(p, cols, t, func(w io.Writer) { p.printConsent(w, s.Client, t.Consent) })
+	})
+	show.ValidArgsFunction = p.completeTenantArgument
+	return p.noun("tenant", "Tenants: add, consent, settings", p.tenantAdd(), list, show, p.tenantConsent(), p.tenantSettings())
+}
+
+func first(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
+func (p *process) tenantAdd() *cobra.Command {
+	var n client.NewTenant
+	var w watch
+	c := p.verb("add TENANT-ID", "Look after a tenant: its consent begins", func(ctx context.Context, args []string) error {
+		if err := w.check(); err != nil {
+			return err
+		}
+		if !events.IsGUID(args[0]) {
+			return &mistake{fmt.Sprintf("TENANT-ID %q is not a GUID", args[0])}
+		}
+		c, err := p.api()
+		if err != nil {
+			return err
+		}
+		n.TenantID = args[0]
+		t, err := c.AddTenant(ctx, n)
+		if err != nil {
+			return err
+		}
+		p.note("%s is added; its consent has begun", t.DisplayName)
+		return p.followConsent(ctx, scope{c, t.ID}, "", w)
+	})
+	c.Flags().StringVar(&n.DisplayName, "name", "", "display name of the tenant")
+	p.createFlag(c, &n.CreateServicePrincipals)
+	w.flags(c)
+	require(c, "name")
+	return c
+}
+
+func (p *process) createFlag(c *cobra.Command, create *bool) {
+	c.Flags().BoolVar(create, "create-service-principals", false,
+		"create the two PIN reset service principals through Graph; whether Microsoft allows it is not documented")
+}
+
+func (p *process) tenantConsent() *cobra.Command {
+	var restart, create bool
+	var w watch
+	c := p.verb("consent [TENANT]", "Show the consent steps with their links, or start them again", func(ctx context.Context, args []string) error {
+		if err := w.check(); err != nil {
+			return err
+		}
+		if create && !restart {
+			return &mistake{"--create-service-principals needs --restart"}
+		}
+		s, err := p.in(ctx, first(args))
+		if err != nil {
+			return err
+		}
+		request := ""
+		if restart {
+			if request, err = s.RestartConsent(ctx, s.tenant, create); err != nil {
+				return err
+			}
+			p.note("the consent is started again")
+		}
+		if restart || w.on {
+			return p.followConsent(ctx, s, request, w)
+		}
+		state, err := s.Consent(ctx, s.tenant)
+		if err != nil {
+			return err
+		}
+		return p.showConsent(s.Client, state)
+	})
+	c.Flags().BoolVar(&restart, "restart", false, "start the consent again")
+	p.createFlag(c, &create)
+	w.flags(c)
+	c.ValidArgsFunction = p.completeTenantArgument
+	return c
+}
+
+// followConsent watches a consent that was started if asked to, prints where it stands, and says whether it has ended.
+func (p *process) followConsent(ctx context.Context, s scope, request string, w watch) error {
+	var state client.Consent
+	err := w.run(ctx, p, func(ctx context.Context, line *progress) (err error) {
+		state, err = s.WaitConsent(ctx, s.tenant, request, func(c client.Consent) {
+			line.show(consentLine(c))
+		})
+		return err
+	})
+	if errors.Is(err, errStillPending) || err == nil && !w.on {
+		state, err = s.Consent(ctx, s.tenant)
+	}
+	if err != nil {
+		return err
+	}
+	if request != "" && state.RequestID != request {
+		state = client.Consent{State: onboarding.Pending, RequestID: request} // the new run has not begun yet
+	}
+	if err := p.showConsent(s.Client, state); err != nil {
+		return err
+	}
+	switch state.State {
+	case onboarding.Proven:
+		return nil
+	case onboarding.Pending:
+		return &failure{
+			text: "The consent is pending: an administrator of the tenant must follow the links", exit: exitPending,
+			next: []string{fmt.Sprintf("pinreset tenant consent %s --watch", s.tenant)},
+		}
+	}
+	e := fault.Lookup(state.FailureCode)
+	return &failure{text: e.Title, code: e.Code, page: s.Link(state.Diagnostics), next: e.Fix}
+}
+
+func consentLine(c client.Consent) string {
+	for _, step := range c.Steps {
+		if step.Name == c.Next {
+			text := fmt.Sprintf("consent %s: %s is %s", c.State, step.Title, step.State)
+			if step.WhyText != "" {
+				text += " · " + step.WhyText
+			}
+			return text
+		}
+	}
+	return "consent " + c.State
+}
+
+var consentColumns = columns("state", "requestId", "checks", "deadline", "NEXT CHECK=nextCheck", "NEXT STEP=next", "FAILURE=failureCode", "diagnostics")
+
+func (p *process) showConsent(c *client.Client, s client.Consent) error {
+	return printOne(p, consentColumns, s, func(w io.Writer) { p.printConsent(w, c, s) })
+}
+
+// printConsent prints the steps for people: what to do first, and what the administrator will see.
+func (p *process) printConsent(w io.Writer, c *client.Client, s client.Consent) {
+	for i, step := range s.Steps {
+		fmt.Fprintf(w, "\n%d. %s: %s", i+1, clean(step.Title), clean(step.State))
+		if step.WhyText != "" {
+			fmt.Fprintf(w, " (%s)", clean(step.WhyText))
+		}
+		fmt.Fprintln(w)
+		if step.State == onboarding.StepProven {
+			continue
+		}
+		if step.Link != "" {
+			fmt.Fprintf(w, "   open  %s\n", clean(c.Link(step.Link)))
+		}
+		if step.Warning != "" {
+			fmt.Fprintf(w, "   note  %s\n", clean(step.Warning))
+		}
+	}
+}
+
+func (p *process) tenantSettings() *cobra.Command {
+	var hours, deadline int
+	var c *cobra.Command
+	c = p.verb("settings [TENANT]", "Show a tenant's settings, or change those that are named", func(ctx context.Context, args []string) error {
+		s, err := p.in(ctx, first(args))
+		if err != nil {
+			return err
+		}
+		var change client.SettingsChange
+		if c.Flags().Changed("passcode-hours") {
+			change.PasscodeHours = &hours
+		}
+		if c.Flags().Changed("reset-deadline-hours") {
+			change.ResetDeadlineHours = &deadline
+		}
+		var all tenant.Settings
+		if change == (client.SettingsChange{}) {
+			t, err := s.Tenant(ctx, s.tenant)
+			if err != nil {
+				return err
+			}
+			all = t.Settings
+		} else if all, err = s.ChangeSettings(ctx, s.tenant, change); err != nil {
+			return err
+		}
+		return printOne(p, columns("PASSCODE HOURS=passcodeHours", "RESET DEADLINE HOURS=resetDeadlineHours"), all, nil)
+	})
+	c.Flags().IntVar(&hours, "passcode-hours", 0, "hours during which a code can be revealed, 1 to 168")
+	c.Flags().IntVar(&deadline, "reset-deadline-hours", 0, "hours that a reset waits for its device, 1 to 720")
+	c.ValidArgsFunction = p.completeTenantArgument
+	return c
+}
+
+// watch are the flags of commands that can wait for the end of what they started.
+type watch struct {
+	on      bool
+	timeout time.Duration
+}
+
+const defaultTimeout = 10 * time.Minute
+
+// errStillPending: --watch ran out of time.
+var errStillPending = errors.New("still pending")
+
+func (w *watch) flags(c *cobra.Command) {
+	c.Flags().BoolVarP(&w.on, "watch", "w", false, "wait until it has ended")
+	c.Flags().DurationVar(&w.timeout, "timeout", defaultTimeout, "how long --watch waits")
+}
+
+func (w *watch) check() error {
+	switch {
+	case w.timeout <= 0:
+		return &mistake{"--timeout must be longer than nothing"}
+	case w.timeout != defaultTimeout && !w.on:
+		return &mistake{"--timeout needs --watch"}
+	}
+	return nil
+}
+
+// run waits with wait if --watch was given; errStillPending is the end of its time.
+func (w *watch) run(ctx context.Context, p *process, wait func(context.Context, *progress) error) error {
+	if !w.on {
+		return nil
+	}
+	limited, stop := context.WithTimeoutCause(ctx, w.timeout, errStillPending)
+	defer stop()
+	line := p.progress()
+	defer line.end()
+	return wait(limited, line)
+}

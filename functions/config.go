@@ -1,0 +1,112 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+)
+
+// config is everything that can be configured. Flags of `up` win over environment variables; secrets are named by file and
+// are never in a variable or a flag.
+type config struct {
+	Listen    string // PINRESET_LISTEN: host:port of the API and the pages
+	Data      string // PINRESET_DATA: directory of the store, the keys and the administrator's token
+	PublicURL string // PINRESET_PUBLIC_URL: how browsers reach this server; consent callbacks return there
+	LogLevel  string // PINRESET_LOG_LEVEL: debug, info, warn or error
+
+	// The tenant side. Without a client id, `up` starts a simulated cloud and fills these in.
+	Graph                string // PINRESET_GRAPH: https://graph.microsoft.com, or a national cloud's
+	Authority            string // PINRESET_AUTHORITY: https://login.microsoftonline.com, or a national cloud's
+	MicrosoftConsent     string // PINRESET_MICROSOFT_CONSENT: https://login.windows.net, where Microsoft's page sends administrators
+	ClientID             string // PINRESET_CLIENT_ID: application (client) id of pinreset's registration
+	ClientSecretFile     string // PINRESET_CLIENT_SECRET_FILE
+	PrivilegedClientID   string // PINRESET_PRIVILEGED_CLIENT_ID: the second registration, which alone may reset passcodes; "" uses the first
+	PrivilegedSecretFile string // PINRESET_PRIVILEGED_SECRET_FILE
+
+	// The simulated cloud.
+	SimData   string // PINRESET_SIM_DATA: its own directory, beside the data directory and never in it
+	SimListen string // PINRESET_SIM_LISTEN: https host:port for tokens and Graph
+	SimPages  string // PINRESET_SIM_PAGES: http host:port for people's pages
+	NoSample  bool   // PINRESET_NO_SAMPLE: don't register the sample tenant at the first start
+}
+
+// loadConfig reads the environment and reports every mistake at once.
+func loadConfig(getenv func(string) string) (config, error) {
+	value := func(name, otherwise string) string {
+		if v := getenv("PINRESET_" + name); v != "" {
+			return v
+		}
+		return otherwise
+	}
+	c := config{
+		Listen:    value("LISTEN", "127.0.0.1:8080"),
+		Data:      value("DATA", ".pinreset/data"),
+		PublicURL: strings.TrimSuffix(value("PUBLIC_URL", ""), "/"),
+		LogLevel:  value("LOG_LEVEL", "warn"),
+
+		Graph:                strings.TrimSuffix(value("GRAPH", "https://graph.microsoft.com"), "/"),
+		Authority:            strings.TrimSuffix(value("AUTHORITY", "https://login.microsoftonline.com"), "/"),
+		MicrosoftConsent:     strings.TrimSuffix(value("MICROSOFT_CONSENT", "https://login.windows.net"), "/"),
+		ClientID:             value("CLIENT_ID", ""),
+		ClientSecretFile:     value("CLIENT_SECRET_FILE", ""),
+		PrivilegedClientID:   value("PRIVILEGED_CLIENT_ID", ""),
+		PrivilegedSecretFile: value("PRIVILEGED_SECRET_FILE", ""),
+
+		SimData:   value("SIM_DATA", ""),
+		SimListen: value("SIM_LISTEN", "127.0.0.1:8443"),
+		SimPages:  value("SIM_PAGES", "127.0.0.1:8081"),
+		NoSample:  value("NO_SAMPLE", "") != "",
+	}
+	return c, c.validate()
+}
+
+func (c config) validate() error {
+	var problems []error
+	problem := func(name, format string, args ...any) {
+		problems = append(problems, fmt.Errorf("PINRESET_%s %s", name, fmt.Sprintf(format, args...)))
+	}
+	for name, v := range map[string]string{"GRAPH": c.Graph, "AUTHORITY": c.Authority, "MICROSOFT_CONSENT": c.MicrosoftConsent} {
+		if u, err := url.Parse(v); err != nil || u.Scheme != "https" || u.Host == "" {
+			problem(name, "must be an https address, not %q", v)
+		}
+	}
+	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "") {
+		problem("PUBLIC_URL", "must be an http or https address, not %q", c.PublicURL)
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		problem("LISTEN", "must be host:port, not %q", c.Listen)
+	}
+	if _, err := c.level(); err != nil {
+		problem("LOG_LEVEL", "must be debug, info, warn or error, not %q", c.LogLevel)
+	}
+	if (c.ClientID == "") != (c.ClientSecretFile == "") {
+		problem("CLIENT_ID", "and PINRESET_CLIENT_SECRET_FILE go together")
+	}
+	if (c.PrivilegedClientID == "") != (c.PrivilegedSecretFile == "") {
+		problem("PRIVILEGED_CLIENT_ID", "and PINRESET_PRIVILEGED_SECRET_FILE go together")
+	}
+	return errors.Join(problems...)
+}
+
+func (c config) level() (slog.Level, error) {
+	var l slog.Level
+	return l, l.UnmarshalText([]byte(c.LogLevel))
+}
+
+// simulated reports whether the tenant side is the simulated cloud.
+func (c config) simulated() bool { return c.ClientID == "" }
+
+func readSecret(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("read client secret: %w", err)
+	}
+	if s := strings.TrimSpace(string(data)); s != "" {
+		return s, nil
+	}
+	return "", fmt.Errorf("client secret file %s is empty", path)
+}

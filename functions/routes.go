@@ -1,0 +1,56 @@
+package main
+
+import (
+	"log/slog"
+	"time"
+
+	"pinreset/functions/announcement"
+	"pinreset/functions/consent"
+	"pinreset/functions/passcodereset"
+	"pinreset/shared/dispatch"
+	"pinreset/shared/graph"
+	"pinreset/shared/host/local"
+	"pinreset/shared/onboarding"
+	"pinreset/shared/passcode"
+	"pinreset/shared/secret"
+	"pinreset/shared/work"
+)
+
+// pace is how often handlers look again; the demo and the tests have less patience than Microsoft's cloud needs.
+type pace struct {
+	consent consent.Schedule
+	reset   passcodereset.Schedule
+}
+
+var defaultPace = pace{consent: consent.DefaultSchedule, reset: passcodereset.DefaultSchedule}
+
+// needs is what handlers are made of.
+type needs struct {
+	store      work.Store
+	graph      *graph.Client
+	vault      *secret.Vault
+	app        string // client ids
+	privileged string
+	pace       pace
+	logger     *slog.Logger
+}
+
+// routes is the table of functions: what runs, and for which queue.
+func routes(n needs) []dispatch.Route {
+	return []dispatch.Route{
+		(&consent.Handler{Directory: n.graph, Store: n.store, App: n.app, Privileged: n.privileged, Schedule: n.pace.consent}).Route(),
+		(&passcodereset.Handler{Devices: n.graph, Vault: n.vault, Store: n.store, Schedule: n.pace.reset}).Route(),
+		(&announcement.Handler{Logger: n.logger}).Route(),
+	}
+}
+
+// queues says how many deliveries run at once. People's queues and bulk queues have workers of their own.
+var queues = []local.Queue{
+	{Name: onboarding.Queue, Workers: 8},
+	{Name: passcode.Queue, Workers: 32},
+	{Name: passcode.Queue.Bulk(), Workers: 16},
+	{Name: work.Announcements, Workers: 8},
+}
+
+// shutdown is how long runs under way get to end; they give their messages back at once, so this is generous.
+const shutdown = 2 * time.Second

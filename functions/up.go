@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"pinreset/events"
+	"pinreset/shared/graph"
+	"pinreset/shared/graph/graphsim"
+	"pinreset/shared/onboarding"
+	"pinreset/shared/tenant"
+	"pinreset/shared/work"
+)
+
+// runUp starts everything in this process and serves until ctx ends. stdout gets what a person needs to begin; the log goes
+// to stderr.
+func runUp(ctx context.Context, c config, stdout, stderr io.Writer) error {
+	level, err := c.level()
+	if err != nil {
+		return err
+	}
+	s, err := start(ctx, c, startOptions{pace: defaultPace, logger: logTo(stderr, level)})
+	if err != nil {
+		return err
+	}
+	banner(stdout, s)
+	<-ctx.Done()
+	fmt.Fprintln(stderr, "stopping; everything accepted is kept")
+	return s.stop()
+}
+
+// startOptions are what the demo and the tests change.
+type startOptions struct {
+	pace   pace
+	timing graphsim.Timing
+	limits *graph.Limits // kept by the client
+	sim    graphsim.Limits
+	logger *slog.Logger
+}
+
+// server is a running pinreset.
+type server struct {
+	*program
+	config config
+	sim    *graphsim.Cloud // nil with a real tenant
+	url    string
+	http   *http.Server
+	cancel context.CancelFunc
+	ended  chan struct{} // closed when the host has returned
+	served chan error
+}
+
+// start opens the stores, starts the simulated cloud where no tenant is configured, and serves. On an error nothing is left
+// running.
+func start(ctx context.Context, c config, o startOptions) (_ *server, err error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
+	if err != nil {
+		return nil, wrapListen(err, c.Listen)
+	}
+	s := &server{url: "http://" + listener.Addr().String(), ended: make(chan struct{}), served: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			_ = listener.Close()
+			if s.sim != nil {
+				_ = s.sim.Close()
+			}
+		}
+	}()
+	var t cloud
+	if c.simulated() {
+		if t, err = s.simulate(c, o); err != nil {
+			return nil, err
+		}
+		if c.PublicURL == "" {
+			c.PublicURL = s.url
+		}
+	} else {
+		if c.PublicURL == "" {
+			return nil, errNoPublicURL
+		}
+		if t, err = realCloud(c); err != nil {
+			return nil, err
+		}
+	}
+	t.limits = o.limits
+	s.config = c
+	if s.program, err = wire(ctx, c, t, o.pace, o.logger); err != nil {
+		return nil, err
+	}
+	if s.sim != nil && !c.NoSample {
+		if err := s.addSample(ctx); err != nil {
+			s.close()
+			return nil, err
+		}
+	}
+
+	s.http = &http.Server{Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(o.logger.Handler(), slog.LevelWarn)}
+	go func() { s.served <- s.http.Serve(listener) }()
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel = cancel
+	go func() {
+		defer close(s.ended)
+		s.host.Run(running)
+	}()
+	return s, nil
+}
+
+// simulate starts the simulated cloud. Its state is beside the data directory and never in it: it is the tenants' world,
+// not ours, and it must survive when our data is restored or thrown away.
+func (s *server) simulate(c config, o startOptions) (cloud, error) {
+	dir := c.SimData
+	if dir == "" {
+		dir = filepath.Clean(c.Data) + "-sim"
+	}
+	var err error
+	s.sim, err = graphsim.Start(graphsim.Options{
+		Listen: c.SimListen, ListenHTTP: c.SimPages, Dir: dir, Timing: o.timing, Limits: o.sim, Logger: o.logger.With("part", "simulator"),
+	})
+	if err != nil {
+		return cloud{}, fmt.Errorf("start the simulated cloud: %w", err)
+	}
+	general, privileged := s.sim.Apps()
+	return cloud{
+		graph: s.sim.URL(), authority: s.sim.URL(), consent: s.sim.PagesURL(), microsoft: s.sim.PagesURL(),
+		app:        application{general.ClientID, general.Secret},
+		privileged: application{privileged.ClientID, privileged.Secret},
+		roots:      s.sim.RootCAs(),
+		notice:     "These tenants are simulated: nothing here reaches Microsoft.", noticeLink: s.sim.PagesURL(),
+	}, nil
+}
+
+// addSample registers the sample tenant whose administrator has consented already, once, so that a first reset needs no
+// onboarding. The other simulated tenants wait to be onboarded by hand.
+func (s *server) addSample(ctx context.Context) error {
+	now, newID := time.Now(), newIDs()
+	u := work.NewUnit(s.store, tenant.Partition, now, newID)
+	if _, err := tenant.Add(u, graphsim.Contoso, "Contoso (sample)", events.Pinreset()); err != nil {
+		return err
+	}
+	err := u.Forward(onboarding.Queue, time.Time{}, events.Event{ID: newID(), Tenant: graphsim.Contoso, Time: now.UTC(),
+		Data: events.TenantAdded{RequestID: newID(), DisplayName: "Contoso (sample)", By: events.Pinreset()}})
+	if err != nil {
+		return err
+	}
+	if err := u.Commit(ctx); err != nil && !errors.Is(err, work.ErrConflict) { // a conflict: it is registered
+		return fmt.Errorf("register the sample tenant: %w", err)
+	}
+	return nil
+}
+
+// stop ends serving and working; runs under way give their messages back. It takes at most twice [shutdown].
+func (s *server) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdown)
+	defer cancel()
+	err := s.http.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = s.http.Close() // a browser that keeps a request open must not keep us
+	}
+	if e := <-s.served; !errors.Is(e, http.ErrServerClosed) {
+		err = errors.Join(err, e)
+	}
+	s.cancel()
+	select {
+	case <-s.ended:
+	case <-time.After(shutdown):
+		s.logger.Warn("runs did not end in time; their messages come back when their leases end")
+	}
+	s.close()
+	if s.sim != nil {
+		err = errors.Join(err, s.sim.Close())
+	}
+	return err
+}
+
+func banner(w io.Writer, s *server) {
+	fmt.Fprintf(w, "pinreset %s is ready.\n\n", version())
+	fmt.Fprintf(w, "  Open       %s/sign-in?code=%s\n", s.url, s.session.OneTimeCode(s.admin))
+	fmt.Fprintf(w, "             signs you in once, within ten minutes; after that paste the token below\n")
+	fmt.Fprintf(w, "  Token      %s\n", filepath.Join(s.config.Data, "admin-token"))
+	fmt.Fprintf(w, "             for the API (%s/openapi.json) and the command line\n", s.url)
+	if s.sim != nil {
+		fmt.Fprintf(w, "  Simulator  %s\n", s.sim.PagesURL())
+		fmt.Fprintf(w, "             tenants, devices and faults to play with; nothing here reaches Microsoft\n")
+	}
+	fmt.Fprintf(w, "\nTry: go run ./functions device reset sales-pixel-12 --reason \"forgot it\" --watch\nCtrl-C stops it. Everything that was accepted is kept in %s.\n", s.config.Data)
+}
+
+// version is the module's version as the toolchain knows it, "(devel)" for a build from a checkout.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

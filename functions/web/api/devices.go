@@ -1,0 +1,35 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"pinreset/functions/web/internal/desk"
+	"pinreset/shared/identity"
+)
+
+func (a *api) devices() {
+	add(a, operation{method: http.MethodGet, path: "/v1/tenants/{tenant}/devices", permission: identity.DeviceRead, tag: "devices",
+		summary: "List the tenant's devices, as Intune shows them now"},
+		func(ctx context.Context, in *struct {
+			InTenant
+			Paging
+			Search string `query:"search" maxLength:"256" doc:"An exact device name, user principal name or serial number"`
+		}) (*answer[desk.List[desk.Device]], error) {
+			return answered(room(ctx).Devices(ctx, in.Search, in.page()))
+		})
+	add(a, operation{method: http.MethodGet, path: "/v1/tenants/{tenant}/devices/{id}", permission: identity.DeviceRead, tag: "devices",
+		summary: "Show a device with its resets"},
+		func(ctx context.Context, in *ByID) (*answer[desk.DeviceDetail], error) {
+			return answered(room(ctx).Device(ctx, in.ID))
+		})
+	add(a, operation{method: http.MethodPost, path: "/v1/tenants/{tenant}/devices/{id}/resets", permission: identity.ResetStart, tag: "resets",
+		status: http.StatusAccepted, summary: "Reset the device's passcode; while a reset of it has not ended, that one is the answer, with status 200"},
+		func(ctx context.Context, in *struct {
+			ByID
+			Keyed
+			Body desk.NewReset
+		}) (*changed[desk.Reset], error) {
+			return committed(room(ctx).StartReset(ctx, in.Key, in.ID, in.Body))
+		})
+}

@@ -1,0 +1,178 @@
+package desk
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"errors"
+	"iter"
+	"time"
+
+	"pinreset/events"
+	"pinreset/functions/web/internal/problem"
+	"pinreset/shared/audit"
+	"pinreset/shared/fault"
+	"pinreset/shared/graph"
+	"pinreset/shared/identity"
+	"pinreset/shared/onboarding"
+	"pinreset/shared/secret"
+	"pinreset/shared/tenant"
+	"pinreset/shared/work"
+)
+
+// Devices is what the desk needs of Graph.
+type Devices interface {
+	ManagedDevices(ctx context.Context, tenant string, filter graph.DeviceFilter) iter.Seq2[graph.ManagedDevice, error]
+	ManagedDevice(ctx context.Context, tenant, id string) (graph.ManagedDevice, error)
+}
+
+// Vault opens codes.
+type Vault interface {
+	Open(ctx context.Context, env secret.Envelope, want secret.Binding, receipt audit.Receipt) (string, error)
+}
+
+// Options are the parts of a desk. All are required.
+type Options struct {
+	Store   work.Store
+	Devices Devices
+	Vault   Vault
+	Links   onboarding.Links
+	Tokens  *identity.Tokens
+	Now     func() time.Time
+	NewID   func() string
+}
+
+// Desk serves every tenant. It is safe for concurrent use.
+type Desk struct {
+	o       Options
+	cursors cursors
+}
+
+// New returns a desk.
+func New(o Options) *Desk {
+	if o.Store == nil || o.Devices == nil || o.Vault == nil || o.Tokens == nil || o.Now == nil || o.NewID == nil || len(o.Links.Key) == 0 {
+		panic("desk: an option is missing")
+	}
+	// Cursors are signed with a key of their own, so that one can never pass for a consent link.
+	key, err := hkdf.Key(sha256.New, o.Links.Key, nil, "pinreset/cursor/1", 32)
+	if err != nil {
+		panic(err) // 32 bytes are always to be had
+	}
+	return &Desk{o: o, cursors: cursors{key}}
+}
+
+// Room is a tenant with who is in it.
+type Room struct {
+	desk   *Desk
+	tenant tenant.Tenant
+	who    identity.Principal
+}
+
+// Enter returns the room of a tenant. A tenant that the principal does not see is refused as one that does not exist.
+func (d *Desk) Enter(ctx context.Context, who identity.Principal, id string) (*Room, error) {
+	id, ok := tenant.NormalID(id)
+	if !ok || !who.Sees(id) {
+		return nil, missing(nil)
+	}
+	t, err := tenant.Get(ctx, d.o.Store, id)
+	if errors.Is(err, work.ErrNotFound) {
+		return nil, missing(err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Room{desk: d, tenant: t, who: who}, nil
+}
+
+// Need refuses a principal without the permission.
+func (r *Room) Need(permission identity.Permission) error { return need(r.who, permission) }
+
+// ID returns the tenant's id.
+func (r *Room) ID() string { return r.tenant.ID }
+
+// Name returns what people call the tenant.
+func (r *Room) Name() string { return r.tenant.DisplayName }
+
+// Can reports whether who is in the room has the permission.
+func (r *Room) Can(permission identity.Permission) bool { return r.who.Can(permission) }
+
+func (r *Room) key(row string) work.Key { return work.Key{Partition: r.tenant.ID, Row: row} }
+
+func need(who identity.Principal, permission identity.Permission) error {
+	if who.Can(permission) {
+		return nil
+	}
+	return problem.Refuse(fault.Forbidden, "The permission "+string(permission)+" is missing.")
+}
+
+// needEverywhere is for what reaches beyond one tenant.
+func needEverywhere(who identity.Principal, permission identity.Permission) error {
+	if err := need(who, permission); err != nil {
+		return err
+	}
+	if !who.All {
+		return problem.Refuse(fault.Forbidden, "This needs a token for all tenants.")
+	}
+	return nil
+}
+
+func missing(err error) error { return &problem.Refusal{Code: fault.NotFound, Err: err} }
+
+// wrong turns the field error of a payload into a refusal that names the place in the request's body.
+func wrong(err error) error {
+	field, ok := errors.AsType[*events.FieldError](err)
+	if !ok {
+		return err
+	}
+	return invalid("body."+field.Field, field.Problem)
+}
+
+func invalid(location, message string) error {
+	return &problem.Refusal{Code: fault.InvalidRequest, Fields: []problem.Field{{Location: location, Message: message}}}
+}
+
+// attempts bounds how often a change is tried again because somebody else was faster.
+const attempts = 20
+
+// change runs fn on fresh units of the partition until its commit holds. fn stages and calls nothing outside.
+func (d *Desk) change(ctx context.Context, partition string, fn func(u *work.Unit) error) error {
+	var err error
+	for range attempts {
+		u := work.NewUnit(&final{Store: d.o.Store}, partition, d.o.Now(), d.o.NewID)
+		if err = fn(u); err == nil {
+			err = u.Commit(ctx)
+		}
+		if !errors.Is(err, work.ErrConflict) {
+			return err
+		}
+	}
+	return err
+}
+
+// final is a store for one unit whose first commit is its last. A unit reads its rows back after a commit, to go on with
+// them; here nobody goes on, and a row that somebody changed in between would make a commit that holds look like one that
+// does not: a code's reveal would be recorded twice.
+type final struct {
+	work.Store
+	committed []work.Write
+}
+
+func (f *final) Commit(ctx context.Context, b work.Batch) error {
+	err := f.Store.Commit(ctx, b)
+	if err == nil {
+		f.committed = b.Writes
+	}
+	return err
+}
+
+func (f *final) Get(ctx context.Context, key work.Key) (work.Row, error) {
+	for _, w := range f.committed {
+		switch {
+		case w.Row == key.Row && w.Delete:
+			return work.Row{}, work.ErrNotFound
+		case w.Row == key.Row:
+			return work.Row{Key: key, Value: w.Value}, nil
+		}
+	}
+	return f.Store.Get(ctx, key)
+}

@@ -1,0 +1,122 @@
+package desk
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"pinreset/events"
+	"pinreset/functions/web/internal/problem"
+	"pinreset/shared/fault"
+	"pinreset/shared/identity"
+	"pinreset/shared/onboarding"
+	"pinreset/shared/passcode"
+	"pinreset/shared/tenant"
+	"pinreset/shared/work"
+)
+
+// Accepted says that an event's work is on stable storage.
+type Accepted struct {
+	ID        string `json:"id" doc:"The event's id"`
+	RequestID string `json:"requestId" doc:"Names the request in every later event. While a device has a reset that has not ended, it is that one's"`
+	Location  string `json:"location,omitempty" doc:"Where the request can be read"`
+}
+
+// Take accepts one event of a system beside pinreset: a request, by the rules of the same request from a person. Whoever
+// the event says it is by, it is by the principal. Its id is its idempotency key, for all senders of the tenant's events.
+func (d *Desk) Take(ctx context.Context, who identity.Principal, raw []byte) (Answer[Accepted], error) {
+	var none Answer[Accepted]
+	e, err := events.Parse(raw)
+	switch field, isField := errors.AsType[*events.FieldError](err); {
+	case isField:
+		return none, invalid("body."+field.Field, field.Problem)
+	case errors.Is(err, events.ErrTooLarge):
+		return none, &problem.Refusal{Code: fault.RequestTooLarge, Err: err}
+	case err != nil:
+		return none, &problem.Refusal{Code: fault.InvalidRequest, Detail: "The body is not one CloudEvent in JSON.", Err: err}
+	}
+	if !events.FromOutside(e.Data.Kind()) {
+		return none, invalid("body.type", "is a kind that only pinreset sends")
+	}
+	var sent bytes.Buffer
+	if err := json.Compact(&sent, raw); err != nil {
+		return none, &problem.Refusal{Code: fault.InvalidRequest, Err: err}
+	}
+	c := call{key: "event " + e.Tenant + " " + e.ID, what: "event", body: json.RawMessage(sent.Bytes())}
+	if e.Time.IsZero() {
+		e.Time = d.o.Now().UTC()
+	}
+	e.TraceParent = events.TraceFrom(ctx)
+	if added, ok := e.Data.(events.TenantAdded); ok {
+		return d.takeTenant(ctx, who, e, added, c)
+	}
+	room, err := d.Enter(ctx, who, e.Tenant)
+	if err != nil {
+		return none, err
+	}
+	switch data := e.Data.(type) {
+	case events.ConsentRequested:
+		return room.takeConsent(ctx, e, data, c)
+	case events.PasscodeResetRequested:
+		return room.takeReset(ctx, e, data, c)
+	default:
+		return none, fmt.Errorf("no way to take %s", e.Data.Kind())
+	}
+}
+
+func (d *Desk) takeTenant(ctx context.Context, who identity.Principal, e events.Event, added events.TenantAdded, c call) (Answer[Accepted], error) {
+	if !who.Sees(e.Tenant) {
+		return Answer[Accepted]{}, missing(nil)
+	}
+	if err := needEverywhere(who, identity.TenantOnboard); err != nil {
+		return Answer[Accepted]{}, err
+	}
+	added.By = who.Sender()
+	e.Data = added
+	return once(ctx, d, tenant.Partition, c, func(u *work.Unit) (Answer[Accepted], error) {
+		_, err := register(ctx, u, e, added)
+		return accepted(e, added.RequestID, "/v1/tenants/"+e.Tenant), err
+	})
+}
+
+func (r *Room) takeConsent(ctx context.Context, e events.Event, asked events.ConsentRequested, c call) (Answer[Accepted], error) {
+	if err := r.Need(identity.TenantOnboard); err != nil {
+		return Answer[Accepted]{}, err
+	}
+	asked.By = r.who.Sender()
+	e.Data = asked
+	return once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Accepted], error) {
+		return accepted(e, asked.RequestID, "/v1/tenants/"+r.ID()+"/consent"), u.Forward(onboarding.Queue, time.Time{}, e)
+	})
+}
+
+func (r *Room) takeReset(ctx context.Context, e events.Event, asked events.PasscodeResetRequested, c call) (Answer[Accepted], error) {
+	if err := r.Need(identity.ResetStart); err != nil {
+		return Answer[Accepted]{}, err
+	}
+	asked.By = r.who.Sender()
+	return once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Accepted], error) {
+		// The sender chose the reset's id, so it may be taken; a new reset would then never be accepted.
+		switch _, err := passcode.Read(ctx, u, asked.RequestID); {
+		case err == nil:
+			return Answer[Accepted]{}, problem.Refuse(fault.StateConflict, "There is a reset with this requestId already.")
+		case !errors.Is(err, work.ErrNotFound):
+			return Answer[Accepted]{}, err
+		}
+		reset, _, err := passcode.Accept(ctx, u, asked)
+		if err != nil {
+			return Answer[Accepted]{}, fmt.Errorf("accept reset of %s: %w", asked.DeviceID, err)
+		}
+		return accepted(e, reset.ID, r.resetPath(reset.ID)), nil
+	})
+}
+
+func accepted(e events.Event, request, location string) Answer[Accepted] {
+	return Answer[Accepted]{
+		Status: http.StatusAccepted, Location: location, Body: Accepted{ID: e.ID, RequestID: request, Location: location},
+	}
+}

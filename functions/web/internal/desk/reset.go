@@ -1,0 +1,304 @@
+package desk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"pinreset/events"
+	"pinreset/functions/web/internal/problem"
+	"pinreset/shared/audit"
+	"pinreset/shared/diag"
+	"pinreset/shared/fault"
+	"pinreset/shared/identity"
+	"pinreset/shared/passcode"
+	"pinreset/shared/secret"
+	"pinreset/shared/work"
+)
+
+// Reset is a reset as it is shown. It never has the code, sealed or not.
+type Reset struct {
+	ID           string         `json:"id"`
+	DeviceID     string         `json:"deviceId"`
+	DeviceName   string         `json:"deviceName,omitempty"`
+	User         string         `json:"user,omitempty"`
+	Platform     string         `json:"platform,omitempty"`
+	OSVersion    string         `json:"osVersion,omitempty"`
+	Serial       string         `json:"serial,omitempty"`
+	State        passcode.State `json:"state" enum:"accepted,calling,waiting,issued,removed,failed,cancelled,expired"`
+	Open         bool           `json:"open" doc:"Whether it has not ended"`
+	Effect       string         `json:"effect,omitempty" doc:"What the reset does: passcode, work-profile or removed"`
+	Why          fault.Code     `json:"why,omitempty" doc:"Why it waits"`
+	WhyText      string         `json:"whyText,omitempty"`
+	NextCheck    time.Time      `json:"nextCheck,omitzero" doc:"When the device is looked at next"`
+	Reason       string         `json:"reason"`
+	Ticket       string         `json:"ticket,omitempty"`
+	By           events.Actor   `json:"by"`
+	RequestedAt  time.Time      `json:"requestedAt"`
+	Deadline     time.Time      `json:"deadline,omitzero" doc:"When it stops waiting for the device"`
+	IssuedAt     time.Time      `json:"issuedAt,omitzero"`
+	ExpiresAt    time.Time      `json:"expiresAt,omitzero" doc:"When the code is destroyed"`
+	Readable     bool           `json:"readable" doc:"Whether there is a code that can be revealed now"`
+	SupersededBy string         `json:"supersededBy,omitempty" doc:"A later reset gave the device another code"`
+	Views        int            `json:"views" doc:"How often the code was revealed"`
+	ViewedAt     time.Time      `json:"viewedAt,omitzero"`
+	ViewedBy     string         `json:"viewedBy,omitempty"`
+	EndedAt      time.Time      `json:"endedAt,omitzero"`
+	FailureCode  fault.Code     `json:"failureCode,omitempty"`
+	FailureTitle string         `json:"failureTitle,omitempty"`
+	Diagnostics  string         `json:"diagnostics,omitempty" doc:"Path of the page of the failure"`
+	LastSync     time.Time      `json:"lastSync,omitzero" doc:"The device's last contact when it was looked at"`
+}
+
+// ResetDetail is a reset with what was done for it.
+type ResetDetail struct {
+	Reset
+	Timeline []diag.Attempt `json:"timeline" nullable:"false"`
+}
+
+// NewReset asks for a device's passcode to be reset.
+type NewReset struct {
+	Reason string `json:"reason" doc:"Why, for the audit log"`
+	Ticket string `json:"ticket,omitempty"`
+}
+
+// Cancellation asks to give a reset up.
+type Cancellation struct {
+	Reason string `json:"reason" doc:"Why, for the audit log"`
+}
+
+// Viewing asks for a code.
+type Viewing struct {
+	Reason string `json:"reason" doc:"Why, for the audit log"`
+	Ticket string `json:"ticket,omitempty"`
+}
+
+// Revealed is a code in the clear.
+type Revealed struct {
+	Passcode   string    `json:"passcode"`
+	ExpiresAt  time.Time `json:"expiresAt"`
+	Views      int       `json:"views" doc:"How often it was revealed, this time included"`
+	DeviceName string    `json:"deviceName,omitempty"`
+	User       string    `json:"user,omitempty"`
+}
+
+// open as a state to list stands for every state of a reset that has not ended.
+const open = "open"
+
+// CheckReason applies the rules of a reset's reason and ticket. Its refusal names the place in the request.
+func CheckReason(reason, ticket string) error {
+	const some = "00000000-0000-0000-0000-000000000000" // the rule is about the texts
+	return wrong(events.PasscodeResetRequested{RequestID: "r", DeviceID: some, Reason: reason, Ticket: ticket}.Validate())
+}
+
+// StartReset accepts a reset of the device's passcode. While the device has one that has not ended, the answer is that one
+// with status 200, and nothing new is started.
+func (r *Room) StartReset(ctx context.Context, key, device string, in NewReset) (Answer[Reset], error) {
+	var none Answer[Reset]
+	if err := r.Need(identity.ResetStart); err != nil {
+		return none, err
+	}
+	device = strings.ToLower(device)
+	if !events.IsGUID(device) {
+		return none, missing(nil)
+	}
+	if err := CheckReason(in.Reason, in.Ticket); err != nil {
+		return none, err
+	}
+	c, err := r.call(key, "reset "+device, in)
+	if err != nil {
+		return none, err
+	}
+	return once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Reset], error) {
+		reset, existing, err := passcode.Accept(ctx, u, events.PasscodeResetRequested{
+			RequestID: u.NewID(), DeviceID: device, Reason: in.Reason, Ticket: in.Ticket, By: r.who.Operator(),
+		})
+		if err != nil {
+			return none, fmt.Errorf("accept reset of %s: %w", device, err)
+		}
+		a := Answer[Reset]{Status: http.StatusAccepted, Location: r.resetPath(reset.ID), Body: r.show(reset)}
+		if existing {
+			a.Status = http.StatusOK
+		}
+		return a, nil
+	})
+}
+
+func (r *Room) resetPath(id string) string { return "/v1/tenants/" + r.ID() + "/resets/" + id }
+
+// Resets lists the tenant's resets, newest first: all, those in one state, or those that have not ended ("open").
+func (r *Room) Resets(ctx context.Context, state string, page Page) (List[Reset], error) {
+	if err := r.Need(identity.TenantRead); err != nil {
+		return List[Reset]{}, err
+	}
+	wanted, err := inState(state)
+	if err != nil {
+		return List[Reset]{}, err
+	}
+	return paged(r, "resets "+state, page, func(limit int, place string) (resets []Reset, next string, err error) {
+		next = place
+		// A state that is rare would else make an empty page of each page of rows; the bound keeps a request short.
+		for range 20 {
+			var rows []passcode.Reset
+			rows, next, err = passcode.List(ctx, r.desk.o.Store, r.ID(), limit, next)
+			if err != nil {
+				return nil, "", err
+			}
+			for _, row := range rows {
+				if wanted(row) {
+					resets = append(resets, r.show(row))
+				}
+			}
+			if len(resets) > 0 || next == "" {
+				break
+			}
+		}
+		return resets, next, nil
+	})
+}
+
+func inState(state string) (func(passcode.Reset) bool, error) {
+	switch state {
+	case "":
+		return func(passcode.Reset) bool { return true }, nil
+	case open:
+		return passcode.Reset.Open, nil
+	}
+	known := []passcode.State{
+		passcode.Accepted, passcode.Calling, passcode.Waiting, passcode.Issued, passcode.Removed, passcode.Failed,
+		passcode.Cancelled, passcode.Expired,
+	}
+	if !slices.Contains(known, passcode.State(state)) {
+		return nil, invalid("query.state", "is not a state of a reset")
+	}
+	return func(r passcode.Reset) bool { return r.State == passcode.State(state) }, nil
+}
+
+// Reset shows one reset with what was done for it.
+func (r *Room) Reset(ctx context.Context, id string) (ResetDetail, error) {
+	if err := r.Need(identity.TenantRead); err != nil {
+		return ResetDetail{}, err
+	}
+	reset, err := r.readReset(ctx, r.unit(), id)
+	if err != nil {
+		return ResetDetail{}, err
+	}
+	timeline, err := diag.Timeline(ctx, r.desk.o.Store, r.ID(), reset.ID)
+	if err != nil {
+		return ResetDetail{}, err
+	}
+	if timeline == nil {
+		timeline = []diag.Attempt{}
+	}
+	return ResetDetail{Reset: r.show(reset), Timeline: timeline}, nil
+}
+
+func (r *Room) readReset(ctx context.Context, u *work.Unit, id string) (passcode.Reset, error) {
+	reset, err := passcode.Read(ctx, u, id)
+	if errors.Is(err, work.ErrNotFound) {
+		return reset, missing(err)
+	}
+	if err != nil {
+		return reset, fmt.Errorf("read reset %s: %w", id, err)
+	}
+	return reset, nil
+}
+
+// Cancel gives a reset up that has not ended. The device may still carry it out: Intune takes nothing back.
+func (r *Room) Cancel(ctx context.Context, key, id string, in Cancellation) (Answer[Reset], error) {
+	var none Answer[Reset]
+	if err := r.Need(identity.ResetStart); err != nil {
+		return none, err
+	}
+	if err := CheckReason(in.Reason, ""); err != nil {
+		return none, err
+	}
+	c, err := r.call(key, "cancel "+id, in)
+	if err != nil {
+		return none, err
+	}
+	return once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Reset], error) {
+		reset, err := passcode.Cancel(ctx, u, id, in.Reason, r.who.Operator())
+		switch {
+		case errors.Is(err, passcode.ErrEnded):
+			return none, &problem.Refusal{
+				Code: fault.StateConflict, Detail: "The reset has ended: it is " + string(reset.State) + ".", Instance: reset.Diagnostics, Err: err,
+			}
+		case errors.Is(err, work.ErrNotFound):
+			return none, missing(err)
+		case err != nil:
+			return none, fmt.Errorf("cancel reset %s: %w", id, err)
+		}
+		return Answer[Reset]{Status: http.StatusOK, Location: r.resetPath(id), Body: r.show(reset)}, nil
+	})
+}
+
+// Reveal returns the code of a reset, once the view is counted and its audit entry is on stable storage. Every call is a
+// view: it is not repeatable, and an answer that was lost shows as two views, which is what happened.
+func (r *Room) Reveal(ctx context.Context, id string, in Viewing) (Revealed, error) {
+	if err := r.Need(identity.PasscodeReveal); err != nil {
+		return Revealed{}, err
+	}
+	if err := CheckReason(in.Reason, in.Ticket); err != nil {
+		return Revealed{}, err
+	}
+	var (
+		reset   passcode.Reset
+		receipt audit.Receipt
+	)
+	err := r.desk.change(ctx, r.ID(), func(u *work.Unit) error {
+		var err error
+		if reset, err = r.readReset(ctx, u, id); err != nil {
+			return err
+		}
+		if !reset.Readable(u.Now()) {
+			return notRevealable(reset, nil)
+		}
+		reset.Views++
+		reset.ViewedAt, reset.ViewedBy = u.Now(), r.who.Name
+		if err := passcode.Write(u, reset); err != nil {
+			return err
+		}
+		receipt, err = audit.Commit(ctx, u, audit.Entry{
+			Actor: r.who.Operator(), Action: audit.PasscodeRevealed, DeviceID: reset.DeviceID, RequestID: reset.ID,
+			Reason: in.Reason, Ticket: in.Ticket,
+		}, reset.Code.ID)
+		return err
+	})
+	if err != nil {
+		return Revealed{}, err
+	}
+	text, err := r.desk.o.Vault.Open(ctx, *reset.Code, secret.Binding{Tenant: r.ID(), Device: reset.DeviceID, Request: reset.ID}, receipt)
+	if errors.Is(err, secret.ErrGone) {
+		return Revealed{}, notRevealable(reset, err)
+	}
+	if err != nil {
+		return Revealed{}, fmt.Errorf("open code of %s: %w", id, err)
+	}
+	return Revealed{
+		Passcode: text, ExpiresAt: reset.ExpiresAt, Views: reset.Views, DeviceName: reset.DeviceName, User: reset.User,
+	}, nil
+}
+
+func notRevealable(reset passcode.Reset, err error) error {
+	detail := "The reset is " + string(reset.State) + " and has no code that can be shown."
+	if reset.State == passcode.Issued {
+		detail = "The code has expired and was destroyed."
+	}
+	return &problem.Refusal{Code: fault.NotRevealable, Detail: detail, Instance: reset.Diagnostics, Err: err}
+}
+
+func (r *Room) show(p passcode.Reset) Reset {
+	return Reset{
+		ID: p.ID, DeviceID: p.DeviceID, DeviceName: p.DeviceName, User: p.User, Platform: p.Platform, OSVersion: p.OSVersion,
+		Serial: p.Serial, State: p.State, Open: p.Open(), Effect: p.Effect, Why: p.Why, WhyText: titleOf(p.Why),
+		NextCheck: p.NextCheck, Reason: p.Reason, Ticket: p.Ticket, By: p.By, RequestedAt: p.RequestedAt, Deadline: p.Deadline,
+		IssuedAt: p.IssuedAt, ExpiresAt: p.ExpiresAt, Readable: p.Readable(r.desk.o.Now()), SupersededBy: p.SupersededBy,
+		Views: p.Views, ViewedAt: p.ViewedAt, ViewedBy: p.ViewedBy, EndedAt: p.EndedAt, FailureCode: p.FailureCode,
+		FailureTitle: titleOf(p.FailureCode), Diagnostics: p.Diagnostics, LastSync: p.LastSync,
+	}
+}

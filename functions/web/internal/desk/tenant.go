@@ -1,0 +1,322 @@
+package desk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"pinreset/events"
+	"pinreset/functions/web/internal/problem"
+	"pinreset/shared/audit"
+	"pinreset/shared/fault"
+	"pinreset/shared/identity"
+	"pinreset/shared/onboarding"
+	"pinreset/shared/tenant"
+	"pinreset/shared/work"
+)
+
+// Tenant is a tenant as it is shown.
+type Tenant struct {
+	ID          string          `json:"id" doc:"The Entra tenant's id"`
+	DisplayName string          `json:"displayName"`
+	AddedAt     time.Time       `json:"addedAt"`
+	AddedBy     events.Actor    `json:"addedBy"`
+	Settings    tenant.Settings `json:"settings"`
+	Consent     Consent         `json:"consent" doc:"Where the consent stands; its links are in the consent's own answer"`
+}
+
+// NewTenant asks to look after a tenant.
+type NewTenant struct {
+	TenantID                string `json:"tenantId" doc:"The Entra tenant's id, a GUID"`
+	DisplayName             string `json:"displayName" doc:"What people call the tenant"`
+	CreateServicePrincipals bool   `json:"createServicePrincipals,omitempty" doc:"Create the two PIN reset applications through Graph instead of by an administrator's click; whether Microsoft allows it is not documented"`
+}
+
+// Tenants lists the tenants that the principal sees, in the order of their ids.
+func (d *Desk) Tenants(ctx context.Context, who identity.Principal, page Page) (List[Tenant], error) {
+	if err := need(who, identity.TenantRead); err != nil {
+		return List[Tenant]{}, err
+	}
+	const list = "tenants"
+	place, err := d.cursors.open(who.ID, tenant.Partition, list, page.Cursor)
+	if err != nil {
+		return List[Tenant]{}, err
+	}
+	var found []tenant.Tenant
+	next := ""
+	if who.All {
+		found, next, err = tenant.List(ctx, d.o.Store, page.limit(), place)
+	} else {
+		found, next, err = d.some(ctx, who.Tenants, page.limit(), place)
+	}
+	if err != nil {
+		return List[Tenant]{}, err
+	}
+	out := listOf[Tenant](nil)
+	for _, t := range found {
+		shown, err := (&Room{desk: d, tenant: t, who: who}).Tenant(ctx)
+		if err != nil {
+			return List[Tenant]{}, err
+		}
+		out.Items = append(out.Items, shown)
+	}
+	out.Next = d.cursors.seal(who.ID, tenant.Partition, list, next)
+	return out, nil
+}
+
+// some reads those of the ids that are tenants, after the last one that was read.
+func (d *Desk) some(ctx context.Context, ids []string, limit int, last string) (found []tenant.Tenant, next string, err error) {
+	for _, id := range slices.Sorted(slices.Values(ids)) {
+		if id <= last {
+			continue
+		}
+		if len(found) == limit {
+			return found, found[limit-1].ID, nil
+		}
+		t, err := tenant.Get(ctx, d.o.Store, id)
+		if errors.Is(err, work.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		found = append(found, t)
+	}
+	return found, "", nil
+}
+
+// AddTenant puts a tenant in the register and starts its consent.
+func (d *Desk) AddTenant(ctx context.Context, who identity.Principal, key string, in NewTenant) (Answer[Tenant], error) {
+	var none Answer[Tenant]
+	if err := needEverywhere(who, identity.TenantOnboard); err != nil {
+		return none, err
+	}
+	c, err := callBy(who.ID, key, "add tenant", in)
+	if err != nil {
+		return none, err
+	}
+	id, ok := tenant.NormalID(in.TenantID)
+	if !ok {
+		return none, invalid("body.tenantId", "must be a GUID")
+	}
+	return once(ctx, d, tenant.Partition, c, func(u *work.Unit) (Answer[Tenant], error) {
+		added := events.TenantAdded{
+			RequestID: u.NewID(), DisplayName: in.DisplayName, CreateServicePrincipals: in.CreateServicePrincipals, By: who.Operator(),
+		}
+		if err := added.Validate(); err != nil {
+			return none, wrong(err)
+		}
+		e := events.Event{ID: u.NewID(), Tenant: id, Time: u.Now(), TraceParent: events.TraceFrom(ctx), Data: added}
+		t, err := register(ctx, u, e, added)
+		if err != nil {
+			return none, err
+		}
+		return Answer[Tenant]{Status: http.StatusAccepted, Location: "/v1/tenants/" + id, Body: Tenant{
+			ID: t.ID, DisplayName: t.DisplayName, AddedAt: t.AddedAt, AddedBy: t.AddedBy, Settings: tenant.DefaultSettings(),
+			Consent: Consent{State: onboarding.Pending, RequestID: added.RequestID, Steps: []ConsentStep{}},
+		}}, nil
+	})
+}
+
+// register stages a tenant with the message that starts its consent, on a unit of the register.
+func register(ctx context.Context, u *work.Unit, e events.Event, added events.TenantAdded) (tenant.Tenant, error) {
+	var there tenant.Tenant
+	switch err := u.Get(ctx, e.Tenant, &there); {
+	case err == nil:
+		return there, problem.Refuse(fault.StateConflict, "The tenant is looked after already.")
+	case !errors.Is(err, work.ErrNotFound):
+		return there, err
+	}
+	t, err := tenant.Add(u, e.Tenant, added.DisplayName, added.By)
+	return t, errors.Join(err, u.Forward(onboarding.Queue, time.Time{}, e))
+}
+
+// Tenant shows the room's tenant.
+func (r *Room) Tenant(ctx context.Context) (Tenant, error) {
+	if err := r.Need(identity.TenantRead); err != nil {
+		return Tenant{}, err
+	}
+	u := r.unit()
+	settings, err := tenant.ReadSettings(ctx, u)
+	if err != nil {
+		return Tenant{}, fmt.Errorf("read settings of %s: %w", r.ID(), err)
+	}
+	consent, err := r.consent(ctx, u, false)
+	if err != nil {
+		return Tenant{}, err
+	}
+	return Tenant{
+		ID: r.tenant.ID, DisplayName: r.tenant.DisplayName, AddedAt: r.tenant.AddedAt, AddedBy: r.tenant.AddedBy,
+		Settings: settings, Consent: consent,
+	}, nil
+}
+
+// unit is a unit to read with.
+func (r *Room) unit() *work.Unit {
+	return work.NewUnit(r.desk.o.Store, r.tenant.ID, r.desk.o.Now(), r.desk.o.NewID)
+}
+
+// SettingsChange names the settings to change; the others stay.
+type SettingsChange struct {
+	PasscodeHours      *int `json:"passcodeHours,omitempty" minimum:"1" maximum:"168" doc:"Hours during which a code can be revealed"`
+	ResetDeadlineHours *int `json:"resetDeadlineHours,omitempty" minimum:"1" maximum:"720" doc:"Hours that a reset waits for its device"`
+}
+
+// ChangeSettings changes settings of the tenant. What is as asked already is not changed, recorded or announced.
+func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Settings, error) {
+	if err := r.Need(identity.SettingsWrite); err != nil {
+		return tenant.Settings{}, err
+	}
+	if in.PasscodeHours == nil && in.ResetDeadlineHours == nil {
+		return tenant.Settings{}, invalid("body", "names no setting")
+	}
+	var after tenant.Settings
+	err := r.desk.change(ctx, r.ID(), func(u *work.Unit) error {
+		before, err := tenant.ReadSettings(ctx, u)
+		if err != nil {
+			return fmt.Errorf("read settings of %s: %w", r.ID(), err)
+		}
+		after = before
+		changed := map[string]string{}
+		set := func(name string, value *int, at *int) {
+			if value != nil && *value != *at {
+				changed[name] = strconv.Itoa(*at) + " → " + strconv.Itoa(*value)
+				*at = *value
+			}
+		}
+		set("passcodeHours", in.PasscodeHours, &after.PasscodeHours)
+		set("resetDeadlineHours", in.ResetDeadlineHours, &after.ResetDeadlineHours)
+		if err := after.Validate(); err != nil {
+			return wrong(err)
+		}
+		if len(changed) == 0 {
+			return nil
+		}
+		names := make([]string, 0, len(changed))
+		for name := range changed {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		told := events.TenantSettingsChanged{RequestID: u.NewID(), Names: names, By: r.who.Operator()}
+		_, err = u.Send(ctx, work.Announcements, time.Time{}, told)
+		return errors.Join(err, tenant.WriteSettings(u, after), audit.Append(u, audit.Entry{
+			Actor: r.who.Operator(), Action: audit.SettingsChanged, RequestID: told.RequestID, Change: changed,
+		}))
+	})
+	return after, err
+}
+
+// Consent is where a tenant's consent stands.
+type Consent struct {
+	State                   string        `json:"state" enum:"pending,proven,failed"`
+	RequestID               string        `json:"requestId,omitempty"`
+	CreateServicePrincipals bool          `json:"createServicePrincipals,omitempty"`
+	StartedAt               time.Time     `json:"startedAt,omitzero"`
+	Deadline                time.Time     `json:"deadline,omitzero" doc:"When an unfinished consent has failed"`
+	NextCheck               time.Time     `json:"nextCheck,omitzero" doc:"When the directory is read next"`
+	ProvenAt                time.Time     `json:"provenAt,omitzero"`
+	Checks                  int           `json:"checks" doc:"How often the directory was read lately"`
+	FailureCode             fault.Code    `json:"failureCode,omitempty"`
+	FailureTitle            string        `json:"failureTitle,omitempty"`
+	Diagnostics             string        `json:"diagnostics,omitempty" doc:"Path of the page of the failure"`
+	Steps                   []ConsentStep `json:"steps" nullable:"false" doc:"In the order they are to be done; empty until the consent has begun"`
+	Next                    string        `json:"next,omitempty" doc:"Name of the first step that is not proven"`
+}
+
+// ConsentStep is one thing that must be consented.
+type ConsentStep struct {
+	Name             string     `json:"name" enum:"app,privileged,service,client"`
+	Title            string     `json:"title"`
+	AppID            string     `json:"appId"`
+	State            string     `json:"state" enum:"waiting,seen,proven,disabled,unread"`
+	Why              fault.Code `json:"why,omitempty"`
+	WhyText          string     `json:"whyText,omitempty"`
+	ServicePrincipal string     `json:"servicePrincipal,omitempty" doc:"Object id in the tenant's directory"`
+	Grants           []string   `json:"grants,omitempty" nullable:"false" doc:"What the service principal holds, as read"`
+	Link             string     `json:"link,omitempty" doc:"For an administrator of the tenant; made for this answer"`
+	Warning          string     `json:"warning,omitempty" doc:"What the administrator should know before following the link"`
+	CheckedAt        time.Time  `json:"checkedAt,omitzero"`
+	ProvenAt         time.Time  `json:"provenAt,omitzero"`
+}
+
+// ConsentStart asks to start a consent again.
+type ConsentStart struct {
+	CreateServicePrincipals bool `json:"createServicePrincipals,omitempty" doc:"See adding a tenant"`
+}
+
+// ConsentStarted names the consent run that was started.
+type ConsentStarted struct {
+	RequestID string `json:"requestId"`
+}
+
+// Consent shows where the tenant's consent stands, with fresh links.
+func (r *Room) Consent(ctx context.Context) (Consent, error) {
+	if err := r.Need(identity.TenantRead); err != nil {
+		return Consent{}, err
+	}
+	return r.consent(ctx, r.unit(), true)
+}
+
+func (r *Room) consent(ctx context.Context, u *work.Unit, links bool) (Consent, error) {
+	c, err := onboarding.Read(ctx, u)
+	if errors.Is(err, work.ErrNotFound) {
+		return Consent{State: onboarding.Pending, Steps: []ConsentStep{}}, nil // accepted, and not looked at yet
+	}
+	if err != nil {
+		return Consent{}, fmt.Errorf("read consent of %s: %w", r.ID(), err)
+	}
+	out := Consent{
+		State: c.State, RequestID: c.RequestID, CreateServicePrincipals: c.CreateServicePrincipals, StartedAt: c.StartedAt,
+		Deadline: c.Deadline, NextCheck: c.NextCheck, ProvenAt: c.ProvenAt, Checks: c.Checks, FailureCode: c.FailureCode,
+		FailureTitle: titleOf(c.FailureCode), Diagnostics: c.Diagnostics, Steps: make([]ConsentStep, 0, len(c.Steps)),
+	}
+	for _, s := range c.Steps {
+		step := ConsentStep{
+			Name: s.Name, Title: s.Title, AppID: s.AppID, State: s.State, Why: s.Why, WhyText: titleOf(s.Why),
+			ServicePrincipal: s.ServicePrincipal, Grants: s.Grants, CheckedAt: s.CheckedAt, ProvenAt: s.ProvenAt,
+		}
+		if links {
+			link := r.desk.o.Links.For(r.ID(), c, s, r.who.ID)
+			step.Link, step.Warning = link.URL, link.Warning
+		}
+		out.Steps = append(out.Steps, step)
+	}
+	if next := c.Next(); next != nil {
+		out.Next = next.Name
+	}
+	return out, nil
+}
+
+// StartConsent starts the tenant's consent again, in place of a run that is under way.
+func (r *Room) StartConsent(ctx context.Context, key string, in ConsentStart) (Answer[ConsentStarted], error) {
+	var none Answer[ConsentStarted]
+	if err := r.Need(identity.TenantOnboard); err != nil {
+		return none, err
+	}
+	c, err := r.call(key, "start consent", in)
+	if err != nil {
+		return none, err
+	}
+	return once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[ConsentStarted], error) {
+		id := u.NewID()
+		_, err := u.Send(ctx, onboarding.Queue, time.Time{}, events.ConsentRequested{
+			RequestID: id, CreateServicePrincipals: in.CreateServicePrincipals, By: r.who.Operator(),
+		})
+		return Answer[ConsentStarted]{
+			Status: http.StatusAccepted, Location: "/v1/tenants/" + r.ID() + "/consent", Body: ConsentStarted{RequestID: id},
+		}, err
+	})
+}
+
+// titleOf is the title of a code, "" of none.
+func titleOf(code fault.Code) string {
+	if code == "" {
+		return ""
+	}
+	return strings.TrimSpace(fault.Lookup(code).Title)
+}

@@ -1,0 +1,174 @@
+package view
+
+import (
+	"fmt"
+	"html/template"
+	"strings"
+	"time"
+	"unicode"
+
+	"pinreset/shared/diag"
+	"pinreset/shared/fault"
+)
+
+var functions = template.FuncMap{
+	"at":       at,
+	"machine":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"relative": relative,
+	"groups":   groups,
+	"spelled":  spelled,
+	"states":   stateText,
+	"millis":   func(ms float64) string { return duration(time.Duration(ms * float64(time.Millisecond))) },
+	"longest":  longest,
+	"text":     func(code fault.Code) string { return fault.Lookup(code).Title },
+	"cause":    func(code fault.Code) string { return fault.Lookup(code).Cause },
+}
+
+// at is an absolute time for people: with the weekday, because that is what is said on the phone.
+func at(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.UTC().Format("Mon 2 Jan 2006 15:04 UTC")
+}
+
+// relative is how far t is from now, in the two largest units.
+func relative(t, now time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	d := t.Sub(now).Round(time.Second)
+	switch {
+	case d > 0:
+		return "in " + duration(d)
+	case d > -time.Second:
+		return "now"
+	default:
+		return duration(-d) + " ago"
+	}
+}
+
+func duration(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d >= day:
+		return fmt.Sprintf("%d d %d h", d/day, d%day/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
+	case d >= time.Minute:
+		return fmt.Sprintf("%d min %d s", d/time.Minute, d%time.Minute/time.Second)
+	case d >= time.Second:
+		return fmt.Sprintf("%d s", d/time.Second)
+	default:
+		return fmt.Sprintf("%d ms", d/time.Millisecond)
+	}
+}
+
+// Char is one character of a code with its kind, which the page shows by shape and not by colour alone.
+type Char struct {
+	Text string
+	Kind string // digit, upper, lower or symbol
+}
+
+// groups cuts a code in groups of four characters.
+func groups(code string) [][]Char {
+	var all [][]Char
+	for i, r := range []rune(code) {
+		if i%4 == 0 {
+			all = append(all, nil)
+		}
+		all[len(all)-1] = append(all[len(all)-1], Char{string(r), kindOf(r)})
+	}
+	return all
+}
+
+func kindOf(r rune) string {
+	switch {
+	case unicode.IsDigit(r):
+		return "digit"
+	case unicode.IsUpper(r):
+		return "upper"
+	case unicode.IsLower(r):
+		return "lower"
+	default:
+		return "symbol"
+	}
+}
+
+var nato = strings.Fields("Alfa Bravo Charlie Delta Echo Foxtrot Golf Hotel India Juliett Kilo Lima Mike November Oscar Papa Quebec Romeo Sierra Tango Uniform Victor Whiskey X-ray Yankee Zulu")
+
+var digits = strings.Fields("zero one two three four five six seven eight nine")
+
+var symbols = map[rune]string{
+	'!': "exclamation mark", '"': "double quote", '#': "hash", '$': "dollar", '%': "percent", '&': "ampersand", '\'': "apostrophe",
+	'(': "open bracket", ')': "close bracket", '*': "star", '+': "plus", ',': "comma", '-': "minus", '.': "full stop", '/': "slash",
+	':': "colon", ';': "semicolon", '<': "less than", '=': "equals", '>': "greater than", '?': "question mark", '@': "at sign",
+	'[': "open square bracket", '\\': "backslash", ']': "close square bracket", '^': "caret", '_': "underscore", '`': "back quote",
+	'{': "open brace", '|': "vertical bar", '}': "close brace", '~': "tilde", ' ': "space",
+}
+
+// spelled says each character of a code in words, to be read out: the NATO alphabet, digits and symbols by name.
+func spelled(code string) []string {
+	var words []string
+	for _, r := range code {
+		switch {
+		case r >= 'a' && r <= 'z':
+			words = append(words, "small "+nato[r-'a'])
+		case r >= 'A' && r <= 'Z':
+			words = append(words, "capital "+nato[r-'A'])
+		case r >= '0' && r <= '9':
+			words = append(words, "digit "+digits[r-'0'])
+		case symbols[r] != "":
+			words = append(words, symbols[r])
+		default:
+			words = append(words, string(r))
+		}
+	}
+	return words
+}
+
+// stateText says the states of resets, consents and steps in a word or two.
+func stateText(state any) string {
+	switch s := fmt.Sprint(state); s {
+	case "accepted":
+		return "Accepted"
+	case "calling":
+		return "Asking Intune"
+	case "waiting":
+		return "Waiting"
+	case "issued":
+		return "Code ready"
+	case "removed":
+		return "Passcode removed"
+	case "failed":
+		return "Failed"
+	case "cancelled":
+		return "Cancelled"
+	case "expired":
+		return "Expired"
+	case "pending":
+		return "Pending"
+	case "proven":
+		return "Proven"
+	case "seen":
+		return "Seen once"
+	case "disabled":
+		return "Disabled"
+	case "unread":
+		return "Could not be read"
+	default:
+		return s
+	}
+}
+
+// longest is the duration that the bars of a timeline are drawn against, in milliseconds.
+func longest(timeline []diag.Attempt) float64 {
+	most := 1.0
+	for _, a := range timeline {
+		most = max(most, a.Milliseconds)
+		for _, s := range a.Steps {
+			most = max(most, s.Milliseconds)
+		}
+	}
+	return most
+}

@@ -1,0 +1,54 @@
+package view
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestRelative(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+	for want, d := range map[string]time.Duration{
+		"in 6 d 3 h": 6*24*time.Hour + 3*time.Hour + 59*time.Minute, "in 1 h 0 min": time.Hour, "in 4 min 5 s": 4*time.Minute + 5*time.Second,
+		"in 12 s": 12 * time.Second, "now": 0, "3 s ago": -3 * time.Second, "1 d 0 h ago": -24 * time.Hour,
+	} {
+		if got := relative(now.Add(d), now); got != want {
+			t.Errorf("%s: %q, want %q", d, got, want)
+		}
+	}
+	if got := relative(time.Time{}, now); got != "" {
+		t.Errorf("no time: %q", got)
+	}
+}
+
+func TestSpelled(t *testing.T) {
+	t.Parallel()
+	got := strings.Join(spelled("aZ0 9#é"), ", ")
+	if want := "small Alfa, capital Zulu, digit zero, space, digit nine, hash, é"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for r := rune(0x20); r < 0x7f; r++ {
+		if words := spelled(string(r)); len(words) != 1 || len(words[0]) < 2 {
+			t.Errorf("%q is not spelled: %q", r, words)
+		}
+	}
+}
+
+func TestGroupsOfFour(t *testing.T) {
+	t.Parallel()
+	var text []string
+	for _, g := range groups("123456789é") {
+		s := ""
+		for _, c := range g {
+			s += c.Text
+		}
+		text = append(text, s)
+	}
+	if got := strings.Join(text, " "); got != "1234 5678 9é" {
+		t.Errorf("%q", got)
+	}
+	if kindOf('7') != "digit" || kindOf('A') != "upper" || kindOf('a') != "lower" || kindOf('#') != "symbol" {
+		t.Error("kinds")
+	}
+}

@@ -1,0 +1,142 @@
+package view
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"pinreset/functions/web/internal/problem"
+	"pinreset/shared/fault"
+)
+
+//go:embed templates/*.html assets/*
+var files embed.FS
+
+// Chrome is what every page has around its content.
+type Chrome struct {
+	Title      string
+	Who        string // name of who is signed in; "" when nobody is
+	Notice     string // such as that the tenants are simulated
+	NoticeLink string
+	Tenant     string    // id of the tenant that the page is about
+	TenantName string    // its name
+	Section    string    // which of the tenant's pages this is
+	Now        time.Time // the server's
+	Live       int       // seconds after which the page loads itself again; 0: never
+	Paused     bool      // it would, but was asked not to
+	Self       string    // its own path
+}
+
+// Page is what a template gets.
+type Page struct {
+	Chrome
+	Data any
+}
+
+// Form is what somebody typed, and what is wrong with it.
+type Form struct {
+	Key    string // idempotency key, made when the form was first shown
+	Reason string
+	Ticket string
+	Name   string
+	ID     string
+	Create bool
+	Errors []problem.Field
+}
+
+// Message is a page with a few words.
+type Message struct {
+	Lines     []string
+	Fix       []string
+	LearnMore []string
+	Code      fault.Code
+	Instance  string
+	Reference string // correlation id
+	Back      string // path to go on to
+	BackText  string
+}
+
+var pages = parse()
+
+// parse makes each page's template: the layout and the shared parts with the page's own blocks.
+func parse() map[string]*template.Template {
+	shared := template.Must(template.New("").Funcs(functions).ParseFS(files, "templates/layout.html", "templates/parts.html"))
+	names, err := fs.Glob(files, "templates/*.html")
+	if err != nil {
+		panic(err) // the pattern is right
+	}
+	all := map[string]*template.Template{}
+	for _, name := range names {
+		base := strings.TrimSuffix(path.Base(name), ".html")
+		if base == "layout" || base == "parts" {
+			continue
+		}
+		all[base] = template.Must(template.Must(shared.Clone()).ParseFS(files, name))
+	}
+	return all
+}
+
+// Render answers with the named page. The page is made whole before its first byte is sent, so that a mistake in it is an
+// error and not half a page.
+func Render(w http.ResponseWriter, status int, name string, p Page) {
+	t, ok := pages[name]
+	if !ok {
+		panic("view: no page " + name)
+	}
+	var body bytes.Buffer
+	if err := t.ExecuteTemplate(&body, "layout", p); err != nil {
+		panic(fmt.Errorf("page %s: %w", name, err))
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(body.Bytes()) // a browser that went away is not told
+}
+
+// NotFound answers with the one page for everything that does not exist, or not for who asks.
+func NotFound(w http.ResponseWriter) {
+	e := fault.Lookup(fault.NotFound)
+	Render(w, http.StatusNotFound, "message", Page{
+		Chrome: Chrome{Title: e.Title},
+		Data:   Message{Lines: []string{e.Cause, "Perhaps you have to sign in first."}, Back: "/sign-in", BackText: "Sign in"},
+	})
+}
+
+// Refused answers with the page of a problem.
+func Refused(w http.ResponseWriter, p *problem.Problem) {
+	for name, values := range p.GetHeaders() {
+		w.Header()[name] = values
+	}
+	m := Message{
+		Lines: []string{p.Detail}, Fix: p.Fix, LearnMore: p.LearnMore, Code: p.Code, Instance: p.Instance, Reference: p.CorrelationID,
+		Back: "/", BackText: "Back to the tenants",
+	}
+	if p.Code == fault.Unauthenticated {
+		m.Lines, m.Fix = []string{"Your session has ended, or you have not signed in."}, nil
+		m.Back, m.BackText = "/sign-in", "Sign in"
+	}
+	Render(w, p.Status, "message", Page{Chrome: Chrome{Title: p.Title}, Data: m})
+}
+
+// WantsHTML reports whether the answer is for a browser.
+func WantsHTML(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Accept"), "text/html")
+}
+
+// Assets serves the stylesheet.
+func Assets() http.Handler {
+	sub, err := fs.Sub(files, "assets")
+	if err != nil {
+		panic(err) // the folder is embedded
+	}
+	serve := http.FileServerFS(sub)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=300")
+		serve.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,68 @@
+package page
+
+import (
+	"net/http"
+
+	"pinreset/functions/web/internal/desk"
+	"pinreset/functions/web/internal/view"
+	"pinreset/shared/fault"
+	"pinreset/shared/identity"
+)
+
+type devicesData struct {
+	Search   string
+	Devices  []desk.Device
+	Next     string
+	MayReset bool
+}
+
+func (p *pages) devices(v *visit) error {
+	search := v.r.URL.Query().Get("search")
+	list, err := v.room.Devices(v.r.Context(), search, paged(v.r))
+	if err != nil {
+		return err
+	}
+	return p.show(v, "devices", p.chrome(v, "devices", "Devices"), devicesData{
+		Search: search, Devices: list.Items, Next: next(v.r, list.Next), MayReset: v.room.Can(identity.ResetStart),
+	})
+}
+
+type deviceData struct {
+	Device   desk.Device
+	Resets   []resetItem
+	Instead  []string // what works where a reset does not
+	MayReset bool
+	Form     view.Form
+}
+
+func (p *pages) device(v *visit) error { return p.showDevice(v, http.StatusOK, fresh()) }
+
+func (p *pages) showDevice(v *visit, status int, f view.Form) error {
+	d, err := v.room.Device(v.r.Context(), v.r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	title := d.Name
+	if title == "" {
+		title = "Device without a name"
+	}
+	data := deviceData{
+		Device: d.Device, Resets: p.items(v, d.Resets), MayReset: v.room.Can(identity.ResetStart), Form: f,
+	}
+	if d.Eligibility.Code != "" {
+		data.Instead = fault.Lookup(d.Eligibility.Code).Fix
+	}
+	return p.showStatus(v, status, "device", p.chrome(v, "devices", title), data)
+}
+
+func (p *pages) startReset(v *visit) error {
+	f := typed(v.r)
+	a, err := v.room.StartReset(v.r.Context(), f.Key, v.r.PathValue("id"), desk.NewReset{Reason: f.Reason, Ticket: f.Ticket})
+	if f, isForm := wrong(f, err); isForm {
+		return p.showDevice(v, http.StatusUnprocessableEntity, f)
+	}
+	if err != nil {
+		return err
+	}
+	return v.redirect("/tenants/" + v.room.ID() + "/resets/" + a.Body.ID)
+}

@@ -1,0 +1,133 @@
+package page
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"pinreset/functions/web/internal/desk"
+	"pinreset/functions/web/internal/problem"
+	"pinreset/functions/web/internal/view"
+	"pinreset/shared/audit"
+	"pinreset/shared/fault"
+	"pinreset/shared/identity"
+)
+
+type failuresData struct {
+	Failures []desk.Failure
+	Next     string
+}
+
+func (p *pages) failures(v *visit) error {
+	list, err := v.room.Failures(v.r.Context(), paged(v.r))
+	if err != nil {
+		return err
+	}
+	return p.show(v, "failures", p.chrome(v, "failures", "Failures"), failuresData{Failures: list.Items, Next: next(v.r, list.Next)})
+}
+
+// diagnostics shows a failure to who may see it: as a page to a session, as JSON to a session or a token that asks for it.
+// To anybody else there is nothing here, signed in or not.
+func (p *pages) diagnostics(w http.ResponseWriter, r *http.Request) {
+	who, err := p.holder(r)
+	if errors.Is(err, identity.ErrUnauthenticated) {
+		who, err = p.Auth.Authenticate(r)
+	}
+	if errors.Is(err, identity.ErrUnauthenticated) {
+		err = &problem.Refusal{Code: fault.NotFound, Err: err}
+	}
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	problem.Asked(r.Context(), who.ID)
+	v := &visit{w: w, r: r, who: who}
+	if err := p.inRoom(p.showDiagnostics)(v); err != nil {
+		p.fail(w, r, err)
+	}
+}
+
+func (p *pages) showDiagnostics(v *visit) error {
+	page, err := v.room.Failure(v.r.Context(), v.r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if v.r.URL.Query().Get("format") == "json" || !view.WantsHTML(v.r) {
+		writeJSON(v.w, page)
+		return nil
+	}
+	return p.show(v, "diag", p.chrome(v, "failures", page.Title), page)
+}
+
+// writeJSON answers with a value of our own, which always encodes.
+func writeJSON(w http.ResponseWriter, value any) {
+	w.Header().Set("Content-Type", "application/json")
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(value) // a client that went away is not told
+}
+
+type lettersData struct {
+	Letters []desk.Letter
+	Next    string
+}
+
+func (p *pages) letters(v *visit) error {
+	list, err := v.room.Letters(v.r.Context(), paged(v.r))
+	if err != nil {
+		return err
+	}
+	return p.show(v, "letters", p.chrome(v, "deadletters", "Dead letters"), lettersData{Letters: list.Items, Next: next(v.r, list.Next)})
+}
+
+type letterData struct {
+	Letter    desk.LetterDetail
+	MaySettle bool
+	Form      view.Form
+}
+
+func (p *pages) letter(v *visit) error { return p.showLetter(v, http.StatusOK, fresh()) }
+
+func (p *pages) showLetter(v *visit, status int, f view.Form) error {
+	l, err := v.room.Letter(v.r.Context(), v.r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return p.showStatus(v, status, "letter", p.chrome(v, "deadletters", l.Title), letterData{
+		Letter: l, MaySettle: v.room.Can(identity.DeadLetterReplay), Form: f,
+	})
+}
+
+// settle replays or drops a dead letter, as the button that was pressed says.
+func (p *pages) settle(v *visit) error {
+	ctx, id, f := v.r.Context(), v.r.PathValue("id"), typed(v.r)
+	var err error
+	switch v.r.PostFormValue("do") {
+	case "replay":
+		_, err = v.room.Replay(ctx, f.Key, id, desk.Reason{Reason: f.Reason})
+	case "drop":
+		_, err = v.room.Drop(ctx, f.Key, id, desk.Reason{Reason: f.Reason})
+	default:
+		err = problem.Refuse(fault.InvalidRequest, "The form does not say what to do.")
+	}
+	if f, isForm := wrong(f, err); isForm {
+		return p.showLetter(v, http.StatusUnprocessableEntity, f)
+	}
+	if err != nil {
+		return err
+	}
+	return v.redirect("/tenants/" + v.room.ID() + "/deadletters")
+}
+
+type auditData struct {
+	Entries []audit.Entry
+	Next    string
+}
+
+func (p *pages) audit(v *visit) error {
+	list, err := v.room.Audit(v.r.Context(), paged(v.r))
+	if err != nil {
+		return err
+	}
+	return p.show(v, "audit", p.chrome(v, "audit", "Audit"), auditData{Entries: list.Items, Next: next(v.r, list.Next)})
+}

@@ -1,0 +1,231 @@
+package page
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"pinreset/functions/web/internal/desk"
+	"pinreset/functions/web/internal/problem"
+	"pinreset/functions/web/internal/view"
+	"pinreset/shared/fault"
+	"pinreset/shared/identity"
+)
+
+// Options are the parts of the pages. All but the notice are required.
+type Options struct {
+	Desk       *desk.Desk
+	Auth       identity.Authenticator // for programs that read a diagnostics page
+	Tokens     *identity.Tokens
+	Sessions   *identity.Sessions
+	Now        func() time.Time
+	Notice     string // shown on every page
+	NoticeLink string
+}
+
+type pages struct {
+	Options
+	cross *http.CrossOriginProtection
+}
+
+// live is how often a page with something pending loads itself again, in seconds.
+const live = 4
+
+// maxForm bounds a form, in bytes.
+const maxForm = 64 << 10
+
+// Mount adds the pages' routes to mux.
+func Mount(mux *http.ServeMux, o Options) {
+	p := &pages{Options: o, cross: http.NewCrossOriginProtection()}
+	mux.Handle("GET /assets/", http.StripPrefix("/assets", view.Assets()))
+	mux.HandleFunc("GET /sign-in", p.askSignIn)
+	mux.HandleFunc("POST /sign-in", p.signIn)
+	mux.HandleFunc("POST /sign-out", p.signOut)
+	mux.HandleFunc("GET /problems/{code}", p.problem)
+	mux.HandleFunc("GET /tenants/{tenant}/diag/{id}", p.diagnostics)
+
+	mux.HandleFunc("GET /{$}", p.signedIn(p.home))
+	mux.HandleFunc("POST /tenants", p.signedIn(p.addTenant))
+	for pattern, handle := range map[string]handler{
+		"GET /tenants/{tenant}":                          p.tenant,
+		"POST /tenants/{tenant}/consent":                 p.startConsent,
+		"GET /tenants/{tenant}/devices":                  p.devices,
+		"GET /tenants/{tenant}/devices/{id}":             p.device,
+		"POST /tenants/{tenant}/devices/{id}/reset":      p.startReset,
+		"GET /tenants/{tenant}/resets":                   p.resets,
+		"GET /tenants/{tenant}/resets/{id}":              p.reset,
+		"GET /tenants/{tenant}/resets/{id}/cancel":       p.askCancel,
+		"POST /tenants/{tenant}/resets/{id}/cancel":      p.cancel,
+		"POST /tenants/{tenant}/resets/{id}/reveal":      p.reveal,
+		"GET /tenants/{tenant}/failures":                 p.failures,
+		"GET /tenants/{tenant}/deadletters":              p.letters,
+		"GET /tenants/{tenant}/deadletters/{id}":         p.letter,
+		"POST /tenants/{tenant}/deadletters/{id}/settle": p.settle,
+		"GET /tenants/{tenant}/audit":                    p.audit,
+	} {
+		mux.HandleFunc(pattern, p.signedIn(p.inRoom(handle)))
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { p.fail(w, r, problem.Refuse(fault.NotFound, "")) })
+}
+
+// visit is one request of somebody who is signed in.
+type visit struct {
+	w    http.ResponseWriter
+	r    *http.Request
+	who  identity.Principal
+	room *desk.Room // of a tenant's page
+	name string     // the tenant's name
+}
+
+// handler serves a visit; its error is shown as a page.
+type handler func(*visit) error
+
+// signedIn runs handle for the holder of the session, and sends everybody else to sign in.
+func (p *pages) signedIn(handle handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		who, err := p.holder(r)
+		if errors.Is(err, identity.ErrUnauthenticated) {
+			if r.Method != http.MethodGet && r.Method != http.MethodHead {
+				p.fail(w, r, err)
+				return
+			}
+			http.Redirect(w, r, "/sign-in?return="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
+			return
+		}
+		if err != nil {
+			p.fail(w, r, err)
+			return
+		}
+		problem.Asked(r.Context(), who.ID)
+		if r.Method == http.MethodPost {
+			if err := p.ownForm(w, r); err != nil {
+				p.fail(w, r, err)
+				return
+			}
+		}
+		v := &visit{w: w, r: r, who: who}
+		if err := handle(v); err != nil {
+			p.fail(w, r, err)
+		}
+	}
+}
+
+// inRoom enters the tenant of the path first.
+func (p *pages) inRoom(handle handler) handler {
+	return func(v *visit) error {
+		room, err := p.Desk.Enter(v.r.Context(), v.who, v.r.PathValue("tenant"))
+		if err != nil {
+			return err
+		}
+		v.room, v.name = room, room.Name()
+		return handle(v)
+	}
+}
+
+// ownForm reads a form that was sent from one of our own pages. A browser says where a form comes from; a request with a
+// cookie that says nothing is refused too.
+func (p *pages) ownForm(w http.ResponseWriter, r *http.Request) error {
+	if r.Header.Get("Origin") == "" && r.Header.Get("Sec-Fetch-Site") == "" {
+		return problem.Refuse(fault.Forbidden, "The browser does not say which page the form is from.")
+	}
+	return p.form(w, r)
+}
+
+func (p *pages) form(w http.ResponseWriter, r *http.Request) error {
+	if err := p.cross.Check(r); err != nil {
+		return &problem.Refusal{Code: fault.Forbidden, Detail: "The form is from another site.", Err: err}
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return &problem.Refusal{Code: fault.RequestTooLarge, Err: err}
+		}
+		return &problem.Refusal{Code: fault.InvalidRequest, Detail: "The form could not be read.", Err: err}
+	}
+	return nil
+}
+
+// chrome is the page around a visit's content.
+func (p *pages) chrome(v *visit, section, title string) view.Chrome {
+	c := view.Chrome{
+		Title: title, Who: v.who.Name, Notice: p.Notice, NoticeLink: p.NoticeLink, Section: section, Now: p.Now(),
+		Self: v.r.URL.Path, Paused: v.r.URL.Query().Get("live") == "off",
+	}
+	if v.room != nil {
+		c.Tenant, c.TenantName = v.room.ID(), v.name
+	}
+	return c
+}
+
+func (p *pages) show(v *visit, name string, c view.Chrome, data any) error {
+	return p.showStatus(v, http.StatusOK, name, c, data)
+}
+
+func (p *pages) showStatus(v *visit, status int, name string, c view.Chrome, data any) error {
+	view.Render(v.w, status, name, view.Page{Chrome: c, Data: data})
+	return nil
+}
+
+// fail answers with the page, or the problem, of an error.
+func (p *pages) fail(w http.ResponseWriter, r *http.Request, err error) {
+	problem.Note(r.Context(), err)
+	said := problem.Of(r.Context(), err, p.Now())
+	switch {
+	case !view.WantsHTML(r):
+		said.Write(w)
+	case said.Status == http.StatusNotFound:
+		view.NotFound(w)
+	default:
+		view.Refused(w, said)
+	}
+}
+
+// typed is the form that was sent.
+func typed(r *http.Request) view.Form {
+	return view.Form{
+		Key: r.PostFormValue("key"), Reason: strings.TrimSpace(r.PostFormValue("reason")), Ticket: strings.TrimSpace(r.PostFormValue("ticket")),
+		Name: strings.TrimSpace(r.PostFormValue("name")), ID: strings.TrimSpace(r.PostFormValue("id")), Create: r.PostFormValue("create") == "yes",
+	}
+}
+
+// wrong returns the form with what is wrong in it, where that is what err says.
+func wrong(f view.Form, err error) (view.Form, bool) {
+	refusal, ok := errors.AsType[*problem.Refusal](err)
+	if !ok || len(refusal.Fields) == 0 {
+		return f, false
+	}
+	for _, field := range refusal.Fields {
+		field.Location = strings.TrimPrefix(field.Location, "body.")
+		f.Errors = append(f.Errors, field)
+	}
+	return f, true
+}
+
+// fresh is an empty form with a key of its own.
+func fresh() view.Form {
+	key := make([]byte, 16)
+	_, _ = rand.Read(key)
+	return view.Form{Key: hex.EncodeToString(key)}
+}
+
+// paged is the page of a list that the request asks for.
+func paged(r *http.Request) desk.Page { return desk.Page{Cursor: r.URL.Query().Get("cursor")} }
+
+// next is the path of the next page, "" on the last one.
+func next(r *http.Request, cursor string) string {
+	if cursor == "" {
+		return ""
+	}
+	q := r.URL.Query()
+	q.Set("cursor", cursor)
+	return r.URL.Path + "?" + q.Encode()
+}
+
+func (v *visit) redirect(to string) error {
+	http.Redirect(v.w, v.r, to, http.StatusSeeOther)
+	return nil
+}

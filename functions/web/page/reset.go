@@ -1,0 +1,101 @@
+package page
+
+import (
+	"net/http"
+
+	"pinreset/functions/web/internal/desk"
+	"pinreset/functions/web/internal/view"
+	"pinreset/shared/diag"
+	"pinreset/shared/identity"
+)
+
+type resetsData struct {
+	Resets []resetItem
+	Next   string
+}
+
+func (p *pages) resets(v *visit) error {
+	list, err := v.room.Resets(v.r.Context(), "", paged(v.r))
+	if err != nil {
+		return err
+	}
+	c := p.chrome(v, "resets", "Resets")
+	for _, r := range list.Items {
+		if r.Open && v.r.URL.Query().Get("cursor") == "" {
+			c.Live = live
+		}
+	}
+	return p.show(v, "resets", c, resetsData{Resets: p.items(v, list.Items), Next: next(v.r, list.Next)})
+}
+
+type resetData struct {
+	Reset     desk.Reset
+	Timeline  []diag.Attempt
+	MayReset  bool
+	MayReveal bool
+	Form      view.Form
+}
+
+func (p *pages) reset(v *visit) error { return p.showReset(v, http.StatusOK, "reset", nil) }
+
+func (p *pages) askCancel(v *visit) error { return p.showReset(v, http.StatusOK, "cancel", nil) }
+
+// showReset shows a reset, or the form to give it up. A page with a form in it does not load itself again: what is being
+// typed would be lost.
+func (p *pages) showReset(v *visit, status int, page string, f *view.Form) error {
+	d, err := v.room.Reset(v.r.Context(), v.r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if f == nil {
+		form := fresh()
+		if d.Readable { // the reason of the reset is mostly that of the reveal
+			form.Reason, form.Ticket = d.Reason, d.Ticket
+		}
+		f = &form
+	}
+	title := "Reset of " + d.DeviceName
+	if d.DeviceName == "" {
+		title = "Reset of device " + d.DeviceID
+	}
+	if page == "cancel" {
+		title = "Give up: " + title
+	}
+	c := p.chrome(v, "resets", title)
+	if d.Open && page == "reset" {
+		c.Live = live
+	}
+	return p.showStatus(v, status, page, c, resetData{
+		Reset: d.Reset, Timeline: d.Timeline, MayReset: v.room.Can(identity.ResetStart), MayReveal: v.room.Can(identity.PasscodeReveal), Form: *f,
+	})
+}
+
+func (p *pages) cancel(v *visit) error {
+	id, f := v.r.PathValue("id"), typed(v.r)
+	_, err := v.room.Cancel(v.r.Context(), f.Key, id, desk.Cancellation{Reason: f.Reason})
+	if f, isForm := wrong(f, err); isForm {
+		return p.showReset(v, http.StatusUnprocessableEntity, "cancel", &f)
+	}
+	if err != nil {
+		return err
+	}
+	return v.redirect("/tenants/" + v.room.ID() + "/resets/" + id)
+}
+
+type revealedData struct {
+	ID   string
+	Code desk.Revealed
+}
+
+// reveal shows the code as the answer to the form. It is not redirected to: no address shows a code.
+func (p *pages) reveal(v *visit) error {
+	id, f := v.r.PathValue("id"), typed(v.r)
+	code, err := v.room.Reveal(v.r.Context(), id, desk.Viewing{Reason: f.Reason, Ticket: f.Ticket})
+	if f, isForm := wrong(f, err); isForm {
+		return p.showReset(v, http.StatusUnprocessableEntity, "reset", &f)
+	}
+	if err != nil {
+		return err
+	}
+	return p.show(v, "revealed", p.chrome(v, "resets", "Temporary passcode"), revealedData{ID: id, Code: code})
+}

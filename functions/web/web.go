@@ -1,0 +1,105 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"pinreset/functions/web/api"
+	"pinreset/functions/web/callback"
+	"pinreset/functions/web/internal/desk"
+	"pinreset/functions/web/internal/problem"
+	"pinreset/functions/web/page"
+	"pinreset/shared/fault"
+	"pinreset/shared/identity"
+	"pinreset/shared/onboarding"
+	"pinreset/shared/work"
+)
+
+// Options are the parts of the server. Those without a default are required.
+type Options struct {
+	Store    work.Store
+	Devices  desk.Devices // Graph
+	Vault    desk.Vault
+	Links    onboarding.Links
+	Tokens   *identity.Tokens
+	Sessions *identity.Sessions
+	Auth     identity.Authenticator // who sends an API request; default Tokens
+	Metrics  http.Handler           // behind the permission metrics.read; default none
+	Ready    func(context.Context) error
+	Now      func() time.Time
+	NewID    func() string
+	Logger   *slog.Logger // default none
+	Version  string
+
+	// SampleNotice is a sentence on every page, such as that the tenants are simulated, with SampleLink beside it.
+	SampleNotice string
+	SampleLink   string
+}
+
+// New returns the server. It panics on a wiring mistake.
+func New(o Options) http.Handler {
+	if o.Auth == nil {
+		o.Auth = o.Tokens
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Ready == nil || o.Sessions == nil {
+		panic("web: Ready and Sessions are required")
+	}
+	d := desk.New(desk.Options{
+		Store: o.Store, Devices: o.Devices, Vault: o.Vault, Links: o.Links, Tokens: o.Tokens, Now: o.Now, NewID: o.NewID,
+	})
+	mux := http.NewServeMux()
+	api.Mount(mux, api.Options{Desk: d, Auth: o.Auth, Now: o.Now, Version: o.Version})
+	page.Mount(mux, page.Options{
+		Desk: d, Auth: o.Auth, Tokens: o.Tokens, Sessions: o.Sessions, Now: o.Now, Notice: o.SampleNotice, NoticeLink: o.SampleLink,
+	})
+	callback.Mount(mux, callback.Options{
+		Store: o.Store, Links: o.Links, Now: o.Now, NewID: o.NewID, Notice: o.SampleNotice, NoticeLink: o.SampleLink,
+	})
+	mux.HandleFunc("GET /healthz", o.health)
+	mux.HandleFunc("GET /metrics", o.metrics)
+	return observed(o.Logger, o.Now, secured(recovered(o.Logger, mux)))
+}
+
+type health struct {
+	Status  string `json:"status"`
+	Store   string `json:"store"`
+	Version string `json:"version"`
+}
+
+// health says whether work can be taken. It names no cause: it is for everybody.
+func (o Options) health(w http.ResponseWriter, r *http.Request) {
+	said, status := health{Status: "ok", Store: "ok", Version: o.Version}, http.StatusOK
+	if err := o.Ready(r.Context()); err != nil {
+		problem.Note(r.Context(), err)
+		said.Status, said.Store, status = "unavailable", "unavailable", http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", "5")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(said) // a client that went away is not told
+}
+
+// metrics asks for a token, because numbers tell about tenants too.
+func (o Options) metrics(w http.ResponseWriter, r *http.Request) {
+	refuse := func(err error) {
+		problem.Note(r.Context(), err)
+		problem.Of(r.Context(), err, o.Now()).Write(w)
+	}
+	who, err := o.Auth.Authenticate(r)
+	switch {
+	case err != nil:
+		refuse(err)
+	case !who.Can(identity.MetricsRead):
+		refuse(problem.Refuse(fault.Forbidden, "The permission "+string(identity.MetricsRead)+" is missing."))
+	case o.Metrics == nil:
+		refuse(problem.Refuse(fault.NotFound, ""))
+	default:
+		o.Metrics.ServeHTTP(w, r)
+	}
+}

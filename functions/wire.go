@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"pinreset/functions/web"
+	"pinreset/shared/dispatch"
+	"pinreset/shared/graph"
+	"pinreset/shared/host/local"
+	"pinreset/shared/identity"
+	"pinreset/shared/onboarding"
+	"pinreset/shared/secret"
+	"pinreset/shared/work/sqlitework"
+)
+
+// cloud is the tenant side: where Graph and its sign-in are, and who calls.
+type cloud struct {
+	graph, authority string // of the API
+	consent          string // where administrators consent to pinreset's applications
+	microsoft        string // where they consent to Microsoft's
+	app, privileged  application
+	roots            *x509.CertPool // nil: the system's
+	limits           *graph.Limits  // nil: the published ones
+	notice           string         // shown on every page when the tenants are not real
+	noticeLink       string
+}
+
+type application struct{ id, secret string }
+
+// program is everything that runs in this process.
+type program struct {
+	store   *sqlitework.Store
+	keys    *sqlitework.Store
+	tokens  *identity.Tokens
+	admin   string // id of the administrator's token
+	session *identity.Sessions
+	handler http.Handler
+	host    *local.Host
+	graph   *graph.Client
+	logger  *slog.Logger
+}
+
+// wire puts the program together. Nothing runs yet; close releases what is open.
+func wire(ctx context.Context, c config, t cloud, p pace, logger *slog.Logger) (_ *program, err error) {
+	now, newID := time.Now, newIDs()
+	prog := &program{logger: logger}
+	defer func() {
+		if err != nil {
+			prog.close()
+		}
+	}()
+
+	// The key ring is a store of its own: it is left out of backups, and destroying a key empties its log.
+	if prog.store, err = sqlitework.Open(filepath.Join(c.Data, "work"), sqlitework.Options{Now: now}); err != nil {
+		return nil, err
+	}
+	if prog.keys, err = sqlitework.Open(filepath.Join(c.Data, "keys"), sqlitework.Options{Now: now}); err != nil {
+		return nil, err
+	}
+	kek, err := secret.OpenLocalKey(filepath.Join(c.Data, "keys", "root-key"))
+	if err != nil {
+		return nil, err
+	}
+	vault := secret.NewVault(prog.keys, kek, now)
+
+	if prog.graph, err = newGraph(t, now); err != nil {
+		return nil, err
+	}
+	m := newMetrics(prog.store, prog.graph)
+	dispatcher := dispatch.New(prog.store, prog.store, routes(needs{
+		store: prog.store, graph: prog.graph, vault: vault, app: t.app.id, privileged: t.privileged.id, pace: p, logger: logger,
+	}), dispatch.Options{Now: now, NewID: newID, Logger: logger, Observe: m.observe})
+	prog.host = local.New(prog.store, dispatcher, queues, logger)
+
+	prog.tokens = identity.NewTokens(prog.store, now, newID)
+	if prog.admin, err = prog.tokens.EnsureAdmin(ctx, c.Data); err != nil {
+		return nil, err
+	}
+	prog.session = identity.NewSessions(now)
+	stateKey, err := kek.Derive("consent-state")
+	if err != nil {
+		return nil, err
+	}
+	prog.handler = web.New(web.Options{
+		Store: prog.store, Devices: prog.graph, Vault: vault, Tokens: prog.tokens, Sessions: prog.session,
+		Links: onboarding.Links{
+			Authority: t.consent, Microsoft: t.microsoft, Callback: c.PublicURL + "/consent/callback", Key: stateKey, NewID: newID, Now: now,
+		},
+		Metrics: m.handler(), Ready: prog.ready, Now: now, NewID: newID, Logger: logger, Version: version(),
+		SampleNotice: t.notice, SampleLink: t.noticeLink,
+	})
+	return prog, nil
+}
+
+func newGraph(t cloud, now func() time.Time) (*graph.Client, error) {
+	cfg := graph.Config{Graph: t.graph, Authority: t.authority, Limits: t.limits, Now: now}
+	if t.roots != nil {
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.TLSClientConfig = &tls.Config{RootCAs: t.roots}
+		transport.MaxIdleConnsPerHost = 128
+		cfg.Transport, cfg.DisableInstanceDiscovery = transport, true
+	}
+	cfg.App = cfg.SecretApp(t.app.id, t.app.secret)
+	if t.privileged.id != "" {
+		app := cfg.SecretApp(t.privileged.id, t.privileged.secret)
+		cfg.Privileged = &app
+	}
+	return graph.New(cfg)
+}
+
+// ready reports whether the store can take work.
+func (p *program) ready(ctx context.Context) error {
+	_, err := p.store.Stats(ctx)
+	return err
+}
+
+// close releases the stores. What was accepted is on disk.
+func (p *program) close() {
+	for _, s := range []*sqlitework.Store{p.store, p.keys} {
+		if s != nil {
+			if err := s.Close(); err != nil {
+				p.logger.Error("close store", "cause", err.Error())
+			}
+		}
+	}
+}
+
+// newIDs returns a source of ULIDs: their text order is the order of creation, within a millisecond too.
+func newIDs() func() string {
+	entropy := &ulid.LockedMonotonicReader{MonotonicReader: ulid.Monotonic(rand.Reader, 0)}
+	return func() string { return ulid.MustNew(ulid.Now(), entropy).String() }
+}
+
+// realCloud is the tenant side as configured.
+func realCloud(c config) (cloud, error) {
+	secretValue, err := readSecret(c.ClientSecretFile)
+	if err != nil {
+		return cloud{}, err
+	}
+	t := cloud{
+		graph: c.Graph, authority: c.Authority, consent: c.Authority, microsoft: c.MicrosoftConsent,
+		app: application{c.ClientID, secretValue},
+	}
+	if c.PrivilegedClientID != "" {
+		t.privileged.id = c.PrivilegedClientID
+		if t.privileged.secret, err = readSecret(c.PrivilegedSecretFile); err != nil {
+			return cloud{}, err
+		}
+	}
+	return t, nil
+}
+
+var errNoPublicURL = errors.New("PINRESET_PUBLIC_URL is needed with a real tenant: Entra ID sends administrators back there")
+
+func logTo(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+func wrapListen(err error, listen string) error {
+	return fmt.Errorf("listen on %s: %w; choose another address with --listen", listen, err)
+}

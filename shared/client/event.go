@@ -1,0 +1,37 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"net/http"
+
+	"pinreset/shared/audit"
+)
+
+// Accepted is the answer to an event.
+type Accepted struct {
+	ID        string `json:"id"`
+	RequestID string `json:"requestId"`
+	Location  string `json:"location,omitempty"` // where the request can be followed
+}
+
+// SendEvent hands in one CloudEvent in structured JSON. The event's id is its dedup key: the same event again gets the same
+// answer.
+func (c *Client) SendEvent(ctx context.Context, event []byte) (a Accepted, err error) {
+	_, err = c.do(ctx, call{
+		method: http.MethodPost, path: []string{"v1", "events"}, body: json.RawMessage(event),
+		content: "application/cloudevents+json", repeat: safe,
+	}, &a)
+	return a, err
+}
+
+// Events lists what has happened in a tenant as CloudEvents, newest first.
+func (c *Client) Events(ctx context.Context, tenant string) iter.Seq2[json.RawMessage, error] {
+	return pages[json.RawMessage](ctx, c, nil, "v1", "tenants", tenant, "events")
+}
+
+// Audit lists a tenant's audit log, newest first.
+func (c *Client) Audit(ctx context.Context, tenant string) iter.Seq2[audit.Entry, error] {
+	return pages[audit.Entry](ctx, c, nil, "v1", "tenants", tenant, "audit")
+}

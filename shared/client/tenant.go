@@ -1,0 +1,108 @@
+package client
+
+import (
+	"context"
+	"iter"
+	"net/http"
+	"time"
+
+	"pinreset/events"
+	"pinreset/shared/fault"
+	"pinreset/shared/tenant"
+)
+
+// Tenant is a tenant that pinreset looks after.
+type Tenant struct {
+	ID          string          `json:"id"`
+	DisplayName string          `json:"displayName"`
+	AddedAt     time.Time       `json:"addedAt"`
+	AddedBy     events.Actor    `json:"addedBy"`
+	Settings    tenant.Settings `json:"settings"`
+	Consent     Consent         `json:"consent"` // without links; see [Client.Consent]
+}
+
+// Consent is where a tenant's consent stands. Its states are those of package onboarding.
+type Consent struct {
+	State        string     `json:"state"`
+	RequestID    string     `json:"requestId,omitempty"` // "" until it has begun
+	StartedAt    time.Time  `json:"startedAt,omitzero"`
+	Deadline     time.Time  `json:"deadline,omitzero"`
+	NextCheck    time.Time  `json:"nextCheck,omitzero"`
+	Checks       int        `json:"checks"`
+	ProvenAt     time.Time  `json:"provenAt,omitzero"`
+	FailureCode  fault.Code `json:"failureCode,omitempty"`
+	FailureTitle string     `json:"failureTitle,omitempty"`
+	Diagnostics  string     `json:"diagnostics,omitempty"`
+	Next         string     `json:"next,omitempty"` // name of the first step that is not proven
+	Steps        []Step     `json:"steps"`
+}
+
+// Step is one thing that an administrator of the tenant must consent to.
+type Step struct {
+	Name             string     `json:"name"`
+	Title            string     `json:"title"`
+	AppID            string     `json:"appId"`
+	State            string     `json:"state"`
+	Why              fault.Code `json:"why,omitempty"`
+	WhyText          string     `json:"whyText,omitempty"`
+	ServicePrincipal string     `json:"servicePrincipal,omitempty"`
+	Grants           []string   `json:"grants,omitempty"`
+	Link             string     `json:"link,omitempty"`    // made for this call; it can be used for a day
+	Warning          string     `json:"warning,omitempty"` // what the administrator will see and may mistake for an error
+	CheckedAt        time.Time  `json:"checkedAt,omitzero"`
+	ProvenAt         time.Time  `json:"provenAt,omitzero"`
+}
+
+// NewTenant is what it takes to add a tenant.
+type NewTenant struct {
+	TenantID                string `json:"tenantId"`
+	DisplayName             string `json:"displayName"`
+	CreateServicePrincipals bool   `json:"createServicePrincipals,omitempty"` // see events.TenantAdded
+}
+
+// SettingsChange names the settings to change; nil leaves one as it is.
+type SettingsChange struct {
+	PasscodeHours      *int `json:"passcodeHours,omitempty"`
+	ResetDeadlineHours *int `json:"resetDeadlineHours,omitempty"`
+}
+
+// Tenants lists the tenants in the token's scope.
+func (c *Client) Tenants(ctx context.Context) iter.Seq2[Tenant, error] {
+	return pages[Tenant](ctx, c, nil, "v1", "tenants")
+}
+
+// Tenant reads one.
+func (c *Client) Tenant(ctx context.Context, id string) (t Tenant, err error) {
+	_, err = c.do(ctx, get("v1", "tenants", id), &t)
+	return t, err
+}
+
+// AddTenant asks pinreset to look after a tenant; its consent begins. One that is there already is a state_conflict.
+func (c *Client) AddTenant(ctx context.Context, n NewTenant) (t Tenant, err error) {
+	_, err = c.do(ctx, post(n, "v1", "tenants"), &t)
+	return t, err
+}
+
+// ChangeSettings changes settings of a tenant and returns all of them. It is sent once.
+func (c *Client) ChangeSettings(ctx context.Context, id string, s SettingsChange) (all tenant.Settings, err error) {
+	_, err = c.do(ctx, call{method: http.MethodPatch, path: []string{"v1", "tenants", id, "settings"}, body: s}, &all)
+	return all, err
+}
+
+// Consent reads where a tenant's consent stands, with links made for this call.
+func (c *Client) Consent(ctx context.Context, id string) (s Consent, err error) {
+	_, err = c.do(ctx, get("v1", "tenants", id, "consent"), &s)
+	return s, err
+}
+
+// RestartConsent starts a tenant's consent again and returns the id of the new run.
+func (c *Client) RestartConsent(ctx context.Context, id string, createServicePrincipals bool) (request string, err error) {
+	body := struct {
+		Create bool `json:"createServicePrincipals,omitempty"`
+	}{createServicePrincipals}
+	var answer struct {
+		RequestID string `json:"requestId"`
+	}
+	_, err = c.do(ctx, post(body, "v1", "tenants", id, "consent"), &answer)
+	return answer.RequestID, err
+}

@@ -1,0 +1,262 @@
+package graph
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"pinreset/shared/diag"
+	"pinreset/shared/fault"
+)
+
+// MaxBatch is how many requests a batch may have (§9).
+const MaxBatch = 20
+
+// BatchRequest is one part of a batch. Make it with [BatchGet], [BatchResetPasscode] or [BatchSyncDevice].
+type BatchRequest struct {
+	id       string
+	target   string
+	action   action // 0: a GET
+	deviceID string
+}
+
+// BatchGet is a part that reads; target is path and query after the version: "/organization?$select=id".
+func BatchGet(id, target string) BatchRequest { return BatchRequest{id: id, target: target} }
+
+// BatchResetPasscode is a part that does what [Client.ResetPasscode] does, with the same rules.
+func BatchResetPasscode(id, deviceID string) BatchRequest {
+	return BatchRequest{id: id, action: resetPasscode, deviceID: deviceID}
+}
+
+// BatchSyncDevice is a part that does what [Client.SyncDevice] does.
+func BatchSyncDevice(id, deviceID string) BatchRequest {
+	return BatchRequest{id: id, action: syncDevice, deviceID: deviceID}
+}
+
+// BatchResponse is the answer to one part.
+type BatchResponse struct {
+	ID        string
+	Status    int       // 0: the part is missing in the answer
+	Date      time.Time // the server's clock, of the whole batch
+	RequestID string
+	// Err is the verdict on the part, as a call of its own would have returned it; nil for a success.
+	Err error
+
+	answer *answer
+}
+
+// Decode reads the body of a successful part. The body itself is kept out of reach: it may hold a passcode.
+func (r BatchResponse) Decode(v any) error {
+	if r.Err != nil {
+		return r.Err
+	}
+	return r.answer.decodeOne(v)
+}
+
+// Format keeps %v and its kin away from the body.
+func (r BatchResponse) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "{%s %d", r.ID, r.Status)
+	if r.Err != nil {
+		fmt.Fprintf(f, " %v", r.Err)
+	}
+	fmt.Fprint(f, "}")
+}
+
+func (r BatchRequest) method() string {
+	if r.action != 0 {
+		return http.MethodPost
+	}
+	return http.MethodGet
+}
+
+func (r BatchRequest) address() string {
+	if r.action != 0 {
+		return r.action.target(r.deviceID)
+	}
+	return r.target
+}
+
+func (r BatchRequest) check() error {
+	switch {
+	case r.id == "":
+		return errors.New("part without an id")
+	case r.action != 0:
+		return checkID("device", r.deviceID)
+	case !strings.HasPrefix(r.target, "/") || strings.HasPrefix(r.target, "//") || strings.HasPrefix(r.target, "/$batch"):
+		return fmt.Errorf("part %s has no path of its own", bounded(r.id))
+	}
+	return nil
+}
+
+// batchPart is a part as it is sent.
+type batchPart struct {
+	ID      string            `json:"id"`
+	Method  string            `json:"method"`
+	URL     string            `json:"url"`
+	Headers map[string]string `json:"headers,omitempty"`
+	Body    *struct{}         `json:"body,omitempty"` // an action carries {}, though alone it has no body
+}
+
+func (r BatchRequest) part() batchPart {
+	p := batchPart{ID: r.id, Method: r.method(), URL: r.address()}
+	if r.action != 0 {
+		p.Headers, p.Body = map[string]string{"Content-Type": "application/json"}, &struct{}{}
+	}
+	return p
+}
+
+// Batch sends up to [MaxBatch] requests at once, all reads or all actions (these go by the privileged app), and returns
+// the answers in the order of the requests. Each part takes its permit: a batch saves round trips, not quota.
+// An error means that no part has an answer. Nothing is sent again: a throttled part says so in its Err.
+// A part that is missing in the answer has an Err for which errors.Is(err, ErrOutcomeUnknown) holds.
+func (c *Client) Batch(ctx context.Context, tenant, version string, requests []BatchRequest) ([]BatchResponse, error) {
+	if err := checkBatch(tenant, version, requests); err != nil {
+		return nil, err
+	}
+	id := c.general
+	r := request{method: http.MethodPost, version: version, target: "/$batch", secret: true, batch: true}
+	var body struct {
+		Requests []batchPart `json:"requests"`
+	}
+	for _, part := range requests {
+		body.Requests = append(body.Requests, part.part())
+		r.demands = add(r.demands, demandOf(part.method(), part.address()))
+		if part.action != 0 {
+			id = c.privileged.identity
+			r.oneShot = r.oneShot || part.action == resetPasscode
+		}
+	}
+	r.body = body
+	// Whether the envelope counts as a call is not documented (§11): it is taken to.
+	r.demands[0].calls++
+
+	a, pm, err := id.send(ctx, tenant, r)
+	if err != nil {
+		return nil, fmt.Errorf("batch of %d: %w", len(requests), err)
+	}
+	parts, err := a.parts()
+	if err != nil {
+		if r.oneShot {
+			err = unknown(err)
+		}
+		return nil, fmt.Errorf("batch of %d: %w", len(requests), err)
+	}
+	responses := make([]BatchResponse, len(requests))
+	for i, part := range requests {
+		responses[i] = c.respond(ctx, part, version, parts[strings.ToLower(part.id)], a, pm)
+	}
+	return responses, nil
+}
+
+// partAnswer is a part as it is answered.
+type partAnswer struct {
+	ID      string            `json:"id"`
+	Status  int               `json:"status"`
+	Headers map[string]string `json:"headers"`
+	Body    json.RawMessage   `json:"body"`
+}
+
+// parts reads a batch's answer, by lower-case id: order is not kept, and ids are not case-sensitive.
+func (a *answer) parts() (map[string]partAnswer, error) {
+	var body struct {
+		Responses []partAnswer `json:"responses"`
+	}
+	if err := a.decode(a.body, &body); err != nil {
+		return nil, err
+	}
+	parts := make(map[string]partAnswer, len(body.Responses))
+	for _, p := range body.Responses {
+		parts[strings.ToLower(p.ID)] = p
+	}
+	return parts, nil
+}
+
+// respond is the answer to one part, judged as a call of its own.
+func (c *Client) respond(ctx context.Context, r BatchRequest, version string, p partAnswer, envelope *answer, pm *permit) BatchResponse {
+	f := demandOf(r.method(), r.address()).family
+	path := request{version: version, target: r.address()}.path()
+	if p.Status == 0 {
+		e := &Error{Method: r.method(), Path: path, ClientRequestID: envelope.clientRequestID,
+			RequestID: envelope.header.Get("request-id"), Date: envelope.date, Err: errors.New("missing in the answer to the batch")}
+		err := unknown(fault.After(pm.failed(f), fault.GraphUnavailable, e))
+		return BatchResponse{ID: r.id, Date: envelope.date, RequestID: e.RequestID, Err: err}
+	}
+	header := make(http.Header, len(p.Headers))
+	for name, value := range p.Headers {
+		header.Set(name, value)
+	}
+	a := newAnswer(r.method(), path, p.Status, header, p.Body, c.now())
+	a.secret = true
+	if a.date.IsZero() {
+		a.date = envelope.date
+	}
+	if a.clientRequestID == "" {
+		a.clientRequestID = envelope.clientRequestID
+	}
+	response := BatchResponse{ID: r.id, Status: p.Status, Date: a.date, answer: a, RequestID: header.Get("request-id")}
+	if response.RequestID == "" {
+		response.RequestID = envelope.header.Get("request-id")
+	}
+	if p.Status >= 200 && p.Status < 300 {
+		pm.succeeded(f)
+		return response
+	}
+	response.Err = classify(a, f, pm)
+	if r.action == resetPasscode && maybeExecuted(p.Status) {
+		response.Err = unknown(response.Err)
+	}
+	diag.Add(ctx, diag.Step{At: c.now(), Kind: diag.KindCall, Text: "part of a batch: " + r.method() + " " + path,
+		Status: p.Status, ErrorCode: a.odata().Error.Code, RequestID: response.RequestID, ClientRequestID: a.clientRequestID,
+		RetryAfter: header.Get("Retry-After"), Throttle: a.throttle()})
+	return response
+}
+
+func checkBatch(tenant, version string, requests []BatchRequest) error {
+	if err := checkIDs("tenant", tenant); err != nil {
+		return err
+	}
+	invalid := func(format string, args ...any) error {
+		return fault.Permanentf(fault.InvalidRequest, "batch: "+format, args...)
+	}
+	if len(requests) == 0 || len(requests) > MaxBatch {
+		return invalid("%d requests, want 1 to %d", len(requests), MaxBatch)
+	}
+	seen := map[string]bool{}
+	for _, r := range requests {
+		if err := r.check(); err != nil {
+			return invalid("%w", err)
+		}
+		if key := strings.ToLower(r.id); seen[key] {
+			return invalid("id %q is used twice", bounded(r.id))
+		} else {
+			seen[key] = true
+		}
+		if (r.action != 0) != (requests[0].action != 0) {
+			return invalid("reads and actions go by different identities")
+		}
+	}
+	switch {
+	case version != V1 && version != Beta:
+		return invalid("version %q", bounded(version))
+	case version != V1 && requests[0].action != 0:
+		return invalid("actions go to %s", V1)
+	}
+	return nil
+}
+
+// add puts a demand to those of its family.
+func add(all []demand, d demand) []demand {
+	for i := range all {
+		if all[i].family == d.family {
+			all[i].calls += d.calls
+			all[i].units += d.units
+			all[i].writes += d.writes
+			return all
+		}
+	}
+	return append(all, d)
+}

@@ -1,0 +1,426 @@
+package graph
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"pinreset/shared/diag"
+	"pinreset/shared/fault"
+)
+
+// Back-off where Graph does not say how long to wait (§10).
+const (
+	minBackoff = time.Second
+	maxBackoff = time.Minute
+)
+
+var (
+	errNoPermit  = errors.New("no permit within the limits of Graph")
+	errTooCostly = errors.New("request needs more than Graph allows at once")
+)
+
+// bucketKey names whose limit it is. Throttling, back-off and windows are all per key, so that a throttled tenant slows no
+// other.
+type bucketKey struct {
+	app, tenant string
+	family      Family
+}
+
+type bucket struct {
+	key bucketKey
+	pair
+
+	// Told by Graph to stay away from blockedFrom until blockedUntil; both may be past.
+	blockedFrom, blockedUntil instant
+
+	// Failures in a row without a word on how long to wait. Calls that were under way together count once.
+	failures int
+	failedAt instant
+
+	prev, next *bucket // the limiter's list by last use
+}
+
+// pair is the two windows that a call in a family counts in.
+type pair struct{ any, write window }
+
+func (w *pair) give(d demand) {
+	w.any.give(d.units)
+	w.write.give(d.writes)
+}
+
+func (w *pair) answered(now instant, d demand) {
+	w.any.answered(now, d.units)
+	w.write.answered(now, d.writes)
+}
+
+func (w *pair) takeBack(d demand) {
+	w.any.takeBack(d.units)
+	w.write.takeBack(d.writes)
+}
+
+// appWindows are the limits of one application in all tenants.
+type appWindows struct {
+	global   window
+	families map[Family]*pair
+}
+
+// limiter keeps calls within Limits. It is safe for concurrent use; it has no goroutine and no timer of its own, and
+// forgets a tenant once its windows are empty.
+type limiter struct {
+	limits  Limits
+	reserve float64
+	inline  [2]time.Duration // by Priority: the longest wait that is no error
+	now     func() time.Time
+	jitter  func() float64
+
+	mu       sync.Mutex
+	base     time.Time
+	latest   instant
+	buckets  map[bucketKey]*bucket
+	byUse    bucket // list head: next is the least recently used
+	apps     map[string]*appWindows
+	counters map[Family]*counters
+	broken   int // calls sent while told to wait
+}
+
+func newLimiter(limits Limits, reserve float64, inline [2]time.Duration, now func() time.Time) *limiter {
+	l := &limiter{
+		limits:   limits.clone(),
+		reserve:  reserve,
+		inline:   inline,
+		now:      now,
+		jitter:   rand.Float64,
+		base:     now(),
+		buckets:  map[bucketKey]*bucket{},
+		apps:     map[string]*appWindows{},
+		counters: map[Family]*counters{},
+	}
+	l.byUse.prev, l.byUse.next = &l.byUse, &l.byUse
+	return l
+}
+
+// permit is the right to send one request. Exactly one of answered and takeBack must follow.
+type permit struct {
+	limiter  *limiter
+	app      string
+	tenant   string
+	demands  []demand
+	departed instant
+}
+
+// acquire gives a permit for a request with these demands (each family once). It waits for at most the priority's inline
+// wait; when that is not enough it returns a verdict with the delay and takes nothing.
+func (l *limiter) acquire(ctx context.Context, app, tenant string, p Priority, demands []demand) (*permit, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	for _, d := range demands {
+		if err := l.fits(d); err != nil {
+			return nil, err
+		}
+	}
+	pm := &permit{limiter: l, app: app, tenant: tenant, demands: demands}
+	l.mu.Lock()
+	now := l.elapsed()
+	l.forgetIdle(now)
+	at, sure := l.due(pm, p, now)
+	if blocked := l.blockedUntil(pm); blocked > at {
+		at = blocked
+	}
+	wait := at - now
+	if wait > l.inline[p] || !sure {
+		defer l.mu.Unlock()
+		return nil, l.refuse(pm, p, now)
+	}
+	l.give(pm)
+	pm.departed = now
+	l.mu.Unlock()
+	if wait == 0 {
+		return pm, nil
+	}
+
+	started := l.now()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	var stopped error
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		stopped = ctx.Err()
+	}
+	waited := l.now().Sub(started)
+	diag.Add(ctx, diag.Step{At: started, Kind: diag.KindWait, Text: "waited for room in Graph's limits", Milliseconds: milliseconds(waited)})
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now = l.elapsed()
+	for _, d := range demands {
+		c := l.counter(d.family)
+		c.waited++
+		c.waitedFor += waited
+	}
+	if stopped != nil {
+		l.undo(pm)
+		return nil, stopped
+	}
+	// Another call may have been told to wait meanwhile.
+	if at = max(at, l.blockedUntil(pm)); at > now {
+		l.undo(pm)
+		return nil, l.refuse(pm, p, now)
+	}
+	pm.departed = now
+	return pm, nil
+}
+
+// attempt stands for a call that failed before it asked for a permit, so that its failure can be noted.
+func (l *limiter) attempt(app, tenant string, started instant) *permit {
+	return &permit{limiter: l, app: app, tenant: tenant, departed: started}
+}
+
+// instant is the present moment on the limiter's clock.
+func (l *limiter) instant() instant {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.elapsed()
+}
+
+// refuse is the verdict on a call that gets no permit now.
+func (l *limiter) refuse(pm *permit, p Priority, now instant) error {
+	at, _ := l.due(pm, p, now)
+	l.eachWindow(pm, func(w *window, cost int) {
+		at = max(at, w.promise(now, l.allowed(w.limit, p), cost, p))
+	})
+	l.eachWindow(pm, func(w *window, cost int) {
+		if at > now && w.promise(now, l.allowed(w.limit, p), cost, p) == at {
+			w.promised[p].push(at, cost)
+		}
+	})
+	for _, d := range pm.demands {
+		l.counter(d.family).refused++
+	}
+	if blocked := l.blockedUntil(pm); blocked > at {
+		return fault.After(blocked-now, fault.GraphThrottled, errNoPermit)
+	}
+	return fault.After(at-now, fault.WaitingForPermit, errNoPermit)
+}
+
+// eachWindow calls f with each limit of the tenant that the permit counts in. Promises are made in these only: what one
+// tenant waits for must not put off another.
+func (l *limiter) eachWindow(pm *permit, f func(w *window, cost int)) {
+	for _, d := range pm.demands {
+		b := l.bucket(pm, d.family)
+		if b.any.limit > 0 && d.units > 0 {
+			f(&b.any, d.units)
+		}
+		if b.write.limit > 0 && d.writes > 0 {
+			f(&b.write, d.writes)
+		}
+	}
+}
+
+// answered ends the permit of a call that was, or may have been, sent.
+func (pm *permit) answered() {
+	l := pm.limiter
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.elapsed()
+	app := l.app(pm.app)
+	for _, d := range pm.demands {
+		b := l.bucket(pm, d.family)
+		if b.blockedFrom < pm.departed && pm.departed < b.blockedUntil {
+			l.broken++
+		}
+		b.answered(now, d)
+		l.inAllTenants(app, d.family).answered(now, d)
+		app.global.answered(now, d.calls)
+	}
+}
+
+// takeBack ends the permit of a call that was certainly not sent.
+func (pm *permit) takeBack() {
+	l := pm.limiter
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.undo(pm)
+}
+
+func (l *limiter) undo(pm *permit) {
+	app := l.app(pm.app)
+	for _, d := range pm.demands {
+		c := l.counter(d.family)
+		c.calls -= d.calls
+		c.writes -= d.writes
+		l.bucket(pm, d.family).takeBack(d)
+		l.inAllTenants(app, d.family).takeBack(d)
+		app.global.takeBack(d.calls)
+	}
+}
+
+func (l *limiter) give(pm *permit) {
+	app := l.app(pm.app)
+	for _, d := range pm.demands {
+		c := l.counter(d.family)
+		c.calls += d.calls
+		c.writes += d.writes
+		l.bucket(pm, d.family).give(d)
+		l.inAllTenants(app, d.family).give(d)
+		app.global.give(d.calls)
+	}
+}
+
+// throttled notes an answer of 429, or of 503 with Retry-After, to a call in the family, and returns how long to stay
+// away. Without Retry-After (hinted is false) that is a back-off.
+func (pm *permit) throttled(f Family, retryAfter time.Duration, hinted bool) time.Duration {
+	l := pm.limiter
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.elapsed()
+	b := l.bucket(pm, f)
+	l.counter(f).throttled++
+	delay := retryAfter
+	if !hinted {
+		delay = l.backoff(b, pm.departed, now)
+	}
+	until := now + delay
+	if b.blockedUntil <= now {
+		b.blockedFrom = now
+	}
+	b.blockedUntil = max(b.blockedUntil, until)
+	return delay
+}
+
+// failed notes a fault of Graph's own or of the network and returns how long to stay away. Other calls are not held up.
+func (pm *permit) failed(f Family) time.Duration {
+	l := pm.limiter
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.backoff(l.bucket(pm, f), pm.departed, l.elapsed())
+}
+
+// succeeded ends a row of failures.
+func (pm *permit) succeeded(f Family) {
+	l := pm.limiter
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.bucket(pm, f).failures = 0
+}
+
+func (l *limiter) backoff(b *bucket, departed, now instant) time.Duration {
+	if b.failures == 0 || departed >= b.failedAt {
+		b.failures++
+		b.failedAt = now
+	}
+	base := min(minBackoff<<min(b.failures-1, 10), maxBackoff)
+	return min(base+time.Duration(l.jitter()*float64(base)), maxBackoff)
+}
+
+// due returns the first moment at which all windows have room.
+func (l *limiter) due(pm *permit, p Priority, now instant) (at instant, sure bool) {
+	at, sure = now, true
+	app := l.app(pm.app)
+	calls := 0
+	ask := func(w *window, cost int) {
+		t, s := w.due(now, l.allowed(w.limit, p), cost)
+		at, sure = max(at, t), sure && s
+	}
+	for _, d := range pm.demands {
+		calls += d.calls
+		b := l.bucket(pm, d.family)
+		ask(&b.any, d.units)
+		ask(&b.write, d.writes)
+		all := l.inAllTenants(app, d.family)
+		ask(&all.any, d.units)
+		ask(&all.write, d.writes)
+	}
+	ask(&app.global, calls)
+	return at, sure
+}
+
+// allowed is the part of a limit that the priority may use.
+func (l *limiter) allowed(limit int, p Priority) int {
+	if p == People {
+		return limit
+	}
+	return max(1, limit-int(math.Round(float64(limit)*l.reserve)))
+}
+
+// fits reports an error for a request that no wait could bring within the limits: a batch too large for its family.
+func (l *limiter) fits(d demand) error {
+	f := l.limits.Families[d.family]
+	for _, w := range []struct {
+		Window
+		cost int
+	}{{f.Any, d.units}, {f.Write, d.writes}, {f.AppAny, d.units}, {f.AppWrite, d.writes}, {l.limits.Global, d.calls}} {
+		if w.Limit > 0 && w.cost > w.Limit {
+			return fmt.Errorf("%w: %d of %d in family %s", errTooCostly, w.cost, w.Limit, d.family)
+		}
+	}
+	return nil
+}
+
+func (l *limiter) blockedUntil(pm *permit) (at instant) {
+	for _, d := range pm.demands {
+		at = max(at, l.bucket(pm, d.family).blockedUntil)
+	}
+	return at
+}
+
+// elapsed is the limiter's clock; it never runs backwards.
+func (l *limiter) elapsed() instant {
+	l.latest = max(l.latest, l.now().Sub(l.base))
+	return l.latest
+}
+
+// bucket finds or makes a bucket and moves it to the recently used end of the list.
+func (l *limiter) bucket(pm *permit, f Family) *bucket {
+	key := bucketKey{pm.app, pm.tenant, f}
+	b := l.buckets[key]
+	if b == nil {
+		limit := l.limits.Families[f]
+		b = &bucket{key: key, pair: pair{newWindow(limit.Any), newWindow(limit.Write)}}
+		l.buckets[key] = b
+	} else {
+		b.prev.next, b.next.prev = b.next, b.prev
+	}
+	b.prev, b.next = l.byUse.prev, &l.byUse
+	b.prev.next, b.next.prev = b, b
+	return b
+}
+
+// forgetIdle drops buckets that hold nothing, from the least recently used on.
+func (l *limiter) forgetIdle(now instant) {
+	for b := l.byUse.next; b != &l.byUse && b.idle(now); b = l.byUse.next {
+		l.byUse.next, b.next.prev = b.next, &l.byUse
+		delete(l.buckets, b.key)
+	}
+}
+
+func (b *bucket) idle(now instant) bool {
+	b.any.expire(now)
+	b.write.expire(now)
+	return b.any.idle() && b.write.idle() && b.blockedUntil <= now && (b.failures == 0 || b.failedAt+2*maxBackoff <= now)
+}
+
+func (l *limiter) app(id string) *appWindows {
+	a := l.apps[id]
+	if a == nil {
+		a = &appWindows{global: newWindow(l.limits.Global), families: map[Family]*pair{}}
+		l.apps[id] = a
+	}
+	return a
+}
+
+func (l *limiter) inAllTenants(a *appWindows, f Family) *pair {
+	w := a.families[f]
+	if w == nil {
+		limit := l.limits.Families[f]
+		w = &pair{newWindow(limit.AppAny), newWindow(limit.AppWrite)}
+		a.families[f] = w
+	}
+	return w
+}

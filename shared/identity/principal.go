@@ -1,0 +1,71 @@
+package identity
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"pinreset/events"
+)
+
+// Permission names one thing that may be allowed.
+type Permission string
+
+// Permissions. None is implied by another.
+const (
+	TenantRead       Permission = "tenant.read"
+	DeviceRead       Permission = "device.read"
+	AuditRead        Permission = "audit.read"
+	TenantOnboard    Permission = "tenant.onboard"
+	ResetStart       Permission = "passcode.reset.start"
+	PasscodeReveal   Permission = "passcode.reveal"
+	DeadLetterReplay Permission = "deadletter.replay"
+	SettingsWrite    Permission = "settings.write"
+	GrantWrite       Permission = "grant.write"
+	MetricsRead      Permission = "metrics.read"
+)
+
+// Permissions returns all permissions there are.
+func Permissions() []Permission {
+	return []Permission{
+		TenantRead, DeviceRead, AuditRead, TenantOnboard, ResetStart, PasscodeReveal, DeadLetterReplay, SettingsWrite,
+		GrantWrite, MetricsRead,
+	}
+}
+
+// ErrUnauthenticated: the request does not say who is asking, or not in a way that holds.
+var ErrUnauthenticated = errors.New("not signed in")
+
+// Authenticator finds out who sent a request. It returns ErrUnauthenticated (wrapped) when nobody known did, and any other
+// error when it could not find out.
+type Authenticator interface {
+	Authenticate(*http.Request) (Principal, error)
+}
+
+// Principal is who is asking.
+type Principal struct {
+	ID          string // stable, and fit to be an actor's id
+	Name        string // for people to read
+	All         bool   // sees every tenant, those to come included
+	Tenants     []string
+	Permissions []Permission
+}
+
+// Can reports whether the principal has the permission, on the tenants that it sees.
+func (p Principal) Can(permission Permission) bool { return slices.Contains(p.Permissions, permission) }
+
+// Sees reports whether the tenant is one of the principal's.
+func (p Principal) Sees(tenant string) bool {
+	return p.All || slices.Contains(p.Tenants, strings.ToLower(tenant))
+}
+
+// Operator is the principal as the actor of what it does itself.
+func (p Principal) Operator() events.Actor {
+	return events.Actor{Kind: events.Operator, ID: p.ID, Name: p.Name}
+}
+
+// Sender is the principal as the actor of an event that it sent.
+func (p Principal) Sender() events.Actor {
+	return events.Actor{Kind: events.Sender, ID: p.ID, Name: p.Name}
+}

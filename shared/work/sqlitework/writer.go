@@ -1,0 +1,325 @@
+package sqlitework
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pinreset/shared/work"
+)
+
+// A group is bounded so that a caller's wait and the memory of a transaction are.
+const (
+	maxGroupOperations = 512
+	maxGroupBytes      = 16 << 20
+)
+
+// longestNap bounds a wait for the next due message: timers don't count the time that a machine sleeps or by which its
+// clock is set, so the clock is looked at again.
+const longestNap = time.Minute
+
+// operation is one caller's part of a group. Either the writer takes it or its caller withdraws it, never both.
+type operation struct {
+	taken   atomic.Bool // by the writer, or back by the caller
+	size    int
+	run     func(*group) error
+	receive *receipt // instead of run: the operation waits for messages
+	empties bool     // asks for an empty write-ahead log after the commit
+	err     error
+	done    chan struct{}
+}
+
+func (o *operation) take() bool { return o.taken.CompareAndSwap(false, true) }
+
+// finish answers the caller.
+func (o *operation) finish(err error) {
+	o.err = err
+	close(o.done)
+}
+
+// writer owns the connection that writes.
+type writer struct {
+	store      *Store
+	connection *connection
+	statements statements
+	numbers    numbers
+	queues     map[work.Queue]*queue
+	purge      purge
+	groups     atomic.Int64 // transactions committed
+	most       int          // operations in a group
+
+	mu      sync.Mutex
+	waiting []*operation
+	stopped bool
+	signal  chan struct{} // something is waiting, or the clock was moved, or the writer is stopped
+	ended   chan struct{}
+}
+
+// queue is what the writer knows about a queue between groups.
+type queue struct {
+	receivers []*operation // in the order they came
+	next      int64        // no message is due before; a lower bound, in microseconds
+}
+
+const never = math.MaxInt64
+
+func newWriter(ctx context.Context, s *Store, c *connection) (*writer, error) {
+	w := &writer{
+		store: s, connection: c, queues: map[work.Queue]*queue{}, most: maxGroupOperations,
+		signal: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
+	if err := w.statements.prepare(ctx, c); err != nil {
+		return nil, err
+	}
+	return w, w.numbers.load(ctx, &w.statements)
+}
+
+// do runs fn in a group and returns its result, or what became of the group.
+func (w *writer) do(ctx context.Context, size int, fn func(*group) error) error {
+	return w.submit(ctx, &operation{size: size, run: fn})
+}
+
+// submit waits until the operation is answered, or ctx ends before the writer takes it.
+func (w *writer) submit(ctx context.Context, o *operation) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	o.done = make(chan struct{})
+	w.mu.Lock()
+	if w.stopped {
+		w.mu.Unlock()
+		return ErrClosed
+	}
+	w.waiting = append(w.waiting, o)
+	w.mu.Unlock()
+	w.nudge()
+
+	select {
+	case <-o.done:
+		return o.err
+	case <-ctx.Done():
+		if o.take() {
+			return ctx.Err()
+		}
+		<-o.done
+		return o.err
+	}
+}
+
+func (w *writer) nudge() {
+	select {
+	case w.signal <- struct{}{}:
+	default:
+	}
+}
+
+// stop refuses new operations and waits for the group that runs.
+func (w *writer) stop() {
+	w.mu.Lock()
+	w.stopped = true
+	w.mu.Unlock()
+	w.nudge()
+	<-w.ended
+}
+
+// collect takes what waits, up to a group's bounds.
+func (w *writer) collect() (ops []*operation, stopped bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n, size := 0, 0
+	for n < len(w.waiting) && n < w.most && (n == 0 || size+w.waiting[n].size <= maxGroupBytes) {
+		size += w.waiting[n].size
+		n++
+	}
+	ops = w.waiting[:n:n]
+	if w.waiting = w.waiting[n:]; len(w.waiting) == 0 {
+		w.waiting = nil
+	}
+	return ops, w.stopped
+}
+
+func (w *writer) run() {
+	defer close(w.ended)
+	nap := time.NewTimer(0)
+	defer nap.Stop()
+	for {
+		ops, stopped := w.collect()
+		if stopped {
+			w.refuse(ops)
+			return
+		}
+		now := microseconds(w.store.now())
+		run := w.sort(ops)
+		if len(run) > 0 || w.anyDue(now) {
+			w.group(run, now)
+			continue
+		}
+		if len(ops) > 0 {
+			continue // only receivers came; more may be waiting
+		}
+		nap.Reset(w.untilDue(now))
+		select {
+		case <-w.signal:
+		case <-nap.C:
+		}
+	}
+}
+
+// refuse answers everybody who still waits.
+func (w *writer) refuse(ops []*operation) {
+	w.mu.Lock()
+	ops = append(ops, w.waiting...)
+	w.waiting = nil
+	w.mu.Unlock()
+	for _, q := range w.queues {
+		ops = append(ops, q.receivers...)
+	}
+	for _, o := range ops {
+		if o.take() {
+			o.finish(ErrClosed)
+		}
+	}
+}
+
+// sort parks the receivers at their queues and takes the other operations.
+func (w *writer) sort(ops []*operation) (run []*operation) {
+	run = ops[:0]
+	for _, o := range ops {
+		switch {
+		case o.receive != nil:
+			w.queue(o.receive.queue).park(o)
+		case o.take():
+			run = append(run, o)
+		}
+	}
+	return run
+}
+
+func (w *writer) queue(name work.Queue) *queue {
+	q := w.queues[name]
+	if q == nil {
+		q = &queue{} // next is 0: whether something is due is not known yet
+		w.queues[name] = q
+	}
+	return q
+}
+
+// anyDue reports whether a receiver may be served now.
+func (w *writer) anyDue(now int64) bool {
+	for _, q := range w.queues {
+		if q.next <= now && q.waits() {
+			return true
+		}
+	}
+	return false
+}
+
+// park adds a receiver. Before the list grows, those that went away meanwhile leave it.
+func (q *queue) park(o *operation) {
+	if len(q.receivers) == cap(q.receivers) {
+		q.prune()
+	}
+	q.receivers = append(q.receivers, o)
+}
+
+func (q *queue) prune() {
+	q.receivers = slices.DeleteFunc(q.receivers, func(o *operation) bool { return o.taken.Load() })
+}
+
+// waits reports whether a receiver still waits at the queue.
+func (q *queue) waits() bool {
+	return slices.ContainsFunc(q.receivers, func(o *operation) bool { return !o.taken.Load() })
+}
+
+// untilDue returns how long nothing can become due for a receiver.
+func (w *writer) untilDue(now int64) time.Duration {
+	nap := longestNap
+	for _, q := range w.queues {
+		if q.next != never && q.waits() {
+			nap = min(nap, time.Duration(min(q.next-now, longestNap.Microseconds()))*time.Microsecond)
+		}
+	}
+	return max(nap, time.Millisecond) // also when the clock is a test's and stands still
+}
+
+// group runs the operations, and receivers that can be served, as one transaction and answers them.
+func (w *writer) group(ops []*operation, now int64) {
+	g := &group{ctx: context.Background(), writer: w, sql: &w.statements, now: now}
+	refusals, err := w.transact(g, ops)
+	if err != nil {
+		err = fmt.Errorf("commit group: %w", err)
+		for _, q := range w.queues {
+			q.next = 0 // what was learned from the transaction is void
+		}
+		w.numbers.reserved = 0
+	} else {
+		w.groups.Add(1)
+	}
+	var emptied error
+	if err == nil && wantsEmptyLog(ops, refusals) {
+		emptied = w.emptyLog(g.ctx)
+	}
+	for i, o := range ops {
+		switch {
+		case err != nil:
+			o.finish(err)
+		case refusals[i] != nil:
+			o.finish(refusals[i])
+		case o.empties:
+			o.finish(emptied)
+		default:
+			o.finish(nil)
+		}
+	}
+	for _, o := range g.served {
+		if err != nil {
+			o.receive.deliveries = nil
+		}
+		o.finish(err)
+	}
+}
+
+// transact returns what was refused, by operation, or the error that undid the whole group.
+func (w *writer) transact(g *group, ops []*operation) (refusals []error, err error) {
+	if _, err := g.sql.begin.run(g.ctx); err != nil {
+		g.dismiss()
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			g.dismiss()
+			// SQLite has rolled back by itself after the graver errors, and says so here: not news.
+			_, _ = g.sql.rollback.run(g.ctx)
+		}
+	}()
+	refusals = make([]error, len(ops))
+	for i, o := range ops {
+		if err := o.run(g); refused(err) {
+			refusals[i] = err
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	if err := g.deliver(); err != nil {
+		return nil, err
+	}
+	if err := w.purge.step(g); err != nil {
+		return nil, err
+	}
+	if err := w.numbers.reserve(g); err != nil {
+		return nil, err
+	}
+	_, err = g.sql.commit.run(g.ctx)
+	return refusals, err
+}
+
+// refused reports whether the error is a verdict on one operation, which then has written nothing. Everything else is a
+// fault of the storage and ends the group.
+func refused(err error) bool {
+	return errors.Is(err, work.ErrConflict) || errors.Is(err, work.ErrLeaseLost)
+}
