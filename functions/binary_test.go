@@ -67,10 +67,10 @@ func (f *fakeAPI) environment() []string {
 func TestExitCodes(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)
-	f.refuse["POST tenants"] = refusal{422, "idempotency_key_reused", "The key was used before.", ""}
-	f.refuse["POST events"] = refusal{422, "idempotency_key_reused", "The event's id was used before.", ""}
-	f.refuse["PATCH /settings"] = refusal{422, "invalid_request", "passcodeHours must be 1 to 168.", ""}
-	f.refuse["POST /resets/r1/cancel"] = refusal{409, "state_conflict", "The reset has ended: it is issued.", ""}
+	f.refuses("POST tenants", refusal{422, "idempotency_key_reused", "The key was used before.", ""})
+	f.refuses("POST events", refusal{422, "idempotency_key_reused", "The event's id was used before.", ""})
+	f.refuses("PATCH /settings", refusal{422, "invalid_request", "passcodeHours must be 1 to 168.", ""})
+	f.refuses("POST /resets/r1/cancel", refusal{409, "state_conflict", "The reset has ended: it is issued.", ""})
 
 	closed, err := net.Listen("tcp", "127.0.0.1:0") // a port where nobody listens
 	if err != nil {

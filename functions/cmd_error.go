@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -110,10 +111,12 @@ func (p *process) refused(c *cobra.Command, problem *client.Problem) *failure {
 	case problem.Code == fault.Unauthenticated:
 		f.exit = exitSignIn
 		f.next = []string{"the same command with --token-file FILE"}
-	case problem.Code == fault.NotFound && listOf(c) != "":
-		f.next = []string{p.hint("%s", listOf(c))}
+	case problem.Code == fault.NotFound && beside(c, "list") != "":
+		f.next = []string{p.hint("%s", beside(c, "list"))}
 	case problem.Instance != "":
 		f.next = []string{p.hint("diag show %s", diagID(problem.Instance))}
+	case problem.Status == http.StatusConflict && beside(c, "show") != "" && c.Flags().NArg() > 0:
+		f.next = []string{p.hint("%s %s", beside(c, "show"), quoted(c.Flags().Arg(0)))}
 	default:
 		f.next = problem.Fix
 	}
@@ -123,15 +126,13 @@ func (p *process) refused(c *cobra.Command, problem *client.Problem) *failure {
 	return f
 }
 
-// listOf is the command that lists what c is about, such as "device list" for "pinreset device show".
-func listOf(c *cobra.Command) string {
-	for ; c != nil && c.HasParent(); c = c.Parent() {
-		for _, verb := range []string{"list", "show"} {
-			for _, sibling := range c.Parent().Commands() {
-				if sibling.Name() == verb && sibling != c {
-					_, path, _ := strings.Cut(sibling.CommandPath(), " ")
-					return path
-				}
+// beside is the verb of the same noun, such as "device list" for "pinreset device show"; "" when there is none.
+func beside(c *cobra.Command, verb string) string {
+	if c.HasParent() {
+		for _, sibling := range c.Parent().Commands() {
+			if sibling.Name() == verb {
+				_, path, _ := strings.Cut(sibling.CommandPath(), " ")
+				return path
 			}
 		}
 	}

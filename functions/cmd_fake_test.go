@@ -241,6 +241,19 @@ func (f *fakeAPI) sent(what string) []object {
 	return f.bodies[what]
 }
 
+// change changes what the server knows.
+func (f *fakeAPI) change(to func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	to()
+}
+
+// refuses makes the server refuse one call from now on.
+func (f *fakeAPI) refuses(what string, no refusal) { f.change(func() { f.refuse[what] = no }) }
+
+// reset makes the server answer with these states of the reset.
+func (f *fakeAPI) reset(states ...object) { f.change(func() { f.states = states }) }
+
 // getenv is the environment of a command.
 func (f *fakeAPI) getenv(name string) string {
 	return map[string]string{envServer: f.server.URL, envTokenFile: f.token}[name]

@@ -98,7 +98,7 @@ func printOne[T any](p *process, usual []column, v T, more func(w io.Writer)) er
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	for _, c := range cols {
 		if text := r.text(c.path); text != "" {
-			fmt.Fprintf(w, "%s\t%s\n", strings.ToLower(c.head), shown(text))
+			fmt.Fprintf(w, "%s\t%s\n", strings.ToLower(c.head), c.shown(text))
 		}
 	}
 	if err := w.Flush(); err != nil {
@@ -163,7 +163,7 @@ func (t *table) add(v any) error {
 			cells[i] = escaped(text)
 			continue
 		}
-		if cells[i] = shown(text); text == "" {
+		if cells[i] = c.shown(text); text == "" {
 			cells[i] = "-"
 		}
 	}
@@ -325,8 +325,11 @@ func clean(s string) string {
 	return b.String()
 }
 
-// shown is a field as a person reads it: times to the second.
-func shown(text string) string {
+// shown is a field as a person reads it: times to the second, and of a diagnostics link the id.
+func (c column) shown(text string) string {
+	if c.path == "diagnostics" {
+		return clean(diagID(text))
+	}
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return t.UTC().Format(time.RFC3339)
 	}

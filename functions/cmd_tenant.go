@@ -35,8 +35,14 @@ func (p *process) tenantCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		cols := append(columns("PASSCODE HOURS=settings.passcodeHours", "RESET DEADLINE HOURS=settings.resetDeadlineHours"), tenantColumns...)
-		return printOne(p, cols, t, func(w io.Writer) { p.printConsent(w, s.Client, t.Consent) })
+		cols := append(tenantColumns[:len(tenantColumns):len(tenantColumns)],
+			columns("PASSCODE HOURS=settings.passcodeHours", "RESET DEADLINE HOURS=settings.resetDeadlineHours")...)
+		return printOne(p, cols, t, func(w io.Writer) {
+			p.printConsent(w, s.Client, t.Consent)
+			if t.Consent.State != onboarding.Proven {
+				p.note("next: pinreset tenant consent %s   (shows the links)", t.ID)
+			}
+		})
 	})
 	show.ValidArgsFunction = p.completeTenantArgument
 	return p.noun("tenant", "Tenants: add, consent, settings", p.tenantAdd(), list, show, p.tenantConsent(), p.tenantSettings())
@@ -69,7 +75,7 @@ func (p *process) tenantAdd() *cobra.Command {
 			return err
 		}
 		p.note("%s is added; its consent has begun", t.DisplayName)
-		return p.followConsent(ctx, scope{c, t.ID}, "", w)
+		return p.followConsent(ctx, scope{c, t.ID}, t.Consent.RequestID, w)
 	})
 	c.Flags().StringVar(&n.DisplayName, "name", "", "display name of the tenant")
 	p.createFlag(c, &n.CreateServicePrincipals)
@@ -129,14 +135,11 @@ func (p *process) followConsent(ctx context.Context, s scope, request string, w 
 		})
 		return err
 	})
-	if errors.Is(err, errStillPending) || err == nil && !w.on {
-		state, err = s.Consent(ctx, s.tenant)
+	if err == nil && !w.on {
+		state, err = s.begun(ctx, request)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errStillPending) {
 		return err
-	}
-	if request != "" && state.RequestID != request {
-		state = client.Consent{State: onboarding.Pending, RequestID: request} // the new run has not begun yet
 	}
 	if err := p.showConsent(s.Client, state); err != nil {
 		return err
@@ -152,6 +155,26 @@ func (p *process) followConsent(ctx context.Context, s scope, request string, w 
 	}
 	e := fault.Lookup(state.FailureCode)
 	return &failure{text: e.Title, code: e.Code, page: s.Link(state.Diagnostics), next: e.Fix}
+}
+
+// beginTime is how long a person waits for the first links of a consent that was just started.
+const beginTime = 3 * time.Second
+
+// begun reads the consent that was started once its message has been worked on and there are steps to show. When that takes
+// longer than a moment, there are none yet.
+func (s scope) begun(ctx context.Context, request string) (client.Consent, error) {
+	state := client.Consent{State: onboarding.Pending, RequestID: request}
+	limited, stop := context.WithTimeoutCause(ctx, beginTime, errStillPending)
+	defer stop()
+	_, err := s.WaitConsent(limited, s.tenant, request, func(c client.Consent) {
+		if state = c; len(c.Steps) > 0 {
+			stop()
+		}
+	})
+	if ctx.Err() == nil && limited.Err() != nil {
+		return state, nil
+	}
+	return state, err
 }
 
 func consentLine(c client.Consent) string {

@@ -70,15 +70,15 @@ func TestResetFails(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)
 	page := "/tenants/" + contosoID + "/diag/7KQ4MXWD"
-	f.states = []object{resetObject("failed", false, object{"failureCode": "device_action_failed", "diagnostics": page})}
+	f.reset(resetObject("failed", false, object{"failureCode": "device_action_failed", "diagnostics": page}))
 	got := f.piped("device", "reset", pixelID, "--tenant", "Contoso", "--reason", "x", "--yes", "--watch")
 	got.has(t, exitError, "error: The device reported a failure\ncode: device_action_failed\npage: "+f.server.URL+page+
 		"\nnext: pinreset diag show 7KQ4MXWD --tenant Contoso\n")
 	for _, state := range []string{"cancelled", "expired"} {
-		f.states = []object{resetObject(state, false, nil)}
+		f.reset(resetObject(state, false, nil))
 		f.piped("passcode", "show", "r1", "--watch").has(t, exitError, "error: ", "code: ", "next: ")
 	}
-	f.states = []object{resetObject("removed", false, nil)}
+	f.reset(resetObject("removed", false, nil))
 	f.piped("passcode", "show", "r1", "--watch").has(t, exitDone, "there is no code")
 }
 
@@ -86,11 +86,13 @@ func TestCtrlCWhileWatching(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	f.onAnswer = func(what string) {
-		if what == "GET /resets/r1" {
-			cancel()
+	f.change(func() {
+		f.onAnswer = func(what string) {
+			if what == "GET /resets/r1" {
+				cancel()
+			}
 		}
-	}
+	})
 	f.do(ctx, false, "", "device", "reset", pixelID, "--reason", "x", "--yes", "--watch").has(t, exitCancelled, "cancelled: ")
 }
 
@@ -138,7 +140,7 @@ func TestResetThatCannotWork(t *testing.T) {
 func TestPendingResetIsShownInstead(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)
-	f.devices[0]["pendingReset"] = "r1"
+	f.change(func() { f.devices[0]["pendingReset"] = "r1" })
 	f.piped("device", "reset", pixelID, "--reason", "x").has(t, exitPending, "r1")
 }
 
@@ -169,8 +171,8 @@ this view is recorded with your reason; Intune keeps its own copy of the code
 	if sent := f.sent("POST /resets/r1/reveal"); len(sent) != 1 || !maps.Equal(sent[0], object{"reason": "on the phone", "ticket": "INC-1"}) {
 		t.Errorf("sent %v", sent)
 	}
-	f.refuse["POST /resets/r1/reveal"] = refusal{409, "not_revealable", "The code has expired and was destroyed.", ""}
-	f.typed("", reveal...).has(t, exitError, "code: not_revealable", "next: Do this first.")
+	f.refuses("POST /resets/r1/reveal", refusal{409, "not_revealable", "The code has expired and was destroyed.", ""})
+	f.typed("", reveal...).has(t, exitError, "code: not_revealable", "next: pinreset passcode show r1\n")
 }
 
 func TestSpelled(t *testing.T) {
@@ -204,7 +206,7 @@ func TestOutputs(t *testing.T) {
 			t.Errorf("%v: %d lines for %d rows", command, n, len(rows))
 		}
 	}
-	f.tenants = nil
+	f.change(func() { f.tenants = nil })
 	f.piped("tenant", "list").want(t, exitDone, "", "no tenant yet: pinreset tenant add TENANT-ID --name NAME\n")
 	f.piped("tenant", "list", "-q", "-o", "json").want(t, exitDone, "[]\n", "")
 }
@@ -212,10 +214,10 @@ func TestOutputs(t *testing.T) {
 func TestTextFromElsewhereCannotMoveTheCursor(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)
-	f.devices[0]["name"] = "a\x1b[2J\u202eb\u200bc\rd"
+	f.change(func() { f.devices[0]["name"] = "a\x1b[2J\u202eb\u200bc\rd" })
 	f.piped("device", "list", "--fields", "name").want(t, exitDone, "NAME\n"+`a\u001b[2J\u202eb\u200bc\u000dd`+"\nhr-laptop-11\n", "")
 	f.piped("audit", "show", "-o", "tsv", "--fields", "reason").want(t, exitDone, `line\nbreak\t\u001b[31m`+"\n", "")
-	f.refuse["GET /audit"] = refusal{409, "state_conflict", "\x1b]0;title\x07", ""}
+	f.refuses("GET /audit", refusal{409, "state_conflict", "\x1b]0;title\x07", ""})
 	if got := f.piped("audit", "show", "-v"); strings.ContainsAny(got.err, "\x1b\x07") {
 		t.Errorf("stderr %q", got.err)
 	}
@@ -225,19 +227,21 @@ func TestFinding(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)
 	f.piped("device", "show", "ada@contoso.example").has(t, exitError, "No device of this tenant", "code: device_not_found", "next: pinreset device list")
-	f.devices = append(f.devices, deviceObject("00000000-0000-4000-8000-000000000001", "sales-pixel-12", "iOS", object{"answer": "yes"}))
+	f.change(func() {
+		f.devices = append(f.devices, deviceObject("00000000-0000-4000-8000-000000000001", "sales-pixel-12", "iOS", object{"answer": "yes"}))
+	})
 	f.piped("device", "show", "sales-pixel-12").has(t, exitError, "Several devices have the name", pixelID, "00000000-0000-4000-8000-000000000001")
 	f.piped("device", "show", strings.ToUpper(pixelID)).has(t, exitDone, "sales-pixel-12", "A new temporary passcode is made.")
 
 	f.piped("tenant", "show", "Nobody").has(t, exitError, `No tenant has the id or the display name "Nobody"`, "next: pinreset tenant list")
-	f.tenants = append(f.tenants, tenantObject(fabrikamID, "Fabrikam"))
+	f.change(func() { f.tenants = append(f.tenants, tenantObject(fabrikamID, "Fabrikam")) })
 	f.piped("device", "list").has(t, exitError, "several tenants", "--tenant")
 	f.piped("device", "list", "--tenant", "Contoso").has(t, exitDone, "sales-pixel-12")
-	f.tenants[1]["displayName"] = "Contoso"
+	f.change(func() { f.tenants[1]["displayName"] = "Contoso" })
 	f.piped("device", "list", "--tenant", "Contoso").has(t, exitError, "Several tenants", contosoID, fabrikamID)
 	f.piped("device", "list", "--tenant", contosoID).has(t, exitDone)
 	f.piped("device", "list", "--tenant", fabrikamID).has(t, exitError, "code: not_found")
-	f.tenants = nil
+	f.change(func() { f.tenants = nil })
 	f.piped("device", "list").has(t, exitError, "code: tenant_unknown", "pinreset tenant add")
 }
 
@@ -255,11 +259,11 @@ func TestTenantVerbs(t *testing.T) {
 	if sent := f.sent("POST /consent"); len(sent) != 1 || !maps.Equal(sent[0], object{"createServicePrincipals": true}) {
 		t.Errorf("sent %v", sent)
 	}
-	f.tenants[0]["consent"] = consentObject("proven")
+	f.change(func() { f.tenants[0]["consent"] = consentObject("proven") })
 	f.piped("tenant", "consent", "--watch").has(t, exitDone, "proven")
 	failed := consentObject("failed")
 	failed["failureCode"], failed["diagnostics"] = "consent_declined", "/tenants/x/diag/7KQ4MXWD"
-	f.tenants[0]["consent"] = failed
+	f.change(func() { f.tenants[0]["consent"] = failed })
 	f.piped("tenant", "consent", "--watch").has(t, exitError, "The administrator declined", "page: "+f.server.URL+"/tenants/x/diag/7KQ4MXWD", "--restart")
 
 	f.piped("tenant", "settings").has(t, exitDone, "passcode hours        168")
@@ -328,7 +332,7 @@ func TestTokens(t *testing.T) {
 	}
 	f.piped(append(add, "--save", file)...).has(t, exitError, "exists already")
 	f.piped("token", "revoke", "t1").has(t, exitDone, "revoked")
-	f.refuse["POST tokens"] = refusal{403, "forbidden", "You lack grant.write.", ""}
+	f.refuses("POST tokens", refusal{403, "forbidden", "You lack grant.write.", ""})
 	f.piped(append(add, "--save", file+"2")...).has(t, exitError, "code: forbidden")
 	if _, err := os.Stat(file + "2"); err == nil {
 		t.Error("the file of a token that was not made is left behind")
@@ -338,7 +342,7 @@ func TestTokens(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)
-	f.refuse["GET /devices"] = refusal{503, "graph_throttled", "Graph is throttling.", "/tenants/" + contosoID + "/diag/7KQ4MXWD"}
+	f.refuses("GET /devices", refusal{503, "graph_throttled", "Graph is throttling.", "/tenants/" + contosoID + "/diag/7KQ4MXWD"})
 	f.piped("device", "list", "-v").has(t, exitError, "error: Title of graph_throttled: Graph is throttling\ncode: graph_throttled\npage: "+f.server.URL+
 		"/tenants/"+contosoID+"/diag/7KQ4MXWD\nnext: pinreset diag show 7KQ4MXWD\nid:   correlation id corr-1\n", "GET /v1/tenants/"+contosoID+"/devices → 503")
 	if err := os.WriteFile(f.token, []byte("pr_other"), 0o600); err != nil {

@@ -88,7 +88,7 @@ func TestAtATerminal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := startFake(t)
-			f.states = f.states[:1] // a reset that never ends
+			f.reset(resetObject("accepted", true, nil)) // a reset that never ends
 			exit, shown := f.atTerminal(c.prompt, c.keys, c.args...)
 			if exit != c.exit || !strings.Contains(shown, c.shows) {
 				t.Errorf("exit %d, want %d with %q\n%s", exit, c.exit, c.shows, shown)

@@ -1,19 +1,14 @@
 package web_test
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -49,113 +44,6 @@ const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)>'&{{.}}`
 const canary = "K7mQ#2xW"
 
 var started = time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
-
-// clock is a time that tests move.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-// fleet is Graph with a few devices; err makes every call fail, and boom makes it panic.
-type fleet struct {
-	mu      sync.Mutex
-	devices map[string][]graph.ManagedDevice
-	err     error
-	boom    any
-}
-
-func (f *fleet) fail(err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.err = err
-}
-
-func (f *fleet) explode(value any) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.boom = value
-}
-
-func (f *fleet) of(tenant string) ([]graph.ManagedDevice, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.boom != nil {
-		panic(f.boom)
-	}
-	return f.devices[tenant], f.err
-}
-
-func (f *fleet) ManagedDevices(_ context.Context, tenant string, filter graph.DeviceFilter) iter.Seq2[graph.ManagedDevice, error] {
-	return func(yield func(graph.ManagedDevice, error) bool) {
-		devices, err := f.of(tenant)
-		if err != nil {
-			yield(graph.ManagedDevice{}, err)
-			return
-		}
-		for _, d := range devices {
-			is := func(want, have string) bool { return want == "" || want == have }
-			if is(filter.Name, d.DeviceName) && is(filter.User, d.UserPrincipalName) && is(filter.Serial, d.SerialNumber) && !yield(d, nil) {
-				return
-			}
-		}
-	}
-}
-
-func (f *fleet) ManagedDevice(_ context.Context, tenant, id string) (graph.ManagedDevice, error) {
-	devices, err := f.of(tenant)
-	if err != nil {
-		return graph.ManagedDevice{}, err
-	}
-	for _, d := range devices {
-		if d.ID == id {
-			return d, nil
-		}
-	}
-	return graph.ManagedDevice{}, fmt.Errorf("read device %s: %w", id, graph.ErrNotFound)
-}
-
-// brokenStore fails every commit while it is broken.
-type brokenStore struct {
-	work.Store
-	broken atomic.Bool
-}
-
-func (b *brokenStore) Commit(ctx context.Context, batch work.Batch) error {
-	if b.broken.Load() {
-		return fmt.Errorf("commit: disk full")
-	}
-	return b.Store.Commit(ctx, batch)
-}
-
-// buffer is a log that requests may write to at once.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
 
 type fixture struct {
 	*clock
@@ -331,126 +219,6 @@ func (f *fixture) setAside(tenantID string, body []byte) (diagID, letterID strin
 	}
 	f.commit(u)
 	return failure.ID, letter.ID
-}
-
-// answer is what a request got.
-type answer struct {
-	status int
-	header http.Header
-	body   []byte
-}
-
-type option func(*http.Request)
-
-func key(k string) option { return header("Idempotency-Key", k) }
-
-func header(name, value string) option {
-	return func(r *http.Request) {
-		if value == "" {
-			r.Header.Del(name)
-		} else {
-			r.Header.Set(name, value)
-		}
-	}
-}
-
-var keys atomic.Int64
-
-// call sends a JSON request with a token, and a fresh idempotency key unless an option says otherwise.
-func (f *fixture) call(method, path, token string, body any, options ...option) answer {
-	f.t.Helper()
-	var sent io.Reader
-	switch b := body.(type) {
-	case nil:
-	case string:
-		sent = strings.NewReader(b)
-	case []byte:
-		sent = bytes.NewReader(b)
-	case io.Reader:
-		sent = b
-	default:
-		text, err := json.Marshal(b)
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		sent = bytes.NewReader(text)
-	}
-	r, err := http.NewRequestWithContext(f.t.Context(), method, f.server.URL+path, sent)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	if token != "" {
-		r.Header.Set("Authorization", "Bearer "+token)
-	}
-	if sent != nil {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	if method == http.MethodPost {
-		r.Header.Set("Idempotency-Key", fmt.Sprintf("key-%d", keys.Add(1)))
-	}
-	for _, o := range options {
-		o(r)
-	}
-	return f.send(http.DefaultTransport, r)
-}
-
-func (f *fixture) send(transport http.RoundTripper, r *http.Request) answer {
-	f.t.Helper()
-	res, err := transport.RoundTrip(r)
-	if err != nil {
-		f.t.Fatalf("%s %s: %v", r.Method, r.URL.Path, err)
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		f.t.Fatalf("%s %s: %v", r.Method, r.URL.Path, err)
-	}
-	return answer{status: res.StatusCode, header: res.Header, body: text}
-}
-
-func (a answer) want(t *testing.T, status int) {
-	t.Helper()
-	if a.status != status {
-		t.Fatalf("status %d, want %d: %s", a.status, status, cmp.Or(string(a.body), "(no body)"))
-	}
-}
-
-// refused checks that the answer is a problem with the code.
-func (a answer) refused(t *testing.T, status int, code fault.Code) {
-	t.Helper()
-	var p struct {
-		Type, Title, Detail, CorrelationID string
-		Status                             int
-		Code                               fault.Code
-		Fix                                []string
-	}
-	if err := json.Unmarshal(a.body, &p); err != nil || a.header.Get("Content-Type") != "application/problem+json" {
-		t.Fatalf("not a problem: %d %s %s", a.status, a.header.Get("Content-Type"), a.body)
-	}
-	if a.status != status || p.Status != status || p.Code != code || p.Type != "/problems/"+string(code) || p.Title == "" || p.Detail == "" || len(p.Fix) == 0 {
-		t.Fatalf("got %d %s, want %d %s: %s", a.status, p.Code, status, code, a.body)
-	}
-	if status != http.StatusNotFound && p.CorrelationID != a.header.Get("X-Correlation-Id") {
-		t.Errorf("correlation id %q in the body, %q in the header", p.CorrelationID, a.header.Get("X-Correlation-Id"))
-	}
-}
-
-func (a answer) into(t *testing.T, v any) {
-	t.Helper()
-	if err := json.Unmarshal(a.body, v); err != nil {
-		t.Fatalf("%v: %s", err, a.body)
-	}
-}
-
-func (a answer) field(t *testing.T, name string) string {
-	t.Helper()
-	var all map[string]any
-	a.into(t, &all)
-	text, ok := all[name].(string)
-	if !ok {
-		t.Fatalf("no text %s in %s", name, a.body)
-	}
-	return text
 }
 
 // stored counts what is in the store: rows of the partitions that tests touch, and messages.

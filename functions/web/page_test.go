@@ -7,12 +7,9 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"pinreset/shared/identity"
-	"pinreset/shared/onboarding"
 )
 
 // browser is what a person uses: it keeps cookies, follows redirects and says where a form comes from.
@@ -121,120 +118,6 @@ func (a answer) sound(t *testing.T, path string) {
 	if strings.Contains(text, "ZgotmplZ") {
 		t.Errorf("%s: something was not safe to show", path)
 	}
-}
-
-func TestSignInWithTheOneTimeLink(t *testing.T) {
-	t.Parallel()
-	f := setUp(t)
-	b := f.browser()
-	code := f.sessions.OneTimeCode(f.adminID)
-	for range 3 { // a preview of the link must not use it up
-		a := b.get("/sign-in?code=" + code)
-		a.want(t, http.StatusOK)
-		a.sound(t, "/sign-in")
-	}
-	a := b.post("/sign-in", url.Values{"code": {code}, "return": {"/tenants/" + contoso + "?live=off"}})
-	if a.status != http.StatusOK || a.header.Get("Final-Path") != "/tenants/"+contoso || !strings.Contains(string(a.body), "administrator") {
-		t.Errorf("%d at %s", a.status, a.header.Get("Final-Path"))
-	}
-	if a := f.browser().post("/sign-in", url.Values{"code": {code}}); a.status != http.StatusUnauthorized {
-		t.Errorf("used twice: %d", a.status)
-	}
-	late := f.sessions.OneTimeCode(f.adminID)
-	f.Advance(identity.CodeLife)
-	if a := f.browser().post("/sign-in", url.Values{"code": {late}}); a.status != http.StatusUnauthorized {
-		t.Errorf("too late: %d", a.status)
-	}
-	if strings.Contains(f.log.String(), code) {
-		t.Error("the log has the code")
-	}
-	b.post("/sign-out", url.Values{}).want(t, http.StatusOK)
-	if a := b.get("/"); a.header.Get("Final-Path") != "/sign-in" {
-		t.Errorf("signed out, and at %s", a.header.Get("Final-Path"))
-	}
-}
-
-func TestReturnStaysHere(t *testing.T) {
-	t.Parallel()
-	f := setUp(t)
-	for _, to := range []string{"https://evil.example/tenants/", "//evil.example/tenants/", `/\evil.example`, `/tenants/\evil`, "javascript:alert(1)", "/sign-out", "http:///tenants/", "tenants/"} {
-		b := f.browser()
-		b.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-		a := b.post("/sign-in", url.Values{"token": {f.admin}, "return": {to}})
-		if a.status != http.StatusSeeOther || a.header.Get("Location") != "/" {
-			t.Errorf("%s: %d to %q", to, a.status, a.header.Get("Location"))
-		}
-	}
-}
-
-func TestSessionCookie(t *testing.T) {
-	t.Parallel()
-	f := setUp(t)
-	for host, secure := range map[string]bool{"127.0.0.1:8080": false, "localhost:8080": false, "[::1]:8080": false, "pinreset.example": true, "10.0.0.1": true, "localhost.evil.example": true} {
-		b := f.browser()
-		b.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-		a := b.do(http.MethodPost, "/sign-in", url.Values{"token": {f.admin}}, func(r *http.Request) { r.Host = host }, header("Origin", ""))
-		cookie := a.header.Get("Set-Cookie")
-		if !strings.Contains(cookie, "HttpOnly") || !strings.Contains(cookie, "SameSite=Lax") || !strings.Contains(cookie, "Path=/") {
-			t.Errorf("%s: %s", host, cookie)
-		}
-		if strings.HasPrefix(cookie, "__Host-pinreset=") != secure || strings.Contains(cookie, "Secure") != secure {
-			t.Errorf("%s: %s", host, cookie)
-		}
-	}
-	b := f.browser().signIn(f.may(identity.TenantRead))
-	b.get("/tenants/"+contoso).want(t, http.StatusOK)
-	f.Advance(identity.SessionIdle)
-	if a := b.get("/tenants/" + contoso); a.header.Get("Final-Path") != "/sign-in" {
-		t.Errorf("idle, and at %s", a.header.Get("Final-Path"))
-	}
-	id, token := f.token(identity.Grant{Name: "n", Tenants: []string{"*"}, Permissions: []identity.Permission{identity.TenantRead}, Days: 1})
-	b.signIn(token)
-	b.get("/").want(t, http.StatusOK)
-	f.call(http.MethodPost, "/v1/tokens/"+id+"/revoke", f.admin, nil).want(t, http.StatusOK)
-	if a := b.get("/"); a.header.Get("Final-Path") != "/sign-in" {
-		t.Errorf("the session outlives its token: at %s", a.header.Get("Final-Path"))
-	}
-}
-
-func TestFormsComeFromOurPages(t *testing.T) {
-	t.Parallel()
-	f := setUp(t)
-	id := f.startReset(contoso, laptop)
-	_, letter := f.setAside(contoso, []byte("{}"))
-	b := f.browser().signIn(f.admin)
-	rows, messages := f.stored()
-	form := url.Values{"key": {"k"}, "reason": {"r"}, "id": {nowhere}, "name": {"N"}, "do": {"drop"}}
-	base := "/tenants/" + contoso
-	for _, path := range []string{"/tenants", base + "/consent", base + "/devices/" + pixel + "/reset", base + "/resets/" + id + "/cancel", base + "/resets/" + id + "/reveal", base + "/deadletters/" + letter + "/settle", "/sign-out"} {
-		for what, options := range map[string][]option{
-			"another site":   {header("Sec-Fetch-Site", "cross-site"), header("Origin", "https://evil.example")},
-			"a sister site":  {header("Sec-Fetch-Site", "same-site"), header("Origin", "https://other.pinreset.example")},
-			"another origin": {header("Sec-Fetch-Site", ""), header("Origin", "https://evil.example")},
-			"nobody says":    {header("Sec-Fetch-Site", ""), header("Origin", "")},
-		} {
-			if a := b.do(http.MethodPost, path, form, options...); a.status != http.StatusForbidden {
-				t.Errorf("%s from %s: %d", path, what, a.status)
-			}
-		}
-		if a := b.do(http.MethodGet, path, nil); path != "/tenants" && strings.HasSuffix(path, "/cancel") == (a.status == http.StatusNotFound) {
-			t.Errorf("GET %s: %d", path, a.status)
-		}
-		if path == "/sign-out" {
-			continue
-		}
-		a := f.browser().post(path, form) // nobody's
-		if a.status != http.StatusUnauthorized {
-			t.Errorf("%s without a session: %d", path, a.status)
-		}
-	}
-	if a := b.post(base+"/devices/"+pixel+"/reset", url.Values{"reason": {strings.Repeat("x", 1<<20)}}); a.status != http.StatusRequestEntityTooLarge {
-		t.Errorf("1 MB form: %d", a.status)
-	}
-	if r, m := f.stored(); r != rows || m != messages {
-		t.Errorf("refused forms left %d rows and %d messages", r-rows, m-messages)
-	}
-	b.get("/").want(t, http.StatusOK) // and the session is still there
 }
 
 func TestPagesFromStartToCode(t *testing.T) {
@@ -402,93 +285,5 @@ func TestDiagnosticsPage(t *testing.T) {
 	}
 	if a := b.get(path + "?format=json"); a.field(t, "id") != diagID {
 		t.Errorf("%s", a.body)
-	}
-}
-
-func TestConsentCallback(t *testing.T) {
-	t.Parallel()
-	f := setUp(t)
-	link := func(tenantID string) url.Values {
-		t.Helper()
-		l := f.links.For(tenantID, onboarding.Consent{RequestID: "run-1"}, onboarding.Step{Name: onboarding.StepApp, AppID: strings.ToUpper(nowhere)}, "op")
-		u, err := url.Parse(l.URL)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return url.Values{"state": {u.Query().Get("state")}, "admin_consent": {"True"}, "tenant": {fabrikam}} // the tenant is a lie
-	}
-	back := func(q url.Values) answer {
-		t.Helper()
-		a := f.call(http.MethodGet, "/consent/callback?"+q.Encode(), "", nil)
-		a.sound(t, "callback")
-		return a
-	}
-	due := func() []string {
-		t.Helper()
-		_, n := f.stored()
-		var bodies []string
-		if n == 0 {
-			return nil
-		}
-		got, err := f.rows.Receive(t.Context(), onboarding.Queue, 100)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range got {
-			bodies = append(bodies, d.Partition+" "+string(d.Body))
-		}
-		return bodies
-	}
-	q := link(contoso)
-	f.call(http.MethodHead, "/consent/callback?"+q.Encode(), "", nil).want(t, http.StatusOK)
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	statuses := map[int]int{}
-	for range 16 {
-		wg.Go(func() {
-			a := back(q)
-			mu.Lock()
-			defer mu.Unlock()
-			statuses[a.status]++
-		})
-	}
-	wg.Wait()
-	if statuses[http.StatusOK] != 1 || statuses[http.StatusConflict] != 15 {
-		t.Errorf("one state, many times: %v", statuses)
-	}
-	got := due()
-	if len(got) != 1 || !strings.HasPrefix(got[0], contoso+" ") || !strings.Contains(got[0], `"requestId":"run-1"`) || strings.Contains(got[0], `"error"`) {
-		t.Fatalf("messages %v", got)
-	}
-	rows, messages := f.stored()
-	for what, q := range map[string]url.Values{
-		"no state": {"admin_consent": {"True"}}, "a state of nobody": {"state": {"abc.def"}, "admin_consent": {"True"}},
-		"a long state": {"state": {strings.Repeat("a.", 5000)}, "admin_consent": {"True"}}, "an unknown tenant": link(nowhere),
-		"a changed state": func() url.Values { q := link(contoso); q.Set("state", "A"+q.Get("state")); return q }(),
-		"neither":         func() url.Values { q := link(contoso); q.Del("admin_consent"); return q }(),
-		"too late":        func() url.Values { q := link(contoso); return q }(),
-	} {
-		if what == "too late" {
-			f.Advance(onboarding.StateLife)
-		}
-		if a := back(q); a.status != http.StatusBadRequest {
-			t.Errorf("%s: %d", what, a.status)
-		}
-	}
-	if r, m := f.stored(); r != rows || m != messages {
-		t.Errorf("bad callbacks left %d rows and %d messages", r-rows, m-messages)
-	}
-	q = link(contoso)
-	q.Set("error", "access_denied")
-	if a := back(q); a.status != http.StatusOK || !strings.Contains(string(a.body), "not given") {
-		t.Errorf("declined: %d %s", a.status, a.body)
-	}
-	q = link(contoso)
-	q.Set("error", "<script>\u202e")
-	back(q).want(t, http.StatusOK)
-	f.Advance(2 * time.Minute) // past the first delivery's lease
-	all := strings.Join(due(), "\n")
-	if !strings.Contains(all, `"error":"access_denied"`) || !strings.Contains(all, `"error":"unreadable"`) {
-		t.Errorf("messages %s", all)
 	}
 }

@@ -49,7 +49,7 @@ func (p *Problem) Error() string {
 		b.WriteString(": " + p.Detail)
 	}
 	for _, e := range p.Errors {
-		if e.Message != p.Detail {
+		if !strings.Contains(p.Detail, e.Message) { // the detail names the first one
 			fmt.Fprintf(&b, "; %s %s", e.Location, e.Message)
 		}
 	}

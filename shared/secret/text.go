@@ -10,13 +10,23 @@ const redacted = "[redacted]"
 
 // Text is a secret in the clear, on its way from where it was made to where it is sealed. Printing, formatting, logging and
 // encoding it give "[redacted]"; only [Vault.Seal] takes it in and only [Vault.Open] hands it out.
-type Text struct{ clear string }
+//
+// The value is behind a function because fmt looks through unexported fields and, for a verb that does not fit, past the
+// methods below: what it can reach then is an address.
+type Text struct{ clear func() string }
 
 // NewText wraps a clear value.
-func NewText(clear string) Text { return Text{clear} }
+func NewText(clear string) Text { return Text{func() string { return clear }} }
 
 // Empty reports whether there is nothing in it.
-func (t Text) Empty() bool { return t.clear == "" }
+func (t Text) Empty() bool { return t.value() == "" }
+
+func (t Text) value() string {
+	if t.clear == nil {
+		return ""
+	}
+	return t.clear()
+}
 
 // UnmarshalJSON lets the decoder of Graph's reply put the value straight into its wrapping, so that it exists nowhere else.
 func (t *Text) UnmarshalJSON(data []byte) error {
@@ -24,8 +34,9 @@ func (t *Text) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &s); err != nil {
 		return fmt.Errorf("secret is not a string") // the decoder's own error would quote the value
 	}
+	*t = Text{}
 	if s != nil {
-		t.clear = *s
+		*t = NewText(*s)
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func (v *Vault) Seal(ctx context.Context, id string, b Binding, text Text, expir
 	if err != nil {
 		return Envelope{}, fmt.Errorf("seal %s: %w", id, err)
 	}
-	env.Sealed = aead.Seal(nil, env.Nonce, []byte(text.clear), bound)
+	env.Sealed = aead.Seal(nil, env.Nonce, []byte(text.value()), bound)
 	wrapped, err := v.kek.Wrap(ctx, key, bound)
 	if err != nil {
 		return Envelope{}, fmt.Errorf("wrap key of %s: %w", id, err)

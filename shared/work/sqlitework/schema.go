@@ -127,6 +127,17 @@ func prepareSchema(ctx context.Context, c *connection) error {
 	return c.script(ctx, fmt.Sprintf("BEGIN IMMEDIATE;%sPRAGMA user_version = %d;COMMIT;", schema, schemaNumber))
 }
 
+// releaseLeases makes the messages due that a dead process held: the lock on the directory proves that nobody holds them
+// now, so nobody needs to wait for their leases to end. The deliveries stay counted.
+func releaseLeases(ctx context.Context, c *connection, now int64) error {
+	release, err := c.prepare(ctx, "release leases", `UPDATE messages SET due = ?1 WHERE due > ?1 AND lease <> 0`)
+	if err != nil {
+		return err
+	}
+	_, err = release.run(ctx, now)
+	return err
+}
+
 // pageKey returns the key that page tokens are made with. It is stored, so that a token outlives a restart.
 func pageKey(ctx context.Context, c *connection) ([]byte, error) {
 	fresh := make([]byte, 32)

@@ -109,6 +109,9 @@ func open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	if s.key, err = pageKey(ctx, c); err != nil {
 		return nil, err
 	}
+	if err := releaseLeases(ctx, c, microseconds(s.now())); err != nil {
+		return nil, err
+	}
 	if err := syncDir(dir); err != nil {
 		return nil, err
 	}

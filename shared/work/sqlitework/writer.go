@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,10 +16,6 @@ const (
 	maxGroupOperations = 512
 	maxGroupBytes      = 16 << 20
 )
-
-// longestNap bounds a wait for the next due message: timers don't count the time that a machine sleeps or by which its
-// clock is set, so the clock is looked at again.
-const longestNap = time.Minute
 
 // operation is one caller's part of a group. Either the writer takes it or its caller withdraws it, never both.
 type operation struct {
@@ -59,14 +53,6 @@ type writer struct {
 	signal  chan struct{} // something is waiting, or the clock was moved, or the writer is stopped
 	ended   chan struct{}
 }
-
-// queue is what the writer knows about a queue between groups.
-type queue struct {
-	receivers []*operation // in the order they came
-	next      int64        // no message is due before; a lower bound, in microseconds
-}
-
-const never = math.MaxInt64
 
 func newWriter(ctx context.Context, s *Store, c *connection) (*writer, error) {
 	w := &writer{
@@ -198,53 +184,6 @@ func (w *writer) sort(ops []*operation) (run []*operation) {
 		}
 	}
 	return run
-}
-
-func (w *writer) queue(name work.Queue) *queue {
-	q := w.queues[name]
-	if q == nil {
-		q = &queue{} // next is 0: whether something is due is not known yet
-		w.queues[name] = q
-	}
-	return q
-}
-
-// anyDue reports whether a receiver may be served now.
-func (w *writer) anyDue(now int64) bool {
-	for _, q := range w.queues {
-		if q.next <= now && q.waits() {
-			return true
-		}
-	}
-	return false
-}
-
-// park adds a receiver. Before the list grows, those that went away meanwhile leave it.
-func (q *queue) park(o *operation) {
-	if len(q.receivers) == cap(q.receivers) {
-		q.prune()
-	}
-	q.receivers = append(q.receivers, o)
-}
-
-func (q *queue) prune() {
-	q.receivers = slices.DeleteFunc(q.receivers, func(o *operation) bool { return o.taken.Load() })
-}
-
-// waits reports whether a receiver still waits at the queue.
-func (q *queue) waits() bool {
-	return slices.ContainsFunc(q.receivers, func(o *operation) bool { return !o.taken.Load() })
-}
-
-// untilDue returns how long nothing can become due for a receiver.
-func (w *writer) untilDue(now int64) time.Duration {
-	nap := longestNap
-	for _, q := range w.queues {
-		if q.next != never && q.waits() {
-			nap = min(nap, time.Duration(min(q.next-now, longestNap.Microseconds()))*time.Microsecond)
-		}
-	}
-	return max(nap, time.Millisecond) // also when the clock is a test's and stands still
 }
 
 // group runs the operations, and receivers that can be served, as one transaction and answers them.

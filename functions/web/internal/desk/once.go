@@ -69,7 +69,7 @@ func once[T any](ctx context.Context, d *Desk, partition string, c call, fn func
 		}
 		var err error
 		if answer, err = fn(u); err != nil {
-			return err
+			return d.refusedOnce(ctx, partition, row, err)
 		}
 		text, err := json.Marshal(answer)
 		if err != nil {
@@ -78,6 +78,17 @@ func once[T any](ctx context.Context, d *Desk, partition string, c call, fn func
 		return u.Put(row, onceRow{Fingerprint: fingerprint, Answer: text, ExpiresAt: u.Now().Add(onceLife)})
 	})
 	return answer, err
+}
+
+// refusedOnce returns why fn refused, unless the same call was answered since the key was read: then what fn saw is that
+// call's own effect, and the answer is to be read again.
+func (d *Desk) refusedOnce(ctx context.Context, partition, row string, refusal error) error {
+	got, err := d.o.Store.Get(ctx, work.Key{Partition: partition, Row: row})
+	var earlier onceRow
+	if err != nil || json.Unmarshal(got.Value, &earlier) != nil || !d.o.Now().Before(earlier.ExpiresAt) {
+		return refusal
+	}
+	return fmt.Errorf("%w: %w", work.ErrConflict, refusal)
 }
 
 func (c call) row() string {
