@@ -34,6 +34,7 @@ import (
 // devices is what a reset needs of Graph.
 type devices interface {
 	ManagedDevice(ctx context.Context, tenant, id string) (graph.ManagedDevice, error)
+	PrepareReset(ctx context.Context, tenant string) error
 	ResetPasscode(ctx context.Context, tenant, id string) (graph.Accepted, error)
 	PasscodeResult(ctx context.Context, tenant, id string, notBefore time.Time) (graph.PasscodeReading, error)
 	PasscodeResultBeta(ctx context.Context, tenant, id string, notBefore time.Time) (graph.PasscodeReading, error)
@@ -141,13 +142,24 @@ func (h *Handler) call(ctx context.Context, u *work.Unit, r passcode.Reset) erro
 	eligible := passcode.Check(facts(device))
 	diag.Decide(ctx, u.Now(), "eligible: "+string(eligible.Answer)+". "+eligible.Text)
 	if eligible.Answer == passcode.No {
-		if err := errors.Join(passcode.Write(u, r), u.Commit(ctx)); err != nil { // so that the failure shows which device it was
+		// Committed apart, so that the failure shows which device it was.
+		if err := passcode.Write(u, r); err != nil {
+			return err
+		}
+		if err := u.Commit(ctx); err != nil {
 			return err
 		}
 		return fault.Permanentf(eligible.Code, "%s %s: %s", r.Platform, r.OSVersion, eligible.Text)
 	}
+	// The token now, so that nothing but the call itself stands between the intent and the call.
+	if err := h.Devices.PrepareReset(ctx, u.Partition()); err != nil {
+		return wait(u, r, err)
+	}
 	r.State, r.CalledAt, r.Effect = passcode.Calling, u.Now(), eligible.Effect
-	if err := errors.Join(passcode.Write(u, r), u.Commit(ctx)); err != nil {
+	if err := passcode.Write(u, r); err != nil {
+		return err
+	}
+	if err := u.Checkpoint(ctx); err != nil {
 		return fmt.Errorf("record intent of %s: %w", r.ID, err)
 	}
 

@@ -113,6 +113,7 @@ func (c *Client) Prove(ctx context.Context, tenant string) error {
 	if !c.privileged.own {
 		return nil
 	}
+	c.privileged.identity.forget(tenant, nil)
 	if err := c.privileged.signIn(ctx, tenant); err != nil {
 		return fmt.Errorf("prove privileged access to tenant %s: %w", tenant, err)
 	}

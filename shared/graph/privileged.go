@@ -51,10 +51,9 @@ func (p *privileged) act(ctx context.Context, tenant string, what action, device
 	return a, err
 }
 
-// signIn gets a new token.
+// signIn makes sure that there is a token.
 func (p *privileged) signIn(ctx context.Context, tenant string) error {
 	id := p.identity
-	id.forget(tenant, nil)
 	s, err := id.session(tenant)
 	if err != nil {
 		return err
@@ -77,6 +76,18 @@ func (p *privileged) signIn(ctx context.Context, tenant string) error {
 type Accepted struct {
 	ServerDate time.Time // the server's clock, for finding the action's entry; this machine's where the answer had none
 	RequestID  string
+}
+
+// PrepareReset gets the token that [Client.ResetPasscode] will need, so that little can come between the record of an intent
+// and the call itself. A token that is there already costs nothing.
+func (c *Client) PrepareReset(ctx context.Context, tenant string) error {
+	if err := checkIDs("tenant", tenant); err != nil {
+		return err
+	}
+	if err := c.privileged.signIn(ctx, tenant); err != nil {
+		return fmt.Errorf("prepare reset in tenant %s: %w", tenant, err)
+	}
+	return nil
 }
 
 // ResetPasscode asks Intune to reset the passcode of a device. It is sent at most once, and must not be called again for

@@ -23,6 +23,7 @@ type Unit struct {
 	newID     func() string
 	versions  map[string]version
 	batch     Batch
+	ended     bool
 }
 
 type version struct {
@@ -85,7 +86,11 @@ func (u *Unit) Put(row string, value any) error {
 // Create stages a row that must not exist when the unit commits.
 func (u *Unit) Create(row string, value any) error {
 	u.versions[row] = version{absent: true}
-	return u.Put(row, value)
+	if err := u.Put(row, value); err != nil {
+		return err
+	}
+	u.batch.Writes[u.staged(row)].If = IfAbsent()
+	return nil
 }
 
 // Delete stages the removal of a row.
@@ -114,25 +119,31 @@ func (u *Unit) Forward(queue Queue, at time.Time, e events.Event) error {
 }
 
 // Post stages a message as it is: a dead letter whose body may be anything.
-func (u *Unit) Post(m Message) { u.batch.Messages = append(u.batch.Messages, m) }
+func (u *Unit) Post(m Message) {
+	u.mustBeOpen()
+	u.batch.Messages = append(u.batch.Messages, m)
+}
 
 // Batch returns what is staged.
 func (u *Unit) Batch() Batch { return u.batch }
 
-// Commit commits what is staged, on its own: how a request is accepted, and how an intent is recorded before a call that
-// can't be repeated. The unit stays usable: it knows the versions that it wrote.
+// Commit commits what is staged and ends the unit: how a request is accepted. Staging on it afterwards panics.
 func (u *Unit) Commit(ctx context.Context) error {
-	if len(u.batch.Writes) == 0 && len(u.batch.Messages) == 0 {
-		return nil
+	_, err := u.commit(ctx)
+	u.ended = err == nil
+	return err
+}
+
+// Checkpoint commits what is staged, on its own, and the unit goes on with the versions that it wrote: how an intent is
+// recorded before a call that can't be repeated. ErrConflict may also mean that the commit held and that somebody changed a
+// row right after it; either way what this run believes is stale.
+func (u *Unit) Checkpoint(ctx context.Context) error {
+	written, err := u.commit(ctx)
+	if err != nil {
+		return err
 	}
-	if err := u.store.Commit(ctx, u.batch); err != nil {
-		return fmt.Errorf("commit %s: %w", u.partition, err)
-	}
-	written := u.batch.Writes
-	u.batch = Batch{Partition: u.partition}
 	for _, w := range written {
-		// Table storage's transaction does not tell the new versions, so they are read back; somebody else's value here
-		// means that the row has moved on and what this run believes is stale.
+		// Table storage's transaction does not tell the new versions, so they are read back.
 		got, err := u.store.Get(ctx, Key{u.partition, w.Row})
 		switch {
 		case errors.Is(err, ErrNotFound) && w.Delete:
@@ -146,6 +157,18 @@ func (u *Unit) Commit(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (u *Unit) commit(ctx context.Context) (written []Write, err error) {
+	if len(u.batch.Writes) == 0 && len(u.batch.Messages) == 0 {
+		return nil, nil
+	}
+	if err := u.store.Commit(ctx, u.batch); err != nil {
+		return nil, fmt.Errorf("commit %s: %w", u.partition, err)
+	}
+	written = u.batch.Writes
+	u.batch = Batch{Partition: u.partition}
+	return written, nil
 }
 
 func (u *Unit) condition(row string) Condition {
@@ -163,7 +186,14 @@ func (u *Unit) staged(row string) int {
 	return slices.IndexFunc(u.batch.Writes, func(w Write) bool { return w.Row == row })
 }
 
+func (u *Unit) mustBeOpen() {
+	if u.ended {
+		panic("work: unit used after its Commit; Checkpoint lets it go on")
+	}
+}
+
 func (u *Unit) stage(w Write) {
+	u.mustBeOpen()
 	if i := u.staged(w.Row); i >= 0 {
 		w.If = u.batch.Writes[i].If
 		u.batch.Writes[i] = w

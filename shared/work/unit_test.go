@@ -168,7 +168,7 @@ func TestUnitReportsWhatItCannotEncodeOrDecode(t *testing.T) {
 	}
 }
 
-// TestUnitNoticesMeddling: between a unit's commit and its reading back of versions somebody else may write.
+// TestUnitNoticesMeddling: between a unit's checkpoint and its reading back of versions somebody else may write.
 func TestUnitNoticesMeddling(t *testing.T) {
 	t.Parallel()
 	for name, theirs := range map[string]work.Write{
@@ -188,8 +188,8 @@ func TestUnitNoticesMeddling(t *testing.T) {
 				t.Fatal(err)
 			}
 			u.Delete("gone")
-			if err := u.Commit(t.Context()); !errors.Is(err, work.ErrConflict) {
-				t.Errorf("Commit: %v, want ErrConflict", err)
+			if err := u.Checkpoint(t.Context()); !errors.Is(err, work.ErrConflict) {
+				t.Errorf("Checkpoint: %v, want ErrConflict", err)
 			}
 		})
 	}
@@ -203,5 +203,41 @@ func TestUnitWithoutEffectsCommitsNothing(t *testing.T) {
 	}
 	if err := u.Commit(t.Context()); err != nil {
 		t.Errorf("Commit: %v", err)
+	}
+}
+
+// TestUnitEndsWithItsCommit: a commit that held is no conflict whatever others do next, and the unit can't be used on.
+func TestUnitEndsWithItsCommit(t *testing.T) {
+	t.Parallel()
+	s := openStore(t)
+	u := newUnit(meddling{s, func() {
+		theirs := work.Write{Row: "r", Value: []byte(`{"state":"theirs"}`)}
+		if err := s.Commit(t.Context(), work.Batch{Partition: tenant, Writes: []work.Write{theirs}}); err != nil {
+			t.Error(err)
+		}
+	}})
+	if err := u.Put("r", state{"mine"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Commit(t.Context()); err != nil {
+		t.Fatalf("Commit: %v", err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("a unit was used after its commit")
+		}
+	}()
+	_ = u.Put("r", state{"again"})
+}
+
+// TestUnitCreatesWhatItHasStaged: Create asks for absence, whatever the unit staged for the row before.
+func TestUnitCreatesWhatItHasStaged(t *testing.T) {
+	t.Parallel()
+	u := newUnit(openStore(t))
+	if err := errors.Join(u.Put("r", state{"one"}), u.Create("r", state{"two"})); err != nil {
+		t.Fatal(err)
+	}
+	if w := u.Batch().Writes; len(w) != 1 || !w[0].If.Absent() {
+		t.Errorf("staged are %+v, want one write that asks for absence", w)
 	}
 }

@@ -78,7 +78,7 @@ func TestConformance(t *testing.T) {
 			Advance: func(d time.Duration) { clock.advance(d); c.store.Wake() },
 			Reopen: func(t *testing.T) worktest.Backend {
 				s := c.reopen(t)
-				return worktest.Backend{Store: s, Source: s}
+				return worktest.Backend{Store: s, Source: s, ReopenReleases: true}
 			},
 		}
 	})
@@ -102,7 +102,7 @@ func TestConformanceTorn(t *testing.T) {
 			Advance: func(d time.Duration) { clock.advance(d); c.store.Wake() },
 			Reopen: func(t *testing.T) worktest.Backend {
 				s := c.reopen(t)
-				return worktest.Backend{Store: s, Source: s}
+				return worktest.Backend{Store: s, Source: s, ReopenReleases: true}
 			},
 			Steps: []string{StepRows, StepMessages, StepSettle, StepClear},
 			Crash: func(step string) { crash.Store(&step) },

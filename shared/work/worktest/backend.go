@@ -31,6 +31,9 @@ type Backend struct {
 	// Reopen gives the same data to a new process, or what comes close. Nil means that the backend has no process of its own
 	// to lose.
 	Reopen func(*testing.T) Backend
+	// ReopenReleases says of a backend that Reopen returned that it knows the earlier process to be gone, and hands out at
+	// once what that one held.
+	ReopenReleases bool
 
 	// Steps names the steps of a commit that is not atomic, in order; none if it is.
 	Steps []string

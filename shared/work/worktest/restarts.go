@@ -13,7 +13,7 @@ func (t *trial) reopen() {
 		t.Skip("the backend has no process of its own")
 	}
 	b := t.Reopen(t.T)
-	t.Store, t.Source = b.Store, b.Source
+	t.Store, t.Source, t.ReopenReleases = b.Store, b.Source, b.ReopenReleases
 }
 
 var restartSentences = []sentence{
@@ -40,15 +40,17 @@ var restartSentences = []sentence{
 			t.Errorf("%q came, want %s again and %s in time", got, m.ID, later.ID)
 		}
 	}},
-	{"a lease holds over a restart, and deliveries before it are counted", func(t *trial) {
+	{"a lease holds over a restart at most, and deliveries before it are counted", func(t *trial) {
 		t.send(t.message())
 		before := t.take()
 		t.reopen()
-		t.wantNothingDue(queue)
-		if _, err := t.Renew(t.ctx, before); err != nil {
-			t.Errorf("Renew: %v", err)
+		if !t.ReopenReleases {
+			t.wantNothingDue(queue)
+			if _, err := t.Renew(t.ctx, before); err != nil {
+				t.Errorf("Renew: %v", err)
+			}
+			t.pass(t.Lease)
 		}
-		t.pass(t.Lease)
 		d := t.take()
 		if d.ID != before.ID || d.Deliveries != 2 {
 			t.Errorf("delivery %d of %s, want the second of %s", d.Deliveries, d.ID, before.ID)

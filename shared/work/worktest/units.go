@@ -22,6 +22,13 @@ func (t *trial) commitUnit(u *work.Unit) {
 	}
 }
 
+func (t *trial) checkpoint(u *work.Unit) {
+	t.Helper()
+	if err := u.Checkpoint(t.ctx); err != nil {
+		t.Fatalf("checkpoint unit: %v", err)
+	}
+}
+
 func (t *trial) stage(u *work.Unit, row, state string) {
 	t.Helper()
 	if err := u.Put(row, document{state}); err != nil {
@@ -51,7 +58,7 @@ var unitSentences = []sentence{
 		t.stage(u, "r", "new")
 		t.wantState(u, "r", "new")
 		t.wantRow("r", "")
-		t.commitUnit(u)
+		t.checkpoint(u)
 		t.wantRow("r", stored("new"))
 		u.Delete("r")
 		t.wantState(u, "r", "")
@@ -106,30 +113,30 @@ var unitSentences = []sentence{
 		t.commitUnit(u)
 		t.wantRow("s", stored("mine"))
 	}},
-	{"a unit goes on after its commit with the versions that it wrote", func(t *trial) {
+	{"a unit goes on after its checkpoint with the versions that it wrote", func(t *trial) {
 		u := t.unit()
 		t.wantState(u, "r", "")
 		t.stage(u, "r", "intent")
 		t.stage(u, "s", "intent")
-		t.commitUnit(u)
+		t.checkpoint(u)
 		if b := u.Batch(); len(b.Writes)+len(b.Messages) > 0 {
 			t.Errorf("%d writes and %d messages are staged after the commit", len(b.Writes), len(b.Messages))
 		}
 		t.stage(u, "r", "result")
 		u.Delete("s")
-		t.commitUnit(u)
+		t.checkpoint(u)
 		t.wantRow("r", stored("result"))
 		t.wantRow("s", "")
 		t.stage(u, "s", "again")
-		t.commitUnit(u)
+		t.checkpoint(u)
 		t.wantRow("s", stored("again"))
 	}},
-	{"a unit notices what others did after its commit", func(t *trial) {
+	{"a unit notices what others did after its checkpoint", func(t *trial) {
 		u := t.unit()
 		t.stage(u, "r", "intent")
 		t.stage(u, "s", "intent")
 		u.Delete("gone")
-		t.commitUnit(u)
+		t.checkpoint(u)
 		t.commit(rows(put("r", stored("theirs")), put("gone", stored("back"))))
 		t.stage(u, "r", "result")
 		t.want("Commit over their row", u.Commit(t.ctx), work.ErrConflict)
@@ -137,19 +144,19 @@ var unitSentences = []sentence{
 
 		v := t.unit()
 		v.Delete("s")
-		t.commitUnit(v)
+		t.checkpoint(v)
 		t.commit(rows(put("s", stored("theirs"))))
 		t.stage(v, "s", "mine")
 		t.want("Commit over a row that came back", v.Commit(t.ctx), work.ErrConflict)
 		t.wantRow("s", stored("theirs"))
 	}},
-	{"a unit that has committed an intent settles its delivery over it", func(t *trial) {
+	{"a unit that has checkpointed an intent settles its delivery over it", func(t *trial) {
 		t.send(t.message())
 		d := t.take()
 		u := t.unit()
 		t.wantState(u, "r", "")
 		t.stage(u, "r", "intent")
-		t.commitUnit(u)
+		t.checkpoint(u)
 		t.stage(u, "r", "result")
 		follow := t.message()
 		follow.Queue = otherQueue

@@ -138,7 +138,7 @@ const attempts = 20
 func (d *Desk) change(ctx context.Context, partition string, fn func(u *work.Unit) error) error {
 	var err error
 	for range attempts {
-		u := work.NewUnit(&final{Store: d.o.Store}, partition, d.o.Now(), d.o.NewID)
+		u := work.NewUnit(d.o.Store, partition, d.o.Now(), d.o.NewID)
 		if err = fn(u); err == nil {
 			err = u.Commit(ctx)
 		}
@@ -147,32 +147,4 @@ func (d *Desk) change(ctx context.Context, partition string, fn func(u *work.Uni
 		}
 	}
 	return err
-}
-
-// final is a store for one unit whose first commit is its last. A unit reads its rows back after a commit, to go on with
-// them; here nobody goes on, and a row that somebody changed in between would make a commit that holds look like one that
-// does not: a code's reveal would be recorded twice.
-type final struct {
-	work.Store
-	committed []work.Write
-}
-
-func (f *final) Commit(ctx context.Context, b work.Batch) error {
-	err := f.Store.Commit(ctx, b)
-	if err == nil {
-		f.committed = b.Writes
-	}
-	return err
-}
-
-func (f *final) Get(ctx context.Context, key work.Key) (work.Row, error) {
-	for _, w := range f.committed {
-		switch {
-		case w.Row == key.Row && w.Delete:
-			return work.Row{}, work.ErrNotFound
-		case w.Row == key.Row:
-			return work.Row{Key: key, Value: w.Value}, nil
-		}
-	}
-	return f.Store.Get(ctx, key)
 }
