@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/mattn/go-isatty"
 )
@@ -69,35 +68,5 @@ func (p *process) readLine(ctx context.Context) (string, error) {
 			return "", errCancelled
 		}
 		return l.text, nil
-	}
-}
-
-// progress shows where long work stands: one line that changes on a terminal, a line a change elsewhere.
-type progress struct {
-	p       *process
-	live    bool
-	started time.Time
-	last    string
-}
-
-func (p *process) progress() *progress {
-	return &progress{p: p, live: terminal(p.stderr) && !p.verbose, started: p.now()}
-}
-
-func (g *progress) show(text string) {
-	if g.p.quiet {
-		return
-	}
-	if g.live {
-		fmt.Fprintf(g.p.stderr, "\r\x1b[K%s (%s)", clean(text), g.p.now().Sub(g.started).Round(time.Second))
-	} else if text != g.last {
-		fmt.Fprintln(g.p.stderr, clean(text))
-	}
-	g.last = text
-}
-
-func (g *progress) end() {
-	if g.live && g.last != "" {
-		fmt.Fprintln(g.p.stderr)
 	}
 }

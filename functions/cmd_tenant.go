@@ -190,7 +190,7 @@ func consentLine(c client.Consent) string {
 	return "consent " + c.State
 }
 
-var consentColumns = columns("state", "requestId", "checks", "deadline", "NEXT CHECK=nextCheck", "NEXT STEP=next", "FAILURE=failureCode", "diagnostics")
+var consentColumns = columns("state", "RUN=requestId", "checks", "deadline", "NEXT CHECK=nextCheck", "NEXT STEP=next", "FAILURE=failureCode", "diagnostics")
 
 func (p *process) showConsent(c *client.Client, s client.Consent) error {
 	return printOne(p, consentColumns, s, func(w io.Writer) { p.printConsent(w, c, s) })
@@ -247,42 +247,4 @@ func (p *process) tenantSettings() *cobra.Command {
 	c.Flags().IntVar(&deadline, "reset-deadline-hours", 0, "hours that a reset waits for its device, 1 to 720")
 	c.ValidArgsFunction = p.completeTenantArgument
 	return c
-}
-
-// watch are the flags of commands that can wait for the end of what they started.
-type watch struct {
-	on      bool
-	timeout time.Duration
-}
-
-const defaultTimeout = 10 * time.Minute
-
-// errStillPending: --watch ran out of time.
-var errStillPending = errors.New("still pending")
-
-func (w *watch) flags(c *cobra.Command) {
-	c.Flags().BoolVarP(&w.on, "watch", "w", false, "wait until it has ended")
-	c.Flags().DurationVar(&w.timeout, "timeout", defaultTimeout, "how long --watch waits")
-}
-
-func (w *watch) check() error {
-	switch {
-	case w.timeout <= 0:
-		return &mistake{"--timeout must be longer than nothing"}
-	case w.timeout != defaultTimeout && !w.on:
-		return &mistake{"--timeout needs --watch"}
-	}
-	return nil
-}
-
-// run waits with wait if --watch was given; errStillPending is the end of its time.
-func (w *watch) run(ctx context.Context, p *process, wait func(context.Context, *progress) error) error {
-	if !w.on {
-		return nil
-	}
-	limited, stop := context.WithTimeoutCause(ctx, w.timeout, errStillPending)
-	defer stop()
-	line := p.progress()
-	defer line.end()
-	return wait(limited, line)
 }

@@ -343,6 +343,9 @@ func TestRefusals(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)
 	f.refuses("GET /devices", refusal{503, "graph_throttled", "Graph is throttling.", "/tenants/" + contosoID + "/diag/7KQ4MXWD"})
+	f.refuses("POST /resets/r1/cancel", refusal{409, "state_conflict", "The reset has ended: it is issued.", ""})
+	f.piped("passcode", "cancel", "r1", "--reason", "x", "--yes").want(t, exitError, "",
+		"error: Title of state_conflict: The reset has ended: it is issued\ncode: state_conflict\nnext: pinreset passcode show r1\n")
 	f.piped("device", "list", "-v").has(t, exitError, "error: Title of graph_throttled: Graph is throttling\ncode: graph_throttled\npage: "+f.server.URL+
 		"/tenants/"+contosoID+"/diag/7KQ4MXWD\nnext: pinreset diag show 7KQ4MXWD\nid:   correlation id corr-1\n", "GET /v1/tenants/"+contosoID+"/devices → 503")
 	if err := os.WriteFile(f.token, []byte("pr_other"), 0o600); err != nil {
@@ -432,5 +435,31 @@ func TestQuoted(t *testing.T) {
 		if got := quoted(in); got != want {
 			t.Errorf("quoted(%q) = %s, want %s", in, got, want)
 		}
+	}
+}
+
+// stopper ends a server once it has said where it is.
+type stopper struct {
+	screen
+	stop func()
+}
+
+func (s *stopper) Write(b []byte) (int, error) {
+	n, err := s.screen.Write(b)
+	if strings.Contains(s.String(), "for resets") {
+		s.stop()
+	}
+	return n, err
+}
+
+func TestSimEndsCleanly(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out := &stopper{stop: cancel}
+	args := []string{"sim", "--listen", "127.0.0.1:0", "--listen-http", "127.0.0.1:0", "--data", filepath.Join(t.TempDir(), "sim")}
+	exit := run(ctx, args, func(string) string { return "" }, keys{}, out, &screen{})
+	if exit != exitDone || !strings.Contains(out.String(), "https://127.0.0.1:") {
+		t.Errorf("exit %d\n%s", exit, out.String())
 	}
 }

@@ -62,7 +62,7 @@ func Append(u *work.Unit, e Entry) error {
 }
 
 // Commit stages the entry, commits the unit, and returns the receipt for the subject (the id of the secret to be opened).
-// On an error nothing was recorded and nothing may be released.
+// On an error nothing may be released, whether or not the entry was recorded: the answer to a commit can be lost.
 func Commit(ctx context.Context, u *work.Unit, e Entry, subject string) (Receipt, error) {
 	if err := Append(u, e); err != nil {
 		return Receipt{}, err

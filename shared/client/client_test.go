@@ -225,8 +225,8 @@ func TestProblem(t *testing.T) {
 		p.Diagnostics != c.Server()+"/tenants/t/diag/7KQ4MXWD" {
 		t.Errorf("problem %+v", p)
 	}
-	p.Errors = []client.FieldProblem{{Location: "body.reason", Message: "is missing"}}
-	if got := p.Error(); got != "Title of it: What happened.; body.reason is missing" {
+	p.Detail, p.Errors = "body.reason: is missing", []client.FieldProblem{{Location: "body.reason", Message: "is missing"}, {Location: "body.ticket", Message: "is too long"}}
+	if got := p.Error(); got != "Title of it: body.reason: is missing; body.ticket is too long" {
 		t.Errorf("text %q", got)
 	}
 }

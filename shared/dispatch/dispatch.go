@@ -2,10 +2,13 @@ package dispatch
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"regexp"
 	"runtime/debug"
 	"time"
 
@@ -93,6 +96,7 @@ type run struct {
 	handler  bound
 	record   *diag.Record
 	started  time.Time
+	dead     bool // the message is being set aside
 }
 
 // Process runs the delivery's handler and settles the delivery. It returns an error only when the delivery could not be
@@ -100,25 +104,14 @@ type run struct {
 // at once, uncounted.
 func (d *Dispatcher) Process(ctx context.Context, delivery work.Delivery) error {
 	r := &run{Dispatcher: d, delivery: delivery, record: &diag.Record{}, started: d.o.Now().UTC()}
-	// Settling must go on when ctx ends, else every shutdown would cost an attempt.
-	settle, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.o.Timeout)
-	defer cancel()
-
-	e, err := events.Parse(delivery.Body)
-	if err != nil {
-		return r.setAside(settle, fault.MessageInvalid, err)
+	if code, err := r.admit(); err != nil {
+		settle, cancel := r.settling(ctx)
+		defer cancel()
+		return r.setAside(settle, code, err)
 	}
-	r.event = e
-	h, ok := d.kinds[e.Data.Kind()]
-	if !ok || delivery.Partition != e.Tenant {
-		return r.setAside(settle, fault.MessageInvalid, fmt.Errorf("kind %s is not handled on queue %s for partition %s", e.Data.Kind(), delivery.Queue, delivery.Partition))
-	}
-	r.handler = h
-	if delivery.Deliveries > d.o.MaxDeliveries {
-		return r.setAside(settle, fault.AttemptsExhausted, fmt.Errorf("delivered %d times without an end: the process died each time", delivery.Deliveries-1))
-	}
-
 	unit, err := r.handle(ctx)
+	settle, cancel := r.settling(ctx)
+	defer cancel()
 	if err != nil && ctx.Err() != nil {
 		return r.finish(settle, work.Batch{}, work.Outcome{Kind: work.Postpone}, verdictRetry, "", errors.New("shutting down"))
 	}
@@ -136,9 +129,32 @@ func (d *Dispatcher) Process(ctx context.Context, delivery work.Delivery) error 
 	case delivery.Deliveries >= d.o.MaxDeliveries:
 		return r.setAside(settle, fault.AttemptsExhausted, err)
 	default:
-		outcome := work.Outcome{Kind: work.Retry, At: d.o.Now().Add(d.backoff(delivery.Deliveries))}
-		return r.commit(settle, r.unit(), outcome, verdictRetry, fault.CodeOf(err), err)
+		return r.retry(settle, fault.CodeOf(err), err)
 	}
+}
+
+// admit decodes the event and finds its handler; its error says why the message is set aside without a run, under the code.
+func (r *run) admit() (fault.Code, error) {
+	e, err := events.Parse(r.delivery.Body)
+	if err != nil {
+		return fault.MessageInvalid, err
+	}
+	r.event = e
+	h, ok := r.kinds[e.Data.Kind()]
+	if !ok || r.delivery.Partition != e.Tenant {
+		return fault.MessageInvalid, fmt.Errorf("kind %s is not handled on queue %s for partition %s", e.Data.Kind(), r.delivery.Queue, r.delivery.Partition)
+	}
+	r.handler = h
+	if r.delivery.Deliveries > r.o.MaxDeliveries {
+		return fault.AttemptsExhausted, fmt.Errorf("delivered %d times without an end: each time the process died or could not commit", r.delivery.Deliveries-1)
+	}
+	return "", nil
+}
+
+// settling returns the context to settle under. It goes on when ctx ends, else every shutdown would cost an attempt; and its
+// time begins when the run is over, else a run that used up its own time would leave none.
+func (r *run) settling(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), r.o.Timeout)
 }
 
 // handle runs the handler under its deadline; a panic is an error like any other.
@@ -162,11 +178,17 @@ func (r *run) handle(ctx context.Context) (u *work.Unit, err error) {
 	return u, nil
 }
 
-// fail ends the request: the handler's own end of it, the failure and its event in one commit.
+// fail ends the request: the handler's own end of it, the failure and its event in one commit. Where the handler can't stage
+// its end, that is an unknown error like any other: the request ends at the last attempt at the latest.
 func (r *run) fail(ctx context.Context, code fault.Code, cause error) error {
 	u := r.unit()
-	if err := r.handler.failed(ctx, u, r.event, code); err != nil {
-		return r.again(ctx, fmt.Errorf("record failure: %w", err))
+	switch err := r.end(ctx, u, code); {
+	case errors.Is(err, work.ErrConflict):
+		return r.again(ctx, err)
+	case err != nil && r.delivery.Deliveries >= r.o.MaxDeliveries:
+		return r.setAside(ctx, code, cause)
+	case err != nil:
+		return r.retry(ctx, code, unrecorded(cause, err))
 	}
 	if err := r.raise(ctx, u, code, cause, ""); err != nil {
 		return err
@@ -174,13 +196,20 @@ func (r *run) fail(ctx context.Context, code fault.Code, cause error) error {
 	return r.commit(ctx, u, work.Outcome{Kind: work.Done}, verdictFailed, code, cause)
 }
 
+// retry drops what the run staged and counts the attempt.
+func (r *run) retry(ctx context.Context, code fault.Code, cause error) error {
+	outcome := work.Outcome{Kind: work.Retry, At: r.o.Now().Add(r.backoff(r.delivery.Deliveries))}
+	return r.commit(ctx, r.unit(), outcome, verdictRetry, code, cause)
+}
+
 // setAside makes the message a dead letter, and fails its request where it is known.
 func (r *run) setAside(ctx context.Context, code fault.Code, cause error) error {
+	r.dead = true
 	u := r.unit()
 	if r.handler.handle != nil {
-		if err := r.failedGuarded(ctx, u, code); err != nil {
+		if err := r.end(ctx, u, code); err != nil {
 			u = r.unit() // the request's own end can't be recorded; the letter and the failure still must be
-			cause = fmt.Errorf("%w; and its end could not be recorded: %w", cause, err)
+			cause = unrecorded(cause, err)
 		}
 	}
 	letter := diag.DeadLetter{
@@ -197,13 +226,18 @@ func (r *run) setAside(ctx context.Context, code fault.Code, cause error) error 
 	return r.commit(ctx, u, work.Outcome{Kind: work.Done}, verdictFailed, code, cause)
 }
 
-func (r *run) failedGuarded(ctx context.Context, u *work.Unit, code fault.Code) (err error) {
+// end stages the handler's own end of the request. A panic is an error here too: it must not take the host with it.
+func (r *run) end(ctx context.Context, u *work.Unit, code fault.Code) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic of type %T", p)
 		}
 	}()
 	return r.handler.failed(ctx, u, r.event, code)
+}
+
+func unrecorded(cause, err error) error {
+	return fmt.Errorf("%w; and its end could not be recorded: %w", cause, err)
 }
 
 func (r *run) raise(ctx context.Context, u *work.Unit, code fault.Code, cause error, letter string) error {
@@ -274,7 +308,7 @@ func (r *run) finish(ctx context.Context, b work.Batch, o work.Outcome, verdict 
 	if r.delivery.At.After(due) {
 		due = r.delivery.At
 	}
-	r.o.Observe(Observation{Function: r.function(), Verdict: verdict, Code: code, Waited: r.started.Sub(due), Took: now.Sub(r.started)})
+	r.o.Observe(Observation{Function: r.function(), Verdict: verdict, Code: code, Waited: r.started.Sub(due), Took: now.Sub(r.started), Dead: r.dead && verdict == verdictFailed})
 	if err != nil {
 		return fmt.Errorf("settle %s: %w", r.delivery.ID, err)
 	}
@@ -309,12 +343,21 @@ func (r *run) kind() string {
 	return r.event.Data.Kind()
 }
 
+// requestID is the request that the delivery belongs to. A message that can't be read stands for itself, under a name made
+// from its id where the id is none that an event may carry: its failure must be told all the same.
 func (r *run) requestID() string {
-	if r.event.Data == nil {
-		return r.delivery.ID
+	if r.event.Data != nil {
+		return r.event.Data.Request()
 	}
-	return r.event.Data.Request()
+	if !requestPattern.MatchString(r.delivery.ID) {
+		sum := sha256.Sum256([]byte(r.delivery.ID))
+		return "message-" + hex.EncodeToString(sum[:16])
+	}
+	return r.delivery.ID
 }
+
+// requestPattern is that of ids in events.
+var requestPattern = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,64}$`)
 
 // backoff is the delay after the n-th delivery failed: doubled each time, between half and all of it.
 func (d *Dispatcher) backoff(n int) time.Duration {

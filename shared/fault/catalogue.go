@@ -112,7 +112,7 @@ var catalogue = map[Code]Entry{
 	AttemptsExhausted: {
 		Title: "The work failed at every attempt",
 		Cause: "Each attempt ended in an error that gave no verdict, so pinreset stopped and set the message aside as a dead letter.",
-		Fix:   []string{"Read the timeline: the last attempts say what failed.", "When the cause is gone, replay the dead letter: `pinreset deadletter replay ID`."},
+		Fix:   []string{"Read the timeline: the last attempts say what failed.", "When the cause is gone, replay the dead letter: `pinreset deadletter replay ID --reason WHY`."},
 	},
 	TenantUnknown: {
 		Title: "The tenant is not onboarded",

@@ -1,6 +1,7 @@
 package passcode
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -59,7 +60,7 @@ func Check(f Facts) Eligibility {
 		return apple(f)
 	case strings.HasPrefix(os, "android"):
 		return android(os, f)
-	case os == "":
+	case os == "" || os == "unknown":
 		return Eligibility{Answer: Unknown, Text: "Intune does not say which platform this is; it will answer itself."}
 	default:
 		return Eligibility{Answer: No, Code: fault.PlatformNotSupported, Text: "Reset passcode exists for Android and iOS/iPadOS only."}
@@ -68,7 +69,13 @@ func Check(f Facts) Eligibility {
 
 // The seed page: Windows 10 Mobile from the Creators Update (10.0.15063), Entra joined; a code is shown for seven days.
 func windowsMobile(f Facts) Eligibility {
-	if v := version(f.OSVersion); len(v) >= 3 && v[2] < 15063 {
+	creators := []int{10, 0, 15063}
+	v := version(f.OSVersion)
+	v = v[:min(len(v), len(creators))]
+	switch {
+	case len(v) < len(creators) && slices.Equal(v, creators[:len(v)]): // nothing, "10" or "10.0"
+		return Eligibility{Answer: Unknown, Effect: EffectPasscode, Text: "Intune does not say which build of Windows 10 Mobile this is; it will answer itself."}
+	case slices.Compare(v, creators) < 0:
 		return Eligibility{Answer: No, Code: fault.VersionTooOld, Text: "Windows 10 Mobile needs the Creators Update (10.0.15063) for a passcode reset."}
 	}
 	return Eligibility{Answer: Yes, Effect: EffectPasscode, Text: "A new temporary passcode is made and can be revealed for at most seven days. Windows 10 Mobile is out of support: Intune may refuse."}
@@ -92,7 +99,10 @@ func android(os string, f Facts) Eligibility {
 	case strings.Contains(os, "aosp") || strings.HasPrefix(f.EnrollmentType, "androidAOSP"):
 		return Eligibility{Answer: Yes, Effect: EffectPasscode, Text: "A new temporary passcode is made."}
 	case f.EnrollmentType == "androidEnterpriseCorporateWorkProfile" || os == "androidforwork" || strings.Contains(os, "workprofile"):
-		if known && major < 8 {
+		switch {
+		case !known:
+			return Eligibility{Answer: Unknown, Effect: EffectWorkProfile, Text: "A work profile's passcode can be reset from Android 8.0, and Intune does not say which version this is; it will answer itself."}
+		case major < 8:
 			return Eligibility{Answer: No, Code: fault.VersionTooOld, Text: "A work profile's passcode can be reset from Android 8.0."}
 		}
 		return workProfile

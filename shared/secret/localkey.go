@@ -23,7 +23,11 @@ func OpenLocalKey(path string) (*LocalKey, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		key = make([]byte, 32)
 		_, _ = rand.Read(key)
-		if err := writeFile(path, key); err != nil {
+		err := createFile(path, key)
+		if errors.Is(err, fs.ErrExist) {
+			return OpenLocalKey(path) // somebody else was first, and both must have the same key
+		}
+		if err != nil {
 			return nil, fmt.Errorf("make key-encryption key: %w", err)
 		}
 	case err != nil:
@@ -66,8 +70,9 @@ func (k *LocalKey) Derive(purpose string) ([]byte, error) {
 	return hkdf.Key(sha256.New, k.key, nil, "pinreset/"+purpose, 32)
 }
 
-// writeFile writes data so that after a crash the file is there whole or not at all.
-func writeFile(path string, data []byte) error {
+// createFile writes data so that after a crash the file is there whole or not at all. A file that is there already stays as
+// it is, and the error is fs.ErrExist.
+func createFile(path string, data []byte) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, ".key-*") // mode 0600
 	if err != nil {
@@ -85,7 +90,7 @@ func writeFile(path string, data []byte) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := os.Link(f.Name(), path); err != nil { // not Rename, which would replace
 		return err
 	}
 	d, err := os.Open(dir)

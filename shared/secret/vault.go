@@ -72,7 +72,10 @@ type ringRow struct {
 	ExpiresAt time.Time `json:"expiresAt"`
 }
 
-const keyPrefix = "key|"
+const (
+	keyPrefix  = "key|"
+	nonceBytes = 12 // GCM's standard nonce
+)
 
 // Seal encrypts text under a fresh key and stores the wrapped key. The key is written before the envelope can be: a crash
 // in between leaves a key that opens nothing, and never an envelope without its key. expires is cut to [MaxLife] from now.
@@ -81,7 +84,7 @@ func (v *Vault) Seal(ctx context.Context, id string, b Binding, text Text, expir
 	if limit := now.Add(MaxLife); expires.After(limit) {
 		expires = limit
 	}
-	env := Envelope{ID: id, Binding: b, CreatedAt: now, ExpiresAt: expires.UTC(), Nonce: make([]byte, 12)}
+	env := Envelope{ID: id, Binding: b, CreatedAt: now, ExpiresAt: expires.UTC(), Nonce: make([]byte, nonceBytes)}
 	key := make([]byte, 32)
 	defer clear(key)
 	_, _ = rand.Read(key) // crypto/rand never fails: it ends the program instead
@@ -111,7 +114,8 @@ func (v *Vault) Seal(ctx context.Context, id string, b Binding, text Text, expir
 // Open returns the clear text. want is where the caller found the envelope; receipt must be for the envelope's id.
 // A secret at or past its expiry is ErrGone, whether or not its key has been destroyed yet.
 func (v *Vault) Open(ctx context.Context, env Envelope, want Binding, receipt audit.Receipt) (string, error) {
-	if env.Binding != want || receipt.Subject() != env.ID {
+	// An empty subject is the zero receipt, which nobody has committed. A nonce of another length would make GCM panic.
+	if env.Binding != want || receipt.Subject() == "" || receipt.Subject() != env.ID || len(env.Nonce) != nonceBytes {
 		return "", ErrBinding
 	}
 	if !v.now().Before(env.ExpiresAt) {

@@ -33,8 +33,12 @@ type Tenant struct {
 func NormalID(id string) (string, bool) { return strings.ToLower(id), events.IsGUID(id) }
 
 // Add stages a tenant and returns it. The unit must be one of the register's [Partition]. A tenant that is there already
-// makes the unit's commit fail with work.ErrConflict.
+// makes the unit's commit fail with work.ErrConflict; an id that is no GUID is a *events.FieldError.
 func Add(u *work.Unit, id, name string, by events.Actor) (Tenant, error) {
+	id, ok := NormalID(id)
+	if !ok {
+		return Tenant{}, &events.FieldError{Field: "id", Problem: "must be a GUID"}
+	}
 	t := Tenant{ID: id, DisplayName: name, AddedAt: u.Now(), AddedBy: by}
 	return t, u.Create(id, t)
 }
