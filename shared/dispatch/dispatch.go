@@ -374,6 +374,9 @@ func bounded(err error) string {
 		return ""
 	}
 	text := err.Error()
+	if verdict, ok := err.(*fault.Error); ok && verdict.Err != nil { //nolint:errorlint // the code stands beside the text; only here is it in front of it
+		text = verdict.Err.Error()
+	}
 	if runes := []rune(text); len(runes) > 800 {
 		return string(runes[:800]) + "…"
 	}

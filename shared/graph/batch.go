@@ -13,7 +13,7 @@ import (
 	"pinreset/shared/fault"
 )
 
-// MaxBatch is how many requests a batch may have (§9).
+// MaxBatch is how many requests a batch may have (Microsoft's page "json-batching").
 const MaxBatch = 20
 
 // BatchRequest is one part of a batch. Make it with [BatchGet], [BatchResetPasscode] or [BatchSyncDevice].
@@ -131,7 +131,7 @@ func (c *Client) Batch(ctx context.Context, tenant, version string, requests []B
 		}
 	}
 	r.body = body
-	// Whether the envelope counts as a call is not documented (§11): it is taken to.
+	// Whether the envelope counts as a call is not documented: it is taken to.
 	r.demands[0].calls++
 
 	a, pm, err := id.send(ctx, tenant, r)

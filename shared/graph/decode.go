@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// decodeOne reads a single entity, plain or wrapped in {"value":{…}} as on Microsoft's example pages (§1).
+// decodeOne reads a single entity, plain or wrapped in {"value":{…}} as on Microsoft's example pages.
 func (a *answer) decodeOne(v any) error {
 	var wrapped struct {
 		Value json.RawMessage `json:"value"`
@@ -81,7 +81,7 @@ func pages[T any](ctx context.Context, id *identity, tenant string, r request) i
 	}
 }
 
-// nextTarget is the target of a next link, which is taken as it is, but only if it leads to our Graph (§1): the token
+// nextTarget is the target of a next link, which is taken as it is, but only if it leads to our Graph: the token
 // goes with it.
 func (c *Client) nextTarget(version, link string) (string, error) {
 	u, err := url.Parse(link)

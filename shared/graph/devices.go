@@ -11,7 +11,7 @@ import (
 	"pinreset/shared/fault"
 )
 
-// ManagedDevice is a device as Intune knows it (§8). Members of enums are kept as they come, unknown ones too. A time
+// ManagedDevice is a device as Intune knows it: the resource managedDevice. Members of enums are kept as they come, unknown ones too. A time
 // that Intune does not know is the zero time. The fields of one that came with a passcode reading are those of
 // [PasscodeReading].
 type ManagedDevice struct {
@@ -96,7 +96,7 @@ func (c *Client) ManagedDevice(ctx context.Context, tenant, id string) (ManagedD
 const devicesPath = "/deviceManagement/managedDevices"
 
 // Prove shows that the app has access to the tenant now: it forgets the tokens, gets a new one, reads the organization
-// with it and compares its id with the tenant's (§3). Of the privileged app it gets a new token, and no more: it may read
+// with it and compares its id with the tenant's. Of the privileged app it gets a new token, and no more: it may read
 // nothing that names the tenant, and its actions are no test.
 func (c *Client) Prove(ctx context.Context, tenant string) error {
 	if err := checkIDs("tenant", tenant); err != nil {

@@ -12,7 +12,7 @@ import (
 // ActionState is how far a remote action is. A state that is not listed here is kept as it came.
 type ActionState string
 
-// States of a remote action (§8).
+// States of a remote action: the enum actionState.
 const (
 	ActionNone         ActionState = "none"
 	ActionPending      ActionState = "pending"
@@ -63,12 +63,12 @@ func (r PasscodeReading) Format(f fmt.State, _ rune) {
 const startSkew = 5 * time.Second
 
 // PasscodeResult reads a device with its newest passcode reset that started at notBefore, the server's time of the
-// request, or later. Only a read of a single device with these fields carries results (§8).
+// request, or later. Only a read of a single device with these fields carries results.
 func (c *Client) PasscodeResult(ctx context.Context, tenant, id string, notBefore time.Time) (PasscodeReading, error) {
 	return c.passcodeResult(ctx, tenant, id, notBefore, V1)
 }
 
-// PasscodeResultBeta reads the same through beta, which some have seen carry a passcode that v1.0 left out (§8). It is
+// PasscodeResultBeta reads the same through beta, which some have seen carry a passcode that v1.0 left out. It is
 // for a result that is done without one, once.
 func (c *Client) PasscodeResultBeta(ctx context.Context, tenant, id string, notBefore time.Time) (PasscodeReading, error) {
 	return c.passcodeResult(ctx, tenant, id, notBefore, Beta)
