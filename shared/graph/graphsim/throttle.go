@@ -200,7 +200,7 @@ const (
 )
 
 // demands lists the windows that a request of an app in a tenant draws on.
-// Writes count in the windows for any request too. 
+// Writes count in the windows for any request too.
 func (c *Cloud) demands(t *tenant, appID string, family Family, write bool, units int) []demand {
 	l := c.limits
 	var all []demand
