@@ -115,27 +115,29 @@ func TestTextIsNotEncoded(t *testing.T) {
 	}
 }
 
-// quiet checks that the output has the secret in no form: neither as it is nor in hexadecimal.
 func quiet(t *testing.T, where, out string) {
 	t.Helper()
-	lower := strings.ToLower(out)
-	for _, form := range []string{canary, canary[:6], fmt.Sprintf("%x", canary), strings.Trim(fmt.Sprint([]byte(canary)), "[]")} {
-		if strings.Contains(lower, form) {
-			t.Errorf("%s: %s", where, out)
-		}
+	if tells(out) {
+		t.Errorf("%s: %s", where, out)
 	}
 }
 
-func TestQuietCatches(t *testing.T) {
+// tells reports whether the output has the secret in any form: as it is, cut, in hexadecimal, or as numbers.
+func tells(out string) bool {
+	lower := strings.ToLower(out)
+	for _, form := range []string{canary[:6], fmt.Sprintf("%x", canary), strings.Trim(fmt.Sprint([]byte(canary)), "[]")} {
+		if strings.Contains(lower, form) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestTellsCatches(t *testing.T) {
 	t.Parallel()
 	naked := struct{ text string }{canary}
 	for _, out := range []string{fmt.Sprint(naked), fmt.Sprintf("%X", naked), fmt.Sprintf("%d", []byte(canary)), fmt.Sprintf("%.6s", canary)} {
-		var probe testing.T
-		func() {
-			defer func() { _ = recover() }() // a T outside of a run can't print
-			quiet(&probe, "", out)
-		}()
-		if !probe.Failed() {
+		if !tells(out) {
 			t.Errorf("%s passes for quiet", out)
 		}
 	}

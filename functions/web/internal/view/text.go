@@ -3,7 +3,6 @@ package view
 import (
 	"fmt"
 	"html/template"
-	"strings"
 	"time"
 	"unicode"
 
