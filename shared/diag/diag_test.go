@@ -161,6 +161,19 @@ func TestLoadOfWhatIsNotThere(t *testing.T) {
 			t.Errorf("%s: page %q, %v", name, p.ID, err)
 		}
 	}
+	if _, err := diag.Load(t.Context(), strict{d.Store}, contoso, "a/b"); !errors.Is(err, work.ErrNotFound) {
+		t.Errorf("no key, in a store that says so: %v", err)
+	}
+}
+
+// strict is a store that refuses keys as table storage does, also when it is asked for a row.
+type strict struct{ work.Store }
+
+func (s strict) Get(ctx context.Context, key work.Key) (work.Row, error) {
+	if strings.Contains(key.Row, "/") {
+		return work.Row{}, fmt.Errorf("row: %w", work.ErrBadKey)
+	}
+	return s.Store.Get(ctx, key)
 }
 
 // TestTimeline proves the order of attempts over pages of the store, that requests are kept apart, and what a page shows of
@@ -176,7 +189,7 @@ func TestTimeline(t *testing.T) {
 		{1, []int{0, 0}, false},
 		{120, []int{0, 119}, false},
 		{121, []int{0, 59, 61, 120}, true},
-		{1203, []int{0, 59, 1143, 1202}, true},
+		{1203, []int{0, 59, 1143, 1202}, true}, // more than one page of the store
 	} {
 		t.Run(fmt.Sprint(c.n), func(t *testing.T) {
 			t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -228,6 +229,33 @@ func TestHookThatFails(t *testing.T) {
 			r.wantFailed(request, fault.DeviceNotFound)
 		})
 	}
+}
+
+// TestHookThatMeetsAConflict proves that this costs no attempt, like any conflict.
+func TestHookThatMeetsAConflict(t *testing.T) {
+	t.Parallel()
+	calls := 0
+	r := newRig(t, ending(func() error { return fault.Permanent(fault.DeviceNotFound, nil) }),
+		func(ctx context.Context, u *work.Unit, d events.PasscodeResetRequested, code fault.Code) error {
+			if calls++; calls <= 5 {
+				return fmt.Errorf("end: %w", work.ErrConflict)
+			}
+			return recordEnd(ctx, u, d, code)
+		})
+	r.send(queue, asked(request))
+	for range 5 {
+		r.once()
+		if o := r.outcome(); o.Kind != work.Postpone {
+			t.Fatalf("settled %+v", o)
+		}
+		r.advance(time.Second)
+	}
+	r.wantNoFailure()
+	r.once()
+	if len(r.letters(contoso)) != 0 || len(r.list(contoso, "end")) != 1 {
+		t.Errorf("%d letters, %d ends", len(r.letters(contoso)), len(r.list(contoso, "end")))
+	}
+	r.wantFailed(request, fault.DeviceNotFound)
 }
 
 // TestFailingAnnouncement proves that an announcement which nobody can take ends as a letter and announces nothing.

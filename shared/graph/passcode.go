@@ -58,9 +58,10 @@ func (r PasscodeReading) Format(f fmt.State, _ rune) {
 	fmt.Fprint(f, "}")
 }
 
-// startSkew is how much earlier than the server's Date of our POST an entry may say it started: both are Microsoft's
-// clocks, but not one machine's, and Date has whole seconds.
-const startSkew = 5 * time.Second
+// StartSkew is how much earlier than the server's Date of our POST an entry may say it started: both are Microsoft's
+// clocks, but not one machine's, and Date has whole seconds. Two calls for one device that are closer than twice this can't be
+// told apart by their entries.
+const StartSkew = 5 * time.Second
 
 // PasscodeResult reads a device with its newest passcode reset that started at notBefore, the server's time of the
 // request, or later. Only a read of a single device with these fields carries results.
@@ -108,7 +109,7 @@ func (c *Client) passcodeResult(ctx context.Context, tenant, id string, notBefor
 func newestReset(results []actionResult, notBefore time.Time) *PasscodeAction {
 	var newest *PasscodeAction
 	for _, r := range results {
-		if !r.isPasscodeReset() || r.Started.Before(notBefore.Add(-startSkew)) {
+		if !r.isPasscodeReset() || r.Started.Before(notBefore.Add(-StartSkew)) {
 			continue
 		}
 		if newest != nil && (r.Started.Before(newest.Started) || r.Started.Equal(newest.Started) && r.Updated.Before(newest.Updated)) {

@@ -28,6 +28,7 @@ var now = time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 func links() onboarding.Links {
 	serial := 0
 	return onboarding.Links{
+		Graph:     "https://graph.microsoft.com",
 		Authority: "https://login.microsoftonline.com", Microsoft: "https://login.windows.net", Callback: callback,
 		Key: []byte("0123456789abcdef0123456789abcdef"), Now: func() time.Time { return now },
 		NewID: func() string { serial++; return fmt.Sprint("nonce-", serial) },

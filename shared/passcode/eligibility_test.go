@@ -8,7 +8,7 @@ import (
 	"pinreset/shared/passcode"
 )
 
-// TestEligibility has a case for each row of the table of Microsoft's page device-passcode-reset, with the seed page's row of
+// TestEligibility has a case for each row of the table of Microsoft's page device-passcode-reset, with the row of
 // Windows 10 Mobile, and for what can't be told.
 func TestEligibility(t *testing.T) {
 	t.Parallel()
