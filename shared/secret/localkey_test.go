@@ -70,7 +70,7 @@ func TestLocalKeyOfAnotherLength(t *testing.T) {
 // a code sealed under any other would be lost.
 func TestLocalKeyOpenedAtOnce(t *testing.T) {
 	t.Parallel()
-	const openers, rounds = 8, 20
+	const openers, rounds = 8, 10
 	for range rounds {
 		path := filepath.Join(t.TempDir(), "root-key")
 		derived := make([][]byte, openers)

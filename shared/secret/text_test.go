@@ -174,7 +174,7 @@ func TestTextFromJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := s.Open(t.Context(), env, place, s.receipt("s-1")); err != nil || got != canary {
+	if got, err := s.Open(t.Context(), env, place, s.receipt("s-1")); err != nil || got.Expose() != canary {
 		t.Errorf("opened %q: %v", got, err)
 	}
 }

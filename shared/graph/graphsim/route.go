@@ -64,10 +64,6 @@ var graphRoutes = []route{
 	{"POST", "deviceManagement/managedDevices/{}/syncDevice", false, true, Devices, 0, "managedDevice", actOnDevice, (*Cloud).syncDevice},
 }
 
-// betaOnly are collections that exist on beta only. The model
-// does not serve them; a v1.0 batch answers 405 to them.
-var betaOnly = []string{"deviceManagement/configurationPolicies", "deviceManagement/intents", "deviceManagement/templates"}
-
 // match finds the call's route and its path variables.
 func (k *call) match() (route, *answer) {
 	segments := splitPath(k.path)

@@ -9,6 +9,7 @@ import (
 	"pinreset/shared/diag"
 	"pinreset/shared/fault"
 	"pinreset/shared/passcode"
+	"pinreset/shared/secret"
 )
 
 var functions = template.FuncMap{
@@ -17,7 +18,7 @@ var functions = template.FuncMap{
 	"machine":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"relative": relative,
 	"groups":   groups,
-	"spelled":  passcode.Spelled,
+	"spelled":  func(code secret.Text) []string { return passcode.Spelled(code.Expose()) },
 	"states":   stateText,
 	"millis":   func(ms float64) string { return duration(time.Duration(ms * float64(time.Millisecond))) },
 	"longest":  longest,
@@ -72,9 +73,9 @@ type Char struct {
 }
 
 // groups cuts a code in groups of four characters.
-func groups(code string) [][]Char {
+func groups(code secret.Text) [][]Char {
 	var all [][]Char
-	for i, r := range []rune(code) {
+	for i, r := range []rune(code.Expose()) {
 		if i%4 == 0 {
 			all = append(all, nil)
 		}

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pinreset/shared/secret"
 )
 
 func TestRelative(t *testing.T) {
@@ -25,7 +27,7 @@ func TestRelative(t *testing.T) {
 func TestGroupsOfFour(t *testing.T) {
 	t.Parallel()
 	var text []string
-	for _, g := range groups("123456789é") {
+	for _, g := range groups(secret.NewText("123456789é")) {
 		s := ""
 		for _, c := range g {
 			s += c.Text
