@@ -33,7 +33,7 @@ type store struct {
 	before func(settling bool, step string) error
 
 	// What the invariants are checked on: called with the lock held for what has just been applied.
-	wrote func(partition string, w work.Write)
+	wrote func(work.Batch)
 	sent  func(work.Message)
 
 	mu         sync.Mutex
@@ -41,6 +41,7 @@ type store struct {
 	partitions map[string]*rows
 	messages   map[messageKey]*message // every message there ever was: its id is a dedup key
 	live       []*message              // those that are not done, in the order they were sent
+	history    []*message              // all, in that order
 	inbox      map[messageKey]bool     // deliveries whose unit is committed, where a commit has steps
 	outbox     []work.Message
 	pages      map[string]work.Query // by token: Page is the row to go on behind
@@ -252,9 +253,9 @@ func (s *store) write(b work.Batch) {
 			}
 			p.values[w.Row] = work.Row{Key: work.Key{Partition: b.Partition, Row: w.Row}, ETag: s.number(), Value: slices.Clone(w.Value)}
 		}
-		if s.wrote != nil {
-			s.wrote(b.Partition, w)
-		}
+	}
+	if s.wrote != nil {
+		s.wrote(b)
 	}
 }
 
@@ -267,6 +268,7 @@ func (s *store) send(list []work.Message) {
 		m.At, m.Body = s.due(m.At), slices.Clone(m.Body)
 		s.messages[key] = &message{Message: m, enqueued: s.now().UTC()}
 		s.live = append(s.live, s.messages[key])
+		s.history = append(s.history, s.messages[key])
 		if s.sent != nil {
 			s.sent(m)
 		}
