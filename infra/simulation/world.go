@@ -269,7 +269,7 @@ func (w *world) disturbClock() {
 			return
 		}
 		w.model.leapt = true
-		w.now = w.now.Add(7 * 24 * time.Hour)
+		w.now, w.horizon = w.now.Add(7*24*time.Hour), w.horizon.Add(7*24*time.Hour)
 	}
 	w.hit(clock, m)
 }
