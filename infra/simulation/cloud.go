@@ -223,7 +223,7 @@ func (c *cloud) result(e effect, tenant, id string, notBefore time.Time) (graph.
 	if m == stale {
 		at = at.Add(-c.w.upTo(replicaLag))
 	}
-	reading := graph.PasscodeReading{Device: h.facts}
+	reading := graph.PasscodeReading{Device: h.facts, ServerDate: c.w.now.Truncate(time.Second)}
 	for _, a := range h.actions {
 		if a.visible.After(at) || a.posted.Before(notBefore.Add(-clientSkew)) {
 			continue

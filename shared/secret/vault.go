@@ -146,6 +146,9 @@ func (v *Vault) Open(ctx context.Context, env Envelope, want Binding, receipt au
 	if err != nil {
 		return "", fmt.Errorf("open %s: %w", env.ID, ErrBinding)
 	}
+	if !v.now().Before(env.ExpiresAt) {
+		return "", ErrGone // reading the key took until then
+	}
 	return string(clearText), nil
 }
 
