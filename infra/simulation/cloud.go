@@ -276,7 +276,7 @@ func (c *cloud) ServicePrincipal(_ context.Context, tenant, app string) (graph.S
 	if at, there := d.principals[app]; !there || c.w.now.Before(at) {
 		return graph.ServicePrincipal{}, graph.ErrNotFound
 	}
-	return graph.ServicePrincipal{ID: "sp-" + app, AppID: app, AccountEnabled: d.disabled != app}, c.w.after(m)
+	return graph.ServicePrincipal{ID: objectOf(app), AppID: app, AccountEnabled: d.disabled != app}, c.w.after(m)
 }
 
 // CreateServicePrincipal is graph.Client's.
@@ -298,8 +298,11 @@ func (c *cloud) CreateServicePrincipal(_ context.Context, tenant, app string) (g
 	if err := c.verdict(m, http.MethodPatch, createPrincipal); err != nil {
 		return graph.ServicePrincipal{}, err
 	}
-	return graph.ServicePrincipal{ID: "sp-" + app, AppID: app, AccountEnabled: d.disabled != app}, c.w.after(m)
+	return graph.ServicePrincipal{ID: objectOf(app), AppID: app, AccountEnabled: d.disabled != app}, c.w.after(m)
 }
+
+// objectOf is the object id of an application's service principal.
+func objectOf(app string) string { return "00000000" + app[8:] }
 
 // PermissionGrants is graph.Client's.
 func (c *cloud) PermissionGrants(_ context.Context, tenant, principal string) ([]graph.PermissionGrant, error) {

@@ -35,12 +35,14 @@ type world struct {
 
 	dispatcher *dispatch.Dispatcher
 	tasks      []*task
+	idle       []*coroutine
 	cur        *task
 	script     []act // what people and the world do, by time
 	serial     int
 	rate       float64 // of mishaps at effects
 	yields     float64 // of effects that let others go on
 	skipIntent bool
+	force      func(*world, effect) mishap
 
 	model     model
 	tally     *tally
@@ -51,7 +53,8 @@ type world struct {
 
 // options of a world; the zero value is what the command runs.
 type options struct {
-	skipIntent bool // the broken build: what a handler checkpoints before its call is dropped, and reported as kept
+	skipIntent bool                        // the broken build: what a handler checkpoints before its call is dropped, and reported as kept
+	force      func(*world, effect) mishap // takes the place of chance; nil
 	print      func(string)
 }
 
@@ -63,9 +66,38 @@ type task struct {
 	started         time.Time
 	wake            time.Time // stands still until then
 	dead            bool      // its process is
-	next            func() (struct{}, bool)
-	yield           func(struct{}) bool
-	unkept          map[string][]byte // rows that the broken build pretends to have kept
+	*coroutine
+	unkept map[string][]byte // rows that the broken build pretends to have kept
+}
+
+// coroutine runs one task after another, so that its stack has grown once.
+type coroutine struct {
+	next  func() (pause, bool)
+	stop  func()
+	yield func(pause) bool
+	body  func(context.Context)
+}
+
+// pause says why a coroutine stands still: between two tasks, or in one.
+type pause bool
+
+const (
+	halted pause = false
+	ended  pause = true
+)
+
+func newCoroutine() *coroutine {
+	c := &coroutine{}
+	c.next, c.stop = iter.Pull(func(yield func(pause) bool) {
+		c.yield = yield
+		for {
+			c.body(context.Background())
+			if !yield(ended) {
+				return
+			}
+		}
+	})
+	return c
 }
 
 const (
@@ -84,13 +116,13 @@ var (
 		Looks: []time.Duration{2 * time.Second, 10 * time.Second, 30 * time.Second, 5 * time.Minute, time.Hour, 4 * time.Hour},
 		Trace: passcodereset.DefaultSchedule.Trace, Lost: passcodereset.DefaultSchedule.Lost,
 	}
-	consentSchedule = consent.Schedule{First: 30 * time.Second, Longest: 4 * time.Hour, Deadline: 24 * time.Hour}
+	consentSchedule = consent.Schedule{First: 2 * time.Minute, Longest: 6 * time.Hour, Deadline: 24 * time.Hour}
 )
 
 func newWorld(seed uint64, kek *secret.LocalKey, o options, t *tally) *world {
 	w := &world{
 		seed: seed, rng: rand.New(rand.NewPCG(seed, 0x70696e7265736574)), now: start, tally: t,
-		hash: 14695981039346656037, print: o.print, skipIntent: o.skipIntent,
+		hash: 14695981039346656037, print: o.print, skipIntent: o.skipIntent, force: o.force,
 	}
 	w.rate = pick(w, 0, 0.01, 0.04, 0.12)
 	w.yields = pick(w, 0, 0.05, 0.4)
@@ -178,6 +210,9 @@ func (w *world) run() {
 		t.dead = true
 	}
 	w.bury()
+	for _, c := range w.idle {
+		c.stop()
+	}
 	w.tally.seeds++
 }
 
@@ -323,19 +358,22 @@ func (w *world) deliver(due []*message, at int) {
 // spawn starts a task and lets it run to its first halt.
 func (w *world) spawn(t *task, body func(context.Context)) {
 	t.process, t.started = w.rng.IntN(processes), w.now
-	t.next, _ = iter.Pull(func(yield func(struct{}) bool) {
-		t.yield = yield
-		body(context.Background())
-	})
+	if n := len(w.idle); n > 0 {
+		t.coroutine, w.idle = w.idle[n-1], w.idle[:n-1]
+	} else {
+		t.coroutine = newCoroutine()
+	}
+	t.body = body
 	w.tasks = append(w.tasks, t)
 	w.resume(t)
 }
 
 func (w *world) resume(t *task) {
 	w.cur = t
-	_, more := t.next()
+	why, _ := t.next()
 	w.cur = nil
-	if !more {
+	if why == ended {
+		w.idle = append(w.idle, t.coroutine)
 		w.tasks = slices.DeleteFunc(w.tasks, func(o *task) bool { return o == t })
 	}
 }
@@ -353,7 +391,7 @@ func (w *world) bury() {
 func (w *world) halt(d time.Duration) error {
 	t := w.cur
 	t.wake = w.now.Add(d)
-	t.yield(struct{}{})
+	t.yield(halted)
 	if t.dead {
 		return errCrashed
 	}
@@ -392,10 +430,16 @@ func (w *world) before(e effect) (mishap, error) {
 			return none, err
 		}
 	}
-	if !w.now.Before(w.stop) || !w.chance(w.rate) {
+	m := none
+	switch {
+	case w.force != nil:
+		m = w.force(w, e)
+	case w.now.Before(w.stop) && w.chance(w.rate):
+		m = pick(w, possible[e]...)
+	}
+	if m == none {
 		return none, nil
 	}
-	m := pick(w, possible[e]...)
 	w.hit(e, m)
 	switch m {
 	case crashBefore:
