@@ -38,7 +38,7 @@ func main() {
 }
 
 // coverage is from how many seeds on a cell that was never hit is a failure.
-const coverage = 5000
+const coverage = 20_000
 
 func run(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("simulation", flag.ContinueOnError)

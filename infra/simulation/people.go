@@ -58,7 +58,7 @@ func (w *world) plan() {
 		w.stop = start
 	}
 	w.horizon = w.stop.Add(12 * 24 * time.Hour)
-	for i := range 1 + w.rng.IntN(3) {
+	for i := range pick(w, 1, 1, 2, 3) {
 		w.planTenant(fmt.Sprintf("7e4a0000-0000-4000-8000-%012x", i+1))
 	}
 	for _, late := range []time.Duration{time.Hour, 30 * time.Hour} {
@@ -77,7 +77,7 @@ func (w *world) planTenant(id string) {
 	d := &directory{principals: map[string]time.Time{}}
 	w.cloud.tenants[id] = d
 	w.planConsent(id, d)
-	for i := range 1 + w.rng.IntN(3) {
+	for i := range pick(w, 1, 1, 2, 3) {
 		w.planDevice(id, fmt.Sprintf("de%s-0000-4000-8000-%012x", id[30:], i+1))
 	}
 	for range w.rng.IntN(2) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -519,22 +520,23 @@ func (s rowsOf) List(ctx context.Context, q work.Query) (work.Page, error) {
 }
 
 func (s rowsOf) Commit(ctx context.Context, b work.Batch) error {
-	if s.w.skipIntent && s.w.cur.pretend(b) {
-		return nil
+	if s.w.skipIntent {
+		b = s.w.cur.pretend(b)
 	}
 	return s.w.change(commit, b.Partition, func() error { return s.w.store.Commit(ctx, b) })
 }
 
-// pretend keeps the rows of an intent for the run's own eyes only.
-func (t *task) pretend(b work.Batch) bool {
-	intent := slices.ContainsFunc(b.Writes, func(wr work.Write) bool { return strings.Contains(string(wr.Value), `"state":"calling"`) })
-	if intent {
-		t.unkept = map[string][]byte{}
-		for _, wr := range b.Writes {
-			t.unkept[wr.Row] = wr.Value
+// pretend leaves the intent out of what is stored, and lets the run alone see it.
+func (t *task) pretend(b work.Batch) work.Batch {
+	b.Writes = slices.Clone(b.Writes)
+	for i, wr := range b.Writes {
+		without := bytes.Replace(wr.Value, []byte(`"state":"calling"`), []byte(`"state":"accepted"`), 1)
+		if len(without) != len(wr.Value) {
+			t.unkept = map[string][]byte{wr.Row: wr.Value}
+			b.Writes[i].Value = without
 		}
 	}
-	return intent
+	return b
 }
 
 func (s rowsOf) Settle(ctx context.Context, d work.Delivery, b work.Batch, o work.Outcome) error {
