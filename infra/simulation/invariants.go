@@ -136,13 +136,11 @@ func (w *world) wrote(b work.Batch) {
 			}
 			w.model.consents[b.Partition] = c
 			w.model.started[c.RequestID] = true
-		case strings.HasPrefix(wr.Row, audit.Prefix):
+		case strings.HasPrefix(wr.Row, audit.Prefix) && bytes.Contains(wr.Value, []byte(audit.PasscodeRevealed)):
 			var e audit.Entry
 			w.decode(wr, &e)
-			if e.Action == audit.PasscodeRevealed {
-				w.model.leaves[e.Ticket]++
-				w.model.views[e.RequestID]++
-			}
+			w.model.leaves[e.Ticket]++
+			w.model.views[e.RequestID]++
 		}
 	}
 }
