@@ -31,6 +31,8 @@ var rooms = []struct {
 	{room: "pinreset/functions/web", imports: []string{"pinreset/events", "pinreset/shared", "pinreset/functions/web"}},
 	{room: "pinreset/functions", imports: []string{"pinreset/events", "pinreset/shared"}}, // a handler
 	{room: "pinreset/infra"},
+	// The simulation is a main of its own: it wires the real handlers, over a store and a cloud in memory.
+	{room: "pinreset/infra/simulation", imports: []string{"pinreset/events", "pinreset/shared", "pinreset/functions/announcement", "pinreset/functions/consent", "pinreset/functions/passcodereset"}},
 }
 
 // mainOnly are rooms that only main wires in: how messages travel, who runs a handler, and what stands in for a tenant is

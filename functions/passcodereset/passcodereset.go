@@ -195,6 +195,13 @@ func (h *Handler) call(ctx context.Context, u *work.Unit, r passcode.Reset) erro
 		if verdict != nil && verdict.Code == fault.GraphThrottled {
 			r.Throttled, r.Why, delay = true, fault.GraphThrottled, verdict.Delay
 		}
+		if said, ok := errors.AsType[*graph.Error](err); ok && !said.Date.IsZero() {
+			// By Graph's clock, which also dates the result. With ours ahead of it, no trace of the reset would ever be found.
+			r.RefusedAt = said.Date
+			if said.Date.Before(r.CalledAt) {
+				r.CalledAt = said.Date
+			}
+		}
 		return h.lookAgain(ctx, u, r, delay)
 	case verdict != nil && !verdict.Permanent():
 		// Nothing was sent: the intent is taken back and the same message makes the call later.
@@ -235,7 +242,7 @@ func (h *Handler) look(ctx context.Context, u *work.Unit, e events.Event, d even
 	}
 	r.LastSync = device.LastSync
 	if result == nil || !result.Started.After(kept.LastResult) {
-		return h.noResult(ctx, u, r)
+		return h.noResult(ctx, u, r, reading.ServerDate)
 	}
 	r.ResultAt = result.Started
 	switch result.State {
@@ -260,13 +267,17 @@ func (h *Handler) look(ctx context.Context, u *work.Unit, e events.Event, d even
 	}
 }
 
-// noResult: the device shows no trace of the reset.
-func (h *Handler) noResult(ctx context.Context, u *work.Unit, r passcode.Reset) error {
+// noResult: the device shows no trace of the reset, at a time that Graph told with its answer.
+func (h *Handler) noResult(ctx context.Context, u *work.Unit, r passcode.Reset, seen time.Time) error {
 	since := u.Now().Sub(r.IntentAt)
+	traced := since
+	if !r.RefusedAt.IsZero() && !seen.IsZero() {
+		traced = seen.Sub(r.RefusedAt) // ours may have been set, or the machine have slept, in between
+	}
 	switch {
-	case r.State == passcode.Calling && r.Throttled && since >= h.Schedule.Trace:
+	case r.State == passcode.Calling && r.Throttled && traced >= h.Schedule.Trace:
 		diag.Decide(ctx, u.Now(), "Graph throttled the call and the device shows no trace of it: calling again")
-		r.State, r.IntentAt, r.CalledAt, r.Throttled, r.CheckID, r.Why = passcode.Accepted, time.Time{}, time.Time{}, false, "", fault.GraphThrottled
+		r.State, r.IntentAt, r.CalledAt, r.RefusedAt, r.Throttled, r.CheckID, r.Why = passcode.Accepted, time.Time{}, time.Time{}, time.Time{}, false, "", fault.GraphThrottled
 		_, err := u.Send(ctx, passcode.Queue, time.Time{}, events.PasscodeResetRequested{
 			RequestID: r.ID, DeviceID: r.DeviceID, Reason: r.Reason, Ticket: r.Ticket, By: r.By})
 		return errors.Join(err, passcode.Write(u, r))

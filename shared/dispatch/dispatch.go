@@ -208,8 +208,14 @@ func (r *run) setAside(ctx context.Context, code fault.Code, cause error) error 
 	r.dead = true
 	u := r.unit()
 	if r.handler.handle != nil {
-		if err := r.end(ctx, u, code); err != nil {
-			u = r.unit() // the request's own end can't be recorded; the letter and the failure still must be
+		switch err := r.end(ctx, u, code); {
+		case err != nil && r.delivery.Deliveries < 2*r.o.MaxDeliveries:
+			// A request that is set aside without its end stays open with nothing to go on with it, and keeps its device from
+			// another one. What stands in the way is most often a store that can't be read for a moment.
+			r.dead = false
+			return r.retry(ctx, code, unrecorded(cause, err))
+		case err != nil:
+			u = r.unit() // the letter and the failure still must be recorded
 			cause = unrecorded(cause, err)
 		}
 	}

@@ -37,6 +37,8 @@ type PasscodeReading struct {
 	Device  ManagedDevice   // ID, DeviceName, UserID, Enrolled and LastSync only
 	Action  *PasscodeAction // nil: no entry since the moment that was asked for
 	Version string          // that answered, V1 or Beta
+	// ServerDate is the server's clock when it answered; zero where the answer had none.
+	ServerDate time.Time
 }
 
 // Format prints an action without its passcode under every verb. secret.Text can't see to that alone: under a verb that does
@@ -96,14 +98,18 @@ func (c *Client) passcodeResult(ctx context.Context, tenant, id string, notBefor
 	}
 	r := get(devicesPath + "/" + id + query("$select", "id,deviceName,userId,enrolledDateTime,lastSyncDateTime,deviceActionResults"))
 	r.version, r.secret = version, true
-	d, err := one[struct {
+	var d struct {
 		ManagedDevice
 		Results []actionResult `json:"deviceActionResults"`
-	}](ctx, c.general, tenant, r)
+	}
+	a, _, err := c.general.send(ctx, tenant, r)
+	if err == nil {
+		err = a.decodeOne(&d)
+	}
 	if err != nil {
 		return PasscodeReading{}, fmt.Errorf("read actions of device %s: %w", id, err)
 	}
-	return PasscodeReading{Device: d.ManagedDevice.inUTC(), Action: newestReset(d.Results, notBefore), Version: version}, nil
+	return PasscodeReading{Device: d.ManagedDevice.inUTC(), Action: newestReset(d.Results, notBefore), Version: version, ServerDate: a.date}, nil
 }
 
 func newestReset(results []actionResult, notBefore time.Time) *PasscodeAction {

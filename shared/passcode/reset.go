@@ -60,6 +60,7 @@ type Reset struct {
 	IntentAt  time.Time  `json:"intentAt,omitzero"`   // the intent, by our clock
 	CalledAt  time.Time  `json:"calledAt,omitzero"`   // the same by Graph's clock, which also dates results: none from before belongs to it
 	Throttled bool       `json:"throttled,omitempty"` // the call was answered 429 or 503: it may or may not have been carried out
+	RefusedAt time.Time  `json:"refusedAt,omitzero"`  // when Graph said so, by its own clock; zero where it did not tell
 	ResultAt  time.Time  `json:"resultAt,omitzero"`   // when Intune's entry that was taken for this reset began
 	CheckID   string     `json:"checkId,omitempty"`   // the one reminder that counts
 	Checks    int        `json:"checks,omitempty"`

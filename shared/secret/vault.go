@@ -145,6 +145,9 @@ func (v *Vault) Open(ctx context.Context, env Envelope, want Binding, receipt au
 	if err != nil {
 		return Text{}, fmt.Errorf("open %s: %w", env.ID, ErrBinding)
 	}
+	if !v.now().Before(env.ExpiresAt) {
+		return Text{}, ErrGone // reading the key took until then
+	}
 	return NewText(string(clearText)), nil
 }
 
