@@ -10,9 +10,10 @@ import (
 
 // Bounds of free text and lists in payloads, in characters and entries. The schemas repeat them; a test compares the two.
 const (
-	maxList = 10  // fixes and links of a failure
-	maxFix  = 500 // one fix
-	maxName = 64  // settings named by one event
+	maxList = 10   // fixes and links of a failure
+	maxFix  = 500  // one fix
+	maxName = 64   // settings named by one event
+	maxPage = 1000 // a place in a list of rows
 )
 
 var (
