@@ -157,16 +157,26 @@ func (f *fixture) accept(name string) string {
 // issue stores a reset that has a code, without the reminder of its expiry.
 func (f *fixture) issue(code, deviceID string) passcode.Reset {
 	f.T.Helper()
-	now := f.Clock.Now()
 	u := f.Unit(contoso)
-	r := passcode.Reset{ID: f.NewID(), DeviceID: deviceID, Reason: "user on the phone", RequestedAt: now, CalledAt: now, Effect: passcode.EffectPasscode,
-		IssuedAt: now, ExpiresAt: now.Add(secret.MaxLife)}
-	env, err := f.vault.Seal(f.T.Context(), f.NewID(), secret.Binding{Tenant: contoso, Device: deviceID, Request: r.ID}, secret.NewText(code), r.ExpiresAt)
-	f.must(err)
-	r.Code = &env
-	r, err = passcode.End(f.T.Context(), u, r, passcode.Issued)
+	r, err := f.seal(u, code, deviceID)
 	f.must(err, u.Commit(f.T.Context()))
 	return r
+}
+
+// seal stages a reset that has a code.
+func (f *fixture) seal(u *work.Unit, code, deviceID string) (passcode.Reset, error) {
+	ctx, now := f.T.Context(), u.Now()
+	r, _, err := passcode.Record(ctx, u, events.PasscodeResetRequested{RequestID: u.NewID(), DeviceID: deviceID, Reason: "user on the phone"})
+	if err != nil {
+		return r, err
+	}
+	r.CalledAt, r.Effect, r.IssuedAt, r.ExpiresAt = now, passcode.EffectPasscode, now, now.Add(secret.MaxLife)
+	env, err := f.vault.Seal(ctx, u.NewID(), secret.Binding{Tenant: contoso, Device: deviceID, Request: r.ID}, secret.NewText(code), r.ExpiresAt)
+	if err != nil {
+		return r, err
+	}
+	r.Code = &env
+	return passcode.End(ctx, u, r, passcode.Issued)
 }
 
 func (f *fixture) reset(id string) passcode.Reset {
@@ -271,7 +281,9 @@ var losses = []loss{
 	{"called, and the run's message with its result is gone", func(f *fixture) string {
 		id := f.accept(device)
 		f.RunUntil(time.Hour, func() bool { return f.reset(id).State == passcode.Waiting })
-		f.change(id, func(r *passcode.Reset) { r.State, r.CheckID, r.NextCheck, r.Checks = passcode.Calling, "", time.Time{}, 0 })
+		f.change(id, func(r *passcode.Reset) {
+			r.State, r.CheckID, r.NextCheck, r.Checks = passcode.Calling, "", time.Time{}, 0
+		})
 		return id
 	}, 30 * time.Minute, passcode.Issued, "", 1},
 	{"waiting for a device that is off, past its deadline", func(f *fixture) string {
@@ -410,7 +422,7 @@ func TestCrashAtEveryBoundary(t *testing.T) {
 				f.old(3)
 				f.Clock.Advance(time.Hour)
 				f.CrashAt(n)
-				f.pass(90 * time.Minute)
+				f.pass(45 * time.Minute)
 				passed, crashed := f.Boundaries()
 				if n == 0 {
 					boundaries = passed
