@@ -423,7 +423,7 @@ func TestCrashAtEveryBoundary(t *testing.T) {
 				f.Clock.Advance(time.Hour)
 				f.CrashAt(n)
 				f.handler.Schedule.Watch = 30 * time.Minute // fewer rounds, fewer crashes that are the same
-				f.pass(90 * time.Minute)                    // a crash between a key and its code leaves the key, for an hour
+				f.pass(2 * time.Hour)                       // a crash between a key and its code leaves the key, for an hour
 				passed, crashed := f.Boundaries()
 				if n == 0 {
 					boundaries = passed
