@@ -99,6 +99,11 @@ func (h *Handler) requested(ctx context.Context, u *work.Unit, _ events.Event, d
 	case r.State == passcode.Failed && r.FailureCode == fault.AttemptsExhausted:
 		// Its dead letter was replayed. Where the intent had been reached, the call is not made again.
 		r.State, r.FailureCode, r.FailedIn, r.Diagnostics, r.EndedAt = r.FailedIn, "", "", "", time.Time{}
+		settings, err := tenant.ReadSettings(ctx, u)
+		if err != nil {
+			return err
+		}
+		r.Deadline = u.Now().Add(settings.ResetDeadline()) // somebody wants it now
 		if r, err = passcode.Reopen(ctx, u, r); err != nil {
 			return err
 		}
@@ -133,7 +138,17 @@ func (h *Handler) call(ctx context.Context, u *work.Unit, r passcode.Reset) erro
 	if err != nil {
 		return err
 	}
-	r.Deadline = r.RequestedAt.Add(settings.ResetDeadline())
+	if r.Deadline.IsZero() {
+		r.Deadline = r.RequestedAt.Add(settings.ResetDeadline())
+	}
+	if !u.Now().Before(r.Deadline) {
+		// Nobody waits for it any more, and the call would take the passcode from whoever uses the device.
+		code := fault.NotBegunInTime
+		if r.Why == fault.GraphThrottled || r.Why == fault.GraphUnavailable {
+			code = r.Why // what kept it
+		}
+		return fault.Permanentf(code, "not called by its deadline, %s", r.Deadline.Format(time.RFC3339))
+	}
 	device, err := h.Devices.ManagedDevice(ctx, u.Partition(), r.DeviceID)
 	if errors.Is(err, graph.ErrNotFound) {
 		return fault.Permanent(fault.DeviceNotFound, err)
