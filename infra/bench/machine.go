@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -66,10 +68,32 @@ func release() string {
 }
 
 // cpu is the processor time that this process has used.
-func cpu() time.Duration {
+func cpu() time.Duration { return usage(syscall.RUSAGE_SELF) }
+
+func usage(who int) time.Duration {
 	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+	if err := syscall.Getrusage(who, &u); err != nil {
 		return 0
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// others is how much processor time everything but this process and its ended children has used since the machine started;
+// 0 where the kernel does not tell.
+func others() time.Duration {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	var busy int64
+	for i, field := range strings.Fields(line) {
+		// user, nice, system, irq, softirq and steal; not idle and iowait, nor the guests, which are in user.
+		if slices.Contains([]int{1, 2, 3, 6, 7, 8}, i) {
+			n, _ := strconv.ParseInt(field, 10, 64)
+			busy += n
+		}
+	}
+	const tick = time.Second / 100 // USER_HZ, which Linux fixes for this file
+	return time.Duration(busy)*tick - cpu() - usage(syscall.RUSAGE_CHILDREN)
 }

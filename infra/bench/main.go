@@ -81,17 +81,25 @@ func run(ctx context.Context, args []string, stdout io.Writer) (ok bool, err err
 	}
 	b.machine(stdout)
 	wanted := strings.Split(*only, ",")
+	worst := 0.0
 	for _, p := range parts {
 		if *only != "" && !slices.Contains(wanted, p.name) {
 			continue
 		}
-		started := time.Now()
+		started, before := time.Now(), others()
 		if err := p.measure(b, ctx); err != nil {
 			return false, fmt.Errorf("measure %s: %w", p.name, err)
 		}
-		fmt.Fprintf(os.Stderr, "%s: %.0f s\n", p.name, time.Since(started).Seconds())
+		busy := float64(others()-before) / float64(time.Since(started))
+		fmt.Fprintf(os.Stderr, "%s: %.0f s, other programs used %.1f cores\n", p.name, time.Since(started).Seconds(), busy)
+		if p.name != "river" { // PostgreSQL is nobody's child
+			worst = max(worst, busy)
+		}
 	}
 	b.table.print(stdout)
+	if worst > 0.1 {
+		fmt.Fprintf(stdout, "\nOther programs used up to %.1f cores meanwhile: this machine alone does better.\n", worst)
+	}
 	return b.table.ok(), nil
 }
 
