@@ -257,11 +257,13 @@ func (k *killing) send(method, path, key string, into any) (int, error) {
 	return res.StatusCode, err
 }
 
-// disturb spoils a few of the next calls of one tenant, and makes each call last so long that kills hit it.
+// disturb spoils a few of the next calls of one tenant, and makes each call last so long that kills hit it, before it is
+// carried out or after.
 func (k *killing) disturb() {
 	id := killTenants[k.random.IntN(len(killTenants))]
 	path := "/tenants/" + id
-	k.cloud.control(k.t, http.MethodPatch, path, map[string]any{"slow": fmt.Sprintf("%dms", k.random.IntN(300))}, nil)
+	k.cloud.control(k.t, http.MethodPatch, path, map[string]any{
+		"slow": fmt.Sprintf("%dms", k.random.IntN(200)), "slowAnswer": fmt.Sprintf("%dms", k.random.IntN(300))}, nil)
 	faults := []graphsim.Fault{
 		{Kind: graphsim.LostAnswer, Family: graphsim.Devices, Count: 2},
 		{Kind: graphsim.ExecutedThrottle, Family: graphsim.Devices, RetryAfter: 1},
@@ -275,7 +277,7 @@ func (k *killing) disturb() {
 func (k *killing) calm() {
 	for _, id := range killTenants {
 		k.cloud.control(k.t, http.MethodDelete, "/tenants/"+id+"/faults", nil, nil)
-		k.cloud.control(k.t, http.MethodPatch, "/tenants/"+id, map[string]any{"slow": "0s"}, nil)
+		k.cloud.control(k.t, http.MethodPatch, "/tenants/"+id, map[string]any{"slow": "0s", "slowAnswer": "0s"}, nil)
 	}
 }
 
