@@ -47,6 +47,9 @@ var (
 //
 // A request whose answer the kill took is sent again under its idempotency key until it is answered.
 func TestKill(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes about a minute")
+	}
 	t.Parallel()
 	seed := *killSeed
 	if seed == 0 {
