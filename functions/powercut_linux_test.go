@@ -41,7 +41,7 @@ func TestPowerCut(t *testing.T) {
 	if err := os.CopyFS(base, os.DirFS(work)); err != nil {
 		t.Fatal(err)
 	}
-	const accepted = 120
+	const accepted = 96
 	var group sync.WaitGroup
 	for worker := range 8 {
 		group.Go(func() {
@@ -65,7 +65,7 @@ func TestPowerCut(t *testing.T) {
 		if id := disk.follow(t, call); id != "" {
 			promised = append(promised, id)
 			keeps := []float64{0}
-			if len(promised)%3 == 0 {
+			if len(promised)%4 == 0 {
 				keeps = append(keeps, random.Float64())
 			}
 			for _, keep := range keeps {
