@@ -21,7 +21,7 @@ func (p *process) upCommand() *cobra.Command {
 		settings, err := p.settings(c, func(s *config) map[string]*string {
 			return map[string]*string{
 				"listen": &s.Listen, "data": &s.Data, "public-url": &s.PublicURL, "log-level": &s.LogLevel,
-				"sim-data": &s.SimData, "sim-listen": &s.SimListen, "sim-pages": &s.SimPages,
+				"sim-data": &s.SimData, "sim-listen": &s.SimListen, "sim-pages": &s.SimPages, "sim-at": &s.SimAt,
 			}
 		})
 		if err != nil {
@@ -40,6 +40,7 @@ func (p *process) upCommand() *cobra.Command {
 	f.String("sim-data", "", "directory of the simulated cloud (default beside the data directory)")
 	f.String("sim-listen", "", "https host:port of the simulated cloud (default 127.0.0.1:8443)")
 	f.String("sim-pages", "", "http host:port of the simulated cloud's pages (default 127.0.0.1:8081)")
+	f.String("sim-at", "", "use the simulated cloud that \"pinreset sim\" runs in this directory; it outlives this process")
 	f.BoolVar(&o.NoSample, "no-sample", false, "do not register the sample tenant at the first start")
 	complete(c, "log-level", fixed("debug", "info", "warn", "error"))
 	return c
@@ -70,6 +71,7 @@ func (p *process) demoCommand() *cobra.Command {
 
 func (p *process) simCommand() *cobra.Command {
 	var c *cobra.Command
+	var timing graphsim.Timing
 	c = p.verb("sim", "Start only the simulated Microsoft cloud", func(ctx context.Context, _ []string) error {
 		s, err := p.settings(c, func(s *config) map[string]*string {
 			return map[string]*string{"listen": &s.SimListen, "listen-http": &s.SimPages, "data": &s.SimData}
@@ -80,12 +82,16 @@ func (p *process) simCommand() *cobra.Command {
 		if s.SimData == "" {
 			s.SimData = filepath.Clean(s.Data) + "-sim" // where up has it
 		}
-		return untilStopped(ctx, runSim(ctx, graphsim.Options{Listen: s.SimListen, ListenHTTP: s.SimPages, Dir: s.SimData}, p.stdout, p.stderr))
+		return untilStopped(ctx, runSim(ctx, graphsim.Options{Listen: s.SimListen, ListenHTTP: s.SimPages, Dir: s.SimData, Timing: timing}, p.stdout, p.stderr))
 	})
 	f := c.Flags()
 	f.String("listen", "", "https host:port of tokens and Graph (default 127.0.0.1:8443)")
 	f.String("listen-http", "", "http host:port of the pages for people (default 127.0.0.1:8081)")
 	f.String("data", "", "directory that keeps its state (default that of up)")
+	f.DurationVar(&timing.EntryDelay, "entry-delay", 0, "from a reset that was taken to its entry at the device (default 2s)")
+	f.DurationVar(&timing.PickUp, "pick-up", 0, "from there until the device has picked it up (default 3s)")
+	f.DurationVar(&timing.Work, "work", 0, "from there until the device has finished (default 2s)")
+	f.DurationVar(&timing.ReplicationLag, "replication-lag", 0, "until every replica of the directory shows a change (default 8s)")
 	return c
 }
 

@@ -9,6 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
+
+	"pinreset/functions/passcodereset"
 )
 
 // config is everything that can be configured. Flags of `up` win over environment variables; secrets are named by file and
@@ -28,10 +31,16 @@ type config struct {
 	PrivilegedClientID   string // PINRESET_PRIVILEGED_CLIENT_ID: the second registration, which alone may reset passcodes; "" uses the first
 	PrivilegedSecretFile string // PINRESET_PRIVILEGED_SECRET_FILE
 
+	// How long a reset whose call got no clear answer looks for a trace of it at the device. Microsoft publishes no bound for
+	// either, so whoever knows a tenant to be slow or quick says so.
+	CallAgainAfter time.Duration // PINRESET_CALL_AGAIN_AFTER: Graph throttled the call: 5s to 1h, then it is made again
+	GiveUpAfter    time.Duration // PINRESET_GIVE_UP_AFTER: the answer was lost: 10s to 24h, then a person decides
+
 	// The simulated cloud.
 	SimData   string // PINRESET_SIM_DATA: its own directory, beside the data directory and never in it
 	SimListen string // PINRESET_SIM_LISTEN: https host:port for tokens and Graph
 	SimPages  string // PINRESET_SIM_PAGES: http host:port for people's pages
+	SimAt     string // PINRESET_SIM_AT: directory of a simulated cloud that runs already, in place of starting one
 	NoSample  bool   // PINRESET_NO_SAMPLE: don't register the sample tenant at the first start
 }
 
@@ -48,6 +57,14 @@ func loadConfig(getenv func(string) string) (config, error) {
 		}
 		return otherwise
 	}
+	var problems []error
+	duration := func(name string, otherwise, least, most time.Duration) time.Duration {
+		d, err := time.ParseDuration(value(name, otherwise.String()))
+		if err != nil || d < least || d > most {
+			problems = append(problems, fmt.Errorf("PINRESET_%s must be a time from %s to %s, such as 90s, not %q", name, least, most, value(name, "")))
+		}
+		return d
+	}
 	c := config{
 		Listen:    value("LISTEN", defaultListen),
 		Data:      value("DATA", defaultData),
@@ -62,12 +79,16 @@ func loadConfig(getenv func(string) string) (config, error) {
 		PrivilegedClientID:   value("PRIVILEGED_CLIENT_ID", ""),
 		PrivilegedSecretFile: value("PRIVILEGED_SECRET_FILE", ""),
 
+		CallAgainAfter: duration("CALL_AGAIN_AFTER", passcodereset.DefaultSchedule.Trace, 5*time.Second, time.Hour),
+		GiveUpAfter:    duration("GIVE_UP_AFTER", passcodereset.DefaultSchedule.Lost, 10*time.Second, 24*time.Hour),
+
 		SimData:   value("SIM_DATA", ""),
+		SimAt:     value("SIM_AT", ""),
 		SimListen: value("SIM_LISTEN", "127.0.0.1:8443"),
 		SimPages:  value("SIM_PAGES", "127.0.0.1:8081"),
 		NoSample:  value("NO_SAMPLE", "") != "",
 	}
-	return c, c.validate()
+	return c, errors.Join(append(problems, c.validate())...)
 }
 
 func (c config) validate() error {
@@ -103,6 +124,13 @@ func (c config) validate() error {
 func (c config) level() (slog.Level, error) {
 	var l slog.Level
 	return l, l.UnmarshalText([]byte(c.LogLevel))
+}
+
+// pace is the default one with what was configured of it.
+func (c config) pace() pace {
+	p := defaultPace
+	p.reset.Trace, p.reset.Lost = c.CallAgainAfter, c.GiveUpAfter
+	return p
 }
 
 // simulated reports whether the tenant side is the simulated cloud.

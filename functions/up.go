@@ -31,7 +31,7 @@ func runUp(ctx context.Context, c config, stdout, stderr io.Writer) error {
 	if err := forbidDumps(); err != nil {
 		return fmt.Errorf("forbid core files: %w", err)
 	}
-	s, err := start(ctx, c, startOptions{pace: defaultPace, logger: logTo(stderr, level)})
+	s, err := start(ctx, c, startOptions{pace: c.pace(), logger: logTo(stderr, level)})
 	if err != nil {
 		return err
 	}
@@ -58,12 +58,14 @@ type startOptions struct {
 type server struct {
 	*program
 	config config
-	sim    *graphsim.Cloud // nil with a real tenant
-	url    string
-	http   *http.Server
-	cancel context.CancelFunc
-	ended  chan struct{} // closed when the host has returned
-	served chan error    // why serving ended, unless it was told to
+	sim    *graphsim.Cloud // nil unless this process runs the simulated cloud
+	// simulator is the address of the simulated cloud's pages, "" with a real tenant.
+	simulator string
+	url       string
+	http      *http.Server
+	cancel    context.CancelFunc
+	ended     chan struct{} // closed when the host has returned
+	served    chan error    // why serving ended, unless it was told to
 }
 
 // start opens the stores, starts the simulated cloud where no tenant is configured, and serves. On an error nothing is left
@@ -101,12 +103,12 @@ func start(ctx context.Context, c config, o startOptions) (_ *server, err error)
 			return nil, err
 		}
 	}
-	t.limits = o.limits
+	t.limits, s.simulator = o.limits, t.noticeLink
 	s.config = c
 	if s.program, err = wire(ctx, c, t, o.pace, o.logger); err != nil {
 		return nil, err
 	}
-	if s.sim != nil && !c.NoSample {
+	if c.simulated() && !c.NoSample {
 		if err := s.addSample(ctx); err != nil {
 			s.close()
 			return nil, err
@@ -135,6 +137,13 @@ func start(ctx context.Context, c config, o startOptions) (_ *server, err error)
 // simulate starts the simulated cloud. Its state is beside the data directory and never in it: it is the tenants' world,
 // not ours, and it must survive when our data is restored or thrown away.
 func (s *server) simulate(c config, o startOptions) (cloud, error) {
+	if c.SimAt != "" {
+		at, err := graphsim.Find(c.SimAt)
+		if err != nil {
+			return cloud{}, fmt.Errorf("%w; start it with: pinreset sim --data %s", err, c.SimAt)
+		}
+		return simulated(at), nil
+	}
 	dir := c.SimData
 	if dir == "" {
 		dir = filepath.Clean(c.Data) + "-sim"
@@ -146,14 +155,20 @@ func (s *server) simulate(c config, o startOptions) (cloud, error) {
 	if err != nil {
 		return cloud{}, fmt.Errorf("start the simulated cloud: %w", err)
 	}
-	general, privileged := s.sim.Apps()
+	at := graphsim.Reach{URL: s.sim.URL(), Pages: s.sim.PagesURL(), RootCAs: s.sim.RootCAs()}
+	at.General, at.Privileged = s.sim.Apps()
+	return simulated(at), nil
+}
+
+// simulated is the tenant side where a simulated cloud is it, in this process or in another.
+func simulated(at graphsim.Reach) cloud {
 	return cloud{
-		graph: s.sim.URL(), authority: s.sim.URL(), consent: s.sim.PagesURL(), microsoft: s.sim.PagesURL(),
-		app:        application{general.ClientID, general.Secret},
-		privileged: application{privileged.ClientID, privileged.Secret},
-		roots:      s.sim.RootCAs(),
-		notice:     "These tenants are simulated: nothing here reaches Microsoft.", noticeLink: s.sim.PagesURL(),
-	}, nil
+		graph: at.URL, authority: at.URL, consent: at.Pages, microsoft: at.Pages,
+		app:        application{at.General.ClientID, at.General.Secret},
+		privileged: application{at.Privileged.ClientID, at.Privileged.Secret},
+		roots:      at.RootCAs,
+		notice:     "These tenants are simulated: nothing here reaches Microsoft.", noticeLink: at.Pages,
+	}
 }
 
 // addSample registers the sample tenant whose administrator has consented already, once, so that a first reset needs no
@@ -202,8 +217,8 @@ func banner(w io.Writer, s *server) {
 	fmt.Fprintf(w, "             signs you in once, within ten minutes; after that paste the token below\n")
 	fmt.Fprintf(w, "  Token      %s\n", filepath.Join(s.config.Data, "admin-token"))
 	fmt.Fprintf(w, "             for the API (%s/openapi.json) and the command line\n", s.url)
-	if s.sim != nil {
-		fmt.Fprintf(w, "  Simulator  %s\n", s.sim.PagesURL())
+	if s.simulator != "" {
+		fmt.Fprintf(w, "  Simulator  %s\n", s.simulator)
 		fmt.Fprintf(w, "             tenants, devices and faults to play with; nothing here reaches Microsoft\n")
 	}
 	fmt.Fprintf(w, "\nTry: go run ./functions device reset sales-pixel-12 --reason \"forgot it\" --watch\nCtrl-C stops it. Everything that was accepted is kept in %s.\n", s.config.Data)

@@ -47,7 +47,7 @@ var started = time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 
 type fixture struct {
 	*clock
-	t        *testing.T
+	t        testing.TB
 	rows     *sqlitework.Store
 	store    *brokenStore
 	vault    *secret.Vault
@@ -62,7 +62,7 @@ type fixture struct {
 	adminID  string
 }
 
-func setUp(t *testing.T) *fixture {
+func setUp(t testing.TB) *fixture {
 	t.Helper()
 	f := &fixture{t: t, clock: &clock{now: started}, log: &buffer{}}
 	open := func(name string) *sqlitework.Store {

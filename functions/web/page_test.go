@@ -16,7 +16,7 @@ import (
 type browser struct {
 	*http.Client
 	f *fixture
-	t *testing.T
+	t testing.TB
 }
 
 func (f *fixture) browser() *browser {
@@ -81,7 +81,7 @@ var (
 	labelled = regexp.MustCompile(`<input type="(?:text|search|password|number)" id="([^"]+)"`)
 )
 
-func (a answer) key(t *testing.T) string {
+func (a answer) key(t testing.TB) string {
 	t.Helper()
 	m := keyField.FindSubmatch(a.body)
 	if m == nil {
@@ -91,7 +91,7 @@ func (a answer) key(t *testing.T) string {
 }
 
 // sound checks what every page must be: one heading, no inline script or style, a label for each field, unique ids.
-func (a answer) sound(t *testing.T, path string) {
+func (a answer) sound(t testing.TB, path string) {
 	t.Helper()
 	text := string(a.body)
 	if !strings.HasPrefix(a.header.Get("Content-Type"), "text/html") || a.header.Get("Cache-Control") != "no-store" {

@@ -89,7 +89,7 @@ func (f *fixture) send(transport http.RoundTripper, r *http.Request) answer {
 	return answer{status: res.StatusCode, header: res.Header, body: text}
 }
 
-func (a answer) want(t *testing.T, status int) {
+func (a answer) want(t testing.TB, status int) {
 	t.Helper()
 	if a.status != status {
 		t.Fatalf("status %d, want %d: %s", a.status, status, cmp.Or(string(a.body), "(no body)"))
@@ -97,7 +97,7 @@ func (a answer) want(t *testing.T, status int) {
 }
 
 // refused checks that the answer is a problem with the code.
-func (a answer) refused(t *testing.T, status int, code fault.Code) {
+func (a answer) refused(t testing.TB, status int, code fault.Code) {
 	t.Helper()
 	var p struct {
 		Type, Title, Detail, CorrelationID string
@@ -116,14 +116,14 @@ func (a answer) refused(t *testing.T, status int, code fault.Code) {
 	}
 }
 
-func (a answer) into(t *testing.T, v any) {
+func (a answer) into(t testing.TB, v any) {
 	t.Helper()
 	if err := json.Unmarshal(a.body, v); err != nil {
 		t.Fatalf("%v: %s", err, a.body)
 	}
 }
 
-func (a answer) field(t *testing.T, name string) string {
+func (a answer) field(t testing.TB, name string) string {
 	t.Helper()
 	var all map[string]any
 	a.into(t, &all)

@@ -18,6 +18,7 @@ type route struct {
 	permission   identity.Permission // "" where the call decides by what it gets
 	everywhere   bool
 	keyed        bool
+	paged        bool
 }
 
 var permissionOf = regexp.MustCompile("Permission: `([a-z.]+)`( on all tenants)?")
@@ -49,6 +50,7 @@ func (f *fixture) routes() []route {
 				r.permission, r.everywhere = identity.Permission(m[1]), m[2] != ""
 			}
 			for _, p := range op.Parameters {
+				r.paged = r.paged || p.Name == "cursor"
 				r.keyed = r.keyed || p.Name == "Idempotency-Key" && p.Required
 			}
 			all = append(all, r)

@@ -94,6 +94,9 @@ func Start(o Options) (*Cloud, error) {
 	}
 	c.url = "https://" + secure.Addr().String()
 	c.pagesURL = "http://" + pages.Addr().String()
+	if err := c.writeReach(o.Dir); err != nil {
+		return nil, errors.Join(err, secure.Close(), pages.Close(), c.journal.close())
+	}
 	c.secure = c.server(c.routes(true))
 	c.secure.TLSConfig = &tls.Config{Certificates: []tls.Certificate{c.keys.server}, MinVersion: tls.VersionTLS12}
 	c.pages = c.server(c.routes(false))

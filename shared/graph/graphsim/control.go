@@ -45,12 +45,13 @@ func (c *Cloud) controlRoutes(mux *http.ServeMux) {
 			ApprovalRequired *bool     `json:"approvalRequired"`
 			ActionHistory    *bool     `json:"actionHistory"`
 			Slow             *duration `json:"slow"`
+			SlowAnswer       *duration `json:"slowAnswer"`
 		}
 		if err := decodeStrict(r, &in); err != nil {
 			return nil, err
 		}
 		return nil, c.AdjustTenant(r.PathValue("tenant"), TenantKnobs{
-			(*time.Duration)(in.ReplicationLag), in.ApprovalRequired, in.ActionHistory, (*time.Duration)(in.Slow),
+			(*time.Duration)(in.ReplicationLag), in.ApprovalRequired, in.ActionHistory, (*time.Duration)(in.Slow), (*time.Duration)(in.SlowAnswer),
 		})
 	})
 	do("POST "+tenant+"/faults", func(r *http.Request) (any, error) {

@@ -72,7 +72,7 @@
 //	GET    /tenants                                                      Tenants
 //	GET    /tenants/{t}                                                  Tenant
 //	PATCH  /tenants/{t}  {replicationLag, approvalRequired,
-//	                      actionHistory, slow}                           AdjustTenant
+//	                      actionHistory, slow, slowAnswer}               AdjustTenant
 //	POST   /tenants/{t}/faults  {kind: throttle|executedThrottle|lostAnswer,
 //	                      family: identity|devices, writesOnly, count,
 //	                      status: 429|503, retryAfter}                   Inject

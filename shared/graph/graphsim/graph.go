@@ -107,6 +107,9 @@ func (c *Cloud) graph(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a := c.serve(r.Context(), k)
+	if dawdle(r.Context(), t, func(k knobs) time.Duration { return k.SlowAnswer }) != nil {
+		a.lost = true
+	}
 	c.log.DebugContext(r.Context(), "graph", "tenant", t.domain, "method", k.method, "path", r.URL.Path, "status", a.status)
 	if a.lost {
 		panic(http.ErrAbortHandler) // closes the connection without an answer
@@ -161,7 +164,7 @@ func (c *Cloud) serve(ctx context.Context, k *call) answer {
 	if refused != nil {
 		return *refused
 	}
-	if err := c.dawdle(ctx, k.t); err != nil {
+	if err := dawdle(ctx, k.t, func(k knobs) time.Duration { return k.Slow }); err != nil {
 		return answer{lost: true}
 	}
 	write := k.method != http.MethodGet
@@ -202,9 +205,9 @@ func (c *Cloud) serve(ctx context.Context, k *call) answer {
 }
 
 // dawdle keeps the caller waiting in a tenant that is set to be slow.
-func (c *Cloud) dawdle(ctx context.Context, t *tenant) error {
+func dawdle(ctx context.Context, t *tenant, long func(knobs) time.Duration) error {
 	t.mu.Lock()
-	slow := t.knobs.Slow
+	slow := long(t.knobs)
 	t.mu.Unlock()
 	if slow <= 0 {
 		return nil

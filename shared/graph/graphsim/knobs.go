@@ -19,6 +19,7 @@ type TenantKnobs struct {
 	ApprovalRequired *bool          // resetPasscode answers 400, as under Multi Admin Approval
 	ActionHistory    *bool          // deviceActionResults keeps older entries (unknown for the real one)
 	Slow             *time.Duration // real time that every Graph call waits before it is looked at
+	SlowAnswer       *time.Duration // real time that its answer waits once it was carried out
 }
 
 // AdjustTenant turns a tenant's knobs.
@@ -39,6 +40,9 @@ func (c *Cloud) AdjustTenant(ref string, k TenantKnobs) error {
 		}
 		if k.Slow != nil {
 			next.Slow = max(*k.Slow, 0)
+		}
+		if k.SlowAnswer != nil {
+			next.SlowAnswer = max(*k.SlowAnswer, 0)
 		}
 		return []change{{"knobs/" + t.id + "/", next, func() { t.knobs = next }}}, nil
 	})

@@ -48,6 +48,7 @@ type knobs struct {
 	ApprovalRequired bool           `json:"approvalRequired,omitempty"`
 	ActionHistory    bool           `json:"actionHistory,omitempty"`
 	Slow             time.Duration  `json:"slow,omitempty"`
+	SlowAnswer       time.Duration  `json:"slowAnswer,omitempty"`
 }
 
 type user struct{ id, upn, name string }

@@ -1,0 +1,249 @@
+package web_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"pinreset/shared/fault"
+	"pinreset/shared/identity"
+)
+
+// objects are what a tenant has, by kind of id.
+type objects struct {
+	tenant string
+	ids    map[string]string
+}
+
+// furnish gives a tenant one of everything that has an id.
+func (f *fixture) furnish(tenantID, device string) objects {
+	f.t.Helper()
+	reset := f.startReset(tenantID, device)
+	failure, letter := f.setAside(tenantID, []byte("{}"))
+	token, _ := f.token(identity.Grant{Name: "operator", Tenants: []string{tenantID}, Permissions: identity.Permissions(), Days: 1})
+	return objects{tenantID, map[string]string{"device": device, "reset": reset, "failure": failure, "dead letter": letter, "token": token}}
+}
+
+// missing has ids of the same form and length, of things that are not there.
+func (o objects) missing() objects {
+	ids := map[string]string{}
+	for kind, id := range o.ids {
+		ids[kind] = id[:len(id)-6] + "999999"
+	}
+	return objects{nowhere, ids}
+}
+
+var kinds = []string{"device", "reset", "failure", "dead letter", "token"}
+
+var freshID = regexp.MustCompile(`01\d{24}`)
+
+// shape is all that a caller can tell about an answer, byte for byte, less what it sent itself and what is new each time.
+func (a answer) shape(sent ...string) []byte {
+	header := a.header.Clone()
+	trace := header.Get("X-Correlation-Id")
+	header.Del("X-Correlation-Id")
+	header.Del("Date")
+	var all bytes.Buffer
+	fmt.Fprintln(&all, a.status)
+	_ = header.Write(&all) // into memory
+	all.Write(a.body)
+	text := strings.ReplaceAll(all.String(), trace, "<trace>")
+	for _, s := range sent {
+		text = strings.ReplaceAll(text, s, "<sent>")
+	}
+	return []byte(freshID.ReplaceAllString(text, "<new>"))
+}
+
+// TestNothingTellsAnothersFromMissing asks, for each call that the API describes and each permission alone and all of
+// them, after a tenant's own things, another tenant's, and things that are not there: by the tenant's id, the id of a device,
+// reset, failure, dead letter or token, a cursor of another list, tenant or person, and an idempotency key that others used.
+// Whatever is another's answers exactly as what is missing.
+func TestNothingTellsAnothersFromMissing(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	own, other := f.furnish(contoso, pixel), f.furnish(fabrikam, foreign)
+	none := other.missing()
+	for range 2 { // lists of more than one page
+		f.setAside(fabrikam, []byte("{}"))
+		f.setAside(contoso, []byte("{}"))
+	}
+	callers := map[string]string{"all permissions": f.may(identity.Permissions()...)}
+	for _, p := range identity.Permissions() {
+		callers[string(p)] = f.may(p)
+	}
+	colleague, stranger := f.may(identity.Permissions()...), f.admin
+
+	cases, kindsSeen := 0, map[string]int{}
+	same := func(what string, r route, caller string, a, b answer, sentA, sentB []string) {
+		t.Helper()
+		cases += 2
+		kindsSeen[what]++
+		if x, y := a.shape(sentA...), b.shape(sentB...); !bytes.Equal(x, y) {
+			t.Errorf("%s %s, %s, with %s: another's differs from a missing one's:\n%s\n\n%s", r.method, r.path, what, caller, x, y)
+		}
+	}
+	routes := append(f.routes(), route{method: http.MethodGet, path: "/tenants/{tenant}/diag/{id}"})
+	for _, r := range routes {
+		for caller, token := range callers {
+			ask := func(o objects, kind, query string, options ...option) answer {
+				return f.call(r.method, r.in(o.tenant, o.ids[kind])+query, token, r.body(), options...)
+			}
+			// The tenant is another's, or there is none; so is what is in it.
+			if strings.Contains(r.path, "{tenant}") {
+				for _, kind := range kinds {
+					same("tenant", r, caller, ask(other, kind, ""), ask(none, kind, ""), []string{other.tenant, other.ids[kind]}, []string{none.tenant, none.ids[kind]})
+					if !strings.Contains(r.path, "{id}") {
+						break
+					}
+				}
+			}
+			// The tenant is one's own, and the id another's.
+			if strings.Contains(r.path, "{id}") {
+				for _, kind := range kinds {
+					theirs, nobodys := objects{own.tenant, other.ids}, objects{own.tenant, none.ids}
+					same(kind, r, caller, ask(theirs, kind, ""), ask(nobodys, kind, ""), []string{theirs.ids[kind]}, []string{nobodys.ids[kind]})
+				}
+			}
+			// The cursor is another's.
+			if r.paged {
+				garbage := "?cursor=" + strings.Repeat("A", 60)
+				want := ask(own, "", garbage)
+				for _, from := range []struct{ what, path, token string }{
+					{"cursor of another tenant", r.in(other.tenant, ""), stranger},
+					{"cursor of a colleague", r.in(own.tenant, ""), colleague},
+					{"cursor of another list", r.otherList(), token},
+				} {
+					if cursor := f.cursor(from.path, from.token); cursor != "" {
+						same(from.what, r, caller, ask(own, "", "?cursor="+url.QueryEscape(cursor)), want, nil, nil)
+					}
+				}
+			}
+			// The idempotency key was used by others, for something else.
+			if r.keyed && strings.Contains(r.path, "{tenant}") {
+				id := objects{own.tenant, none.ids} // what is asked for is not there, so that asking changes nothing
+				used := fmt.Sprintf("used-%s-%s", caller, r.path)
+				for _, by := range []struct {
+					what, tenant, token string
+				}{{"idempotency key of another tenant", fabrikam, stranger}, {"idempotency key of a colleague", contoso, colleague}} {
+					f.call(http.MethodPost, "/v1/tenants/"+by.tenant+"/consent", by.token, "{}", key(used)).want(t, http.StatusAccepted)
+					for _, kind := range kinds {
+						same(by.what, r, caller, ask(id, kind, "", key(used)), ask(id, kind, "", key(fmt.Sprintf("fresh-%d", keys.Add(1)))), []string{used}, nil)
+						if !strings.Contains(r.path, "{id}") {
+							break
+						}
+					}
+				}
+			}
+		}
+	}
+
+	// One's own answers otherwise: else everything above could be refused for a reason of its own.
+	ownSeen, all := 0, callers["all permissions"]
+	for _, r := range routes {
+		if r.method != http.MethodGet || !strings.Contains(r.path, "{tenant}") {
+			continue
+		}
+		kind := r.idKind()
+		a := f.call(r.method, r.in(own.tenant, own.ids[kind]), all, nil)
+		if a.status != http.StatusOK {
+			t.Errorf("%s %s of one's own: %d %s", r.method, r.path, a.status, a.body)
+		}
+		for _, id := range append([]string{fabrikam, "secret-project-phone"}, other.ids["reset"], other.ids["failure"], other.ids["dead letter"]) {
+			if bytes.Contains(a.body, []byte(id)) {
+				t.Errorf("%s %s of one's own has %s of another tenant", r.method, r.path, id)
+			}
+		}
+		ownSeen++
+	}
+	mine := callers["all permissions"]
+	f.call(http.MethodPost, "/v1/tenants/"+contoso+"/consent", mine, "{}", key("mine")).want(t, http.StatusAccepted)
+	f.call(http.MethodPost, "/v1/tenants/"+contoso+"/resets/"+own.ids["reset"]+"/cancel", mine, `{"reason":"a test"}`, key("mine")).
+		refused(t, http.StatusUnprocessableEntity, fault.IdempotencyKeyReused)
+	if cursor := f.cursor("/v1/tenants/"+contoso+"/failures", mine); cursor == "" {
+		t.Error("no list has a second page")
+	} else {
+		f.call(http.MethodGet, "/v1/tenants/"+contoso+"/failures?cursor="+url.QueryEscape(cursor), mine, nil).want(t, http.StatusOK)
+	}
+	if cases < 2000 || ownSeen < 10 || len(kindsSeen) < 11 {
+		t.Errorf("only %d cases, %d of one's own, kinds %v", cases, ownSeen, kindsSeen)
+	}
+	fmt.Printf("authorization cases=%d routes=%d callers=%d kinds=%v\n", cases+ownSeen, len(routes), len(callers), kindsSeen)
+}
+
+// idKind is the kind of the route's id.
+func (r route) idKind() string {
+	for part, kind := range map[string]string{"/devices/{id}": "device", "/resets/{id}": "reset", "/deadletters/{id}": "dead letter", "/tokens/{id}": "token"} {
+		if strings.Contains(r.path, part) {
+			return kind
+		}
+	}
+	return "failure"
+}
+
+// otherList is a list of Contoso that is not the route's.
+func (r route) otherList() string {
+	if strings.HasSuffix(r.path, "/failures") {
+		return "/v1/tenants/" + contoso + "/deadletters"
+	}
+	return "/v1/tenants/" + contoso + "/failures"
+}
+
+// cursor is that of a list's second page, "" where it has none or is refused.
+func (f *fixture) cursor(path, token string) string {
+	f.t.Helper()
+	a := f.call(http.MethodGet, path+"?limit=1", token, nil)
+	if a.status != http.StatusOK {
+		return ""
+	}
+	var list struct{ Next string }
+	a.into(f.t, &list)
+	return list.Next
+}
+
+// TestPagesTellNothingOfOthers does the same with the pages, in a browser that is signed in for Contoso alone.
+func TestPagesTellNothingOfOthers(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	own, other := f.furnish(contoso, pixel), f.furnish(fabrikam, foreign)
+	none := other.missing()
+	b := f.browser().signIn(f.may(identity.Permissions()...))
+	form := url.Values{"reason": {"a test"}, "key": {strings.Repeat("0", 32)}, "name": {"x"}, "do": {"drop"}}
+	cases := 0
+	for _, pattern := range []string{
+		"GET /tenants/{tenant}", "POST /tenants/{tenant}/consent", "GET /tenants/{tenant}/devices", "GET /tenants/{tenant}/devices/{id}", "POST /tenants/{tenant}/devices/{id}/reset",
+		"GET /tenants/{tenant}/resets", "GET /tenants/{tenant}/resets/{id}", "GET /tenants/{tenant}/resets/{id}/cancel", "POST /tenants/{tenant}/resets/{id}/cancel",
+		"POST /tenants/{tenant}/resets/{id}/reveal", "GET /tenants/{tenant}/failures", "GET /tenants/{tenant}/deadletters", "GET /tenants/{tenant}/deadletters/{id}",
+		"POST /tenants/{tenant}/deadletters/{id}/settle", "GET /tenants/{tenant}/audit", "GET /tenants/{tenant}/diag/{id}",
+	} {
+		method, path, _ := strings.Cut(pattern, " ")
+		r := route{method: method, path: path}
+		ask := func(tenant, id string) answer {
+			if method == http.MethodPost {
+				return b.post(r.in(tenant, id), form)
+			}
+			return b.get(r.in(tenant, id))
+		}
+		for _, kind := range kinds {
+			for _, where := range [][2]string{{fabrikam, nowhere}, {contoso, contoso}} {
+				if where[0] == contoso && (!strings.Contains(path, "{id}") || method == http.MethodPost && kind == "device") {
+					continue // not about another's; or a device that is looked for once the reset runs
+				}
+				x, y := ask(where[0], other.ids[kind]), ask(where[1], none.ids[kind])
+				if x.status != http.StatusNotFound || !bytes.Equal(x.shape(where[0], other.ids[kind]), y.shape(where[1], none.ids[kind])) {
+					t.Errorf("%s, %s: another's differs from a missing one's:\n%s\n\n%s", pattern, kind, x.shape(), y.shape())
+				}
+				cases += 2
+			}
+		}
+		if method == http.MethodGet {
+			if a := ask(contoso, own.ids[r.idKind()]); a.status != http.StatusOK {
+				t.Errorf("%s of one's own: %d", pattern, a.status)
+			}
+		}
+	}
+	t.Logf("%d cases", cases)
+}
