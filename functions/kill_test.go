@@ -117,6 +117,7 @@ type killing struct {
 // reachCall are the sample devices whose resets are not refused before the call to Graph; their names have the tenant's prefix.
 var reachCall = []string{
 	"sales-pixel-12", "store-kiosk-07", "field-pixel-offline", "flaky-tablet-03", "marketing-galaxy-04", "legal-galaxy-05", "intern-galaxy-09", "ceo-iphone", "board-ipad-01",
+	"warehouse-aosp-01", "meeting-aosp-02", "depot-tablet-06", "old-lumia-950",
 }
 
 var killTenants = []string{graphsim.Contoso, graphsim.Fabrikam, graphsim.Northwind}

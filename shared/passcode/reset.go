@@ -107,7 +107,7 @@ func (d Device) ClearAt() time.Time {
 	if d.LastResult.IsZero() {
 		return time.Time{}
 	}
-	return d.LastResult.Add(2 * StartSkew)
+	return d.LastResult.Add(StartSkew + time.Second)
 }
 
 const (
