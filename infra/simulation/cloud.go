@@ -138,7 +138,9 @@ func (c *cloud) ManagedDevice(_ context.Context, tenant, id string) (graph.Manag
 	if h == nil || h.gone {
 		return graph.ManagedDevice{}, graph.ErrNotFound
 	}
-	return h.facts, c.w.after(m)
+	facts := h.facts
+	facts.ReadAt = c.w.now.Truncate(time.Second)
+	return facts, c.w.after(m)
 }
 
 // PrepareReset is graph.Client's.
@@ -208,7 +210,7 @@ func (c *cloud) PasscodeResultBeta(_ context.Context, tenant, id string, notBefo
 }
 
 // clientSkew is by how much earlier than asked for the client takes an entry.
-const clientSkew = 5 * time.Second
+const clientSkew = graph.StartSkew
 
 func (c *cloud) result(e effect, tenant, id string, notBefore time.Time) (graph.PasscodeReading, error) {
 	m, err := c.call(e, tenant, id)
@@ -223,7 +225,8 @@ func (c *cloud) result(e effect, tenant, id string, notBefore time.Time) (graph.
 	if m == stale {
 		at = at.Add(-c.w.upTo(replicaLag))
 	}
-	reading := graph.PasscodeReading{Device: h.facts, ServerDate: c.w.now.Truncate(time.Second)}
+	reading := graph.PasscodeReading{Device: h.facts}
+	reading.Device.ReadAt = c.w.now.Truncate(time.Second)
 	for _, a := range h.actions {
 		if a.visible.After(at) || a.posted.Before(notBefore.Add(-clientSkew)) {
 			continue
@@ -264,6 +267,11 @@ func (c *cloud) Prove(_ context.Context, tenant string) error {
 		return fault.Permanent(fault.AppNotConsented, &graph.Error{Method: http.MethodPost, Path: "token", Status: http.StatusBadRequest})
 	}
 	return c.w.after(m)
+}
+
+// ProvePrivileged is graph.Client's.
+func (c *cloud) ProvePrivileged(ctx context.Context, tenant string) error {
+	return c.Prove(ctx, tenant)
 }
 
 // ServicePrincipal is graph.Client's.

@@ -312,7 +312,7 @@ func (w *world) reveal(tenantID, id string) {
 		}
 		text, err := w.vault.Open(ctx, *r.Code, secret.Binding{Tenant: tenantID, Device: r.DeviceID, Request: r.ID}, receipt)
 		if err == nil && !w.cur.dead {
-			w.released(r, text, ticket)
+			w.released(r, text.Expose(), ticket)
 		}
 		return err
 	})

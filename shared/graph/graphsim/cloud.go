@@ -31,7 +31,6 @@ type Cloud struct {
 	journal    *journal
 	meta       meta
 	appWindows windows // of each app over all tenants
-	handler    http.Handler
 	secure     *http.Server
 	pages      *http.Server
 	url        string
@@ -95,8 +94,7 @@ func Start(o Options) (*Cloud, error) {
 	}
 	c.url = "https://" + secure.Addr().String()
 	c.pagesURL = "http://" + pages.Addr().String()
-	c.handler = c.routes(true)
-	c.secure = c.server(c.handler)
+	c.secure = c.server(c.routes(true))
 	c.secure.TLSConfig = &tls.Config{Certificates: []tls.Certificate{c.keys.server}, MinVersion: tls.VersionTLS12}
 	c.pages = c.server(c.routes(false))
 	go c.secure.ServeTLS(secure, "", "")
@@ -237,9 +235,6 @@ func (c *Cloud) RootCAs() *x509.CertPool {
 
 // CAFile returns the path of the authority's PEM file, "" without a directory.
 func (c *Cloud) CAFile() string { return c.keys.caFile }
-
-// Handler returns what URL serves, for mounting elsewhere.
-func (c *Cloud) Handler() http.Handler { return c.handler }
 
 // Apps returns our two multi-tenant app registrations: the general one for
 // audit and roll-out, and the privileged one that may only read devices and run
