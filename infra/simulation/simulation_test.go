@@ -72,7 +72,7 @@ func TestSkippedIntent(t *testing.T) {
 	t.Parallel()
 	total, failed := simulate(1, 1000, runtime.GOMAXPROCS(0), key(t), options{skipIntent: true})
 	if failed == nil || !strings.HasPrefix(failed.violation, "I2") {
-		t.Fatalf("%d seeds without intents: %+v", total.seeds, failed)
+		t.Fatalf("%d seeds without intents and no double reset", total.seeds)
 	}
 	t.Logf("seed %d, after %d seeds: %s", failed.seed, total.seeds, failed.violation)
 }

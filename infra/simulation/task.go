@@ -17,7 +17,7 @@ type task struct {
 	wake            time.Time // stands still until then
 	dead            bool      // its process is
 	*coroutine
-	unkept map[string][]byte // rows that the broken build pretends to have kept
+	unkept map[string]pretence // rows that the broken build pretends to have kept
 }
 
 // coroutine runs one task after another, so that its stack has grown once.

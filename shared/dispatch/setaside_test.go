@@ -157,8 +157,8 @@ func TestLastAttemptRuns(t *testing.T) {
 	r.wantNoFailure()
 }
 
-// TestHookThatFails proves that a request whose end can't be recorded ends all the same, after the attempts that any error
-// has, with a letter and under the code of its verdict; and that a hook that recovers ends it without a letter.
+// TestHookThatFails proves that a request whose end can't be recorded ends all the same, with a letter, once the end has had
+// as many attempts as the work; its verdict is in the timeline. And that a hook that recovers ends it without a letter.
 func TestHookThatFails(t *testing.T) {
 	t.Parallel()
 	const canary = "4711-canary"
@@ -168,11 +168,11 @@ func TestHookThatFails(t *testing.T) {
 	}
 	for name, hook := range hooks {
 		for verdict, c := range map[string]struct {
-			end  error
-			code fault.Code
+			end   error
+			first string // code in the timeline
 		}{
-			"permanent": {fault.Permanent(fault.DeviceNotFound, errors.New("no such device")), fault.DeviceNotFound},
-			"plain":     {errors.New("no such luck"), fault.AttemptsExhausted},
+			"permanent": {fault.Permanent(fault.DeviceNotFound, errors.New("no such device")), string(fault.DeviceNotFound)},
+			"plain":     {errors.New("no such luck"), string(fault.Internal)},
 		} {
 			t.Run(name+" after "+verdict, func(t *testing.T) {
 				t.Parallel()
@@ -184,7 +184,7 @@ func TestHookThatFails(t *testing.T) {
 						return hook()
 					})
 				r.send(queue, asked(request))
-				for n := range r.options.MaxDeliveries {
+				for n := range 2 * r.options.MaxDeliveries {
 					if len(r.failures()) != 0 {
 						t.Fatalf("failed after %d attempts", n)
 					}
@@ -192,7 +192,7 @@ func TestHookThatFails(t *testing.T) {
 					r.advance(time.Hour)
 				}
 				l := r.letters(contoso)
-				if len(l) != 1 || l[0].Reason != c.code || !strings.Contains(l[0].Detail, c.end.Error()) || !strings.Contains(l[0].Detail, "could not be recorded") {
+				if len(l) != 1 || l[0].Reason != fault.AttemptsExhausted || !strings.Contains(l[0].Detail, "delivered 5 times") || !strings.Contains(l[0].Detail, "could not be recorded") {
 					t.Fatalf("letters %+v", l)
 				}
 				if rows := r.list(contoso, "half"); len(rows) != 0 {
@@ -201,7 +201,10 @@ func TestHookThatFails(t *testing.T) {
 				if r.waiting(queue) != 0 {
 					t.Error("the message is still there")
 				}
-				r.wantFailed(request, c.code)
+				r.wantFailed(request, fault.AttemptsExhausted)
+				if a := r.attempts(); a[0].Code != c.first {
+					t.Errorf("the first attempt's code is %s, want %s", a[0].Code, c.first)
+				}
 				r.wantNowhere(canary)
 			})
 		}
