@@ -24,6 +24,8 @@ var rules = map[string]rule{
 	"requestId":               idRule(),
 	"deviceId":                guidRule(),
 	"app":                     guidRule(),
+	"task":                    idRule(),
+	"page":                    textRule(1000, false),
 	"serviceServicePrincipal": guidRule(),
 	"clientServicePrincipal":  guidRule(),
 	"by.kind":                 enumRule(events.Operator, events.Sender, events.System),

@@ -13,6 +13,7 @@ type kind struct {
 
 // kinds is the table of all kinds: adding an event type is a struct in its subject's file and a line here.
 var kinds = table(
+	result[HousekeepingDue](),
 	request[TenantAdded](),
 	result[TenantSettingsChanged](),
 	request[ConsentRequested](),

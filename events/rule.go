@@ -14,9 +14,10 @@ const (
 	MaxTicket    = 64  // the ticket of another system
 	MaxActorName = 200 // an actor's name
 
-	maxList = 10  // fixes and links of a failure
-	maxFix  = 500 // one fix
-	maxName = 64  // settings named by one event
+	maxList = 10   // fixes and links of a failure
+	maxFix  = 500  // one fix
+	maxName = 64   // settings named by one event
+	maxPage = 1000 // a place in a list of rows
 )
 
 var (

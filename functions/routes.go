@@ -6,6 +6,7 @@ import (
 
 	"pinreset/functions/announcement"
 	"pinreset/functions/consent"
+	"pinreset/functions/housekeeping"
 	"pinreset/functions/passcodereset"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/graph"
@@ -41,7 +42,12 @@ func routes(n needs) []dispatch.Route {
 		(&consent.Handler{Directory: n.graph, Store: n.store, App: n.app, Privileged: n.privileged, Schedule: n.pace.consent}).Route(),
 		(&passcodereset.Handler{Devices: n.graph, Vault: n.vault, Store: n.store, Schedule: n.pace.reset}).Route(),
 		(&announcement.Handler{Logger: n.logger}).Route(),
+		n.housekeeping().Route(),
 	}
+}
+
+func (n needs) housekeeping() *housekeeping.Handler {
+	return &housekeeping.Handler{Vault: n.vault, Keep: housekeeping.DefaultKeep, Schedule: housekeeping.DefaultSchedule}
 }
 
 // queues says how many deliveries run at once. People's queues and bulk queues have workers of their own.
@@ -50,6 +56,7 @@ var queues = []local.Queue{
 	{Name: passcode.Queue, Workers: 32},
 	{Name: passcode.Queue.Bulk(), Workers: 16},
 	{Name: work.Announcements, Workers: 8},
+	{Name: housekeeping.Queue.Bulk(), Workers: 2},
 }
 
 // shutdown is how long requests and runs under way get to end. Runs give their messages back at once, so it is generous.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"pinreset/events"
@@ -123,6 +124,9 @@ func start(ctx context.Context, c config, o startOptions) (_ *server, err error)
 	s.cancel = cancel
 	go func() {
 		defer close(s.ended)
+		var timer sync.WaitGroup
+		defer timer.Wait()
+		timer.Go(func() { s.timer.Run(running) })
 		s.host.Run(running)
 	}()
 	return s, nil

@@ -16,6 +16,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"pinreset/functions/housekeeping"
 	"pinreset/functions/web"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/graph"
@@ -50,6 +51,7 @@ type program struct {
 	session *identity.Sessions
 	handler http.Handler
 	host    *local.Host
+	timer   *housekeeping.Timer
 	graph   *graph.Client
 	logger  *slog.Logger
 	health  struct {
@@ -86,10 +88,12 @@ func wire(ctx context.Context, c config, t cloud, p pace, logger *slog.Logger) (
 		return nil, err
 	}
 	m := newMetrics(prog.store, prog.graph)
-	dispatcher := dispatch.New(prog.store, prog.store, routes(needs{
+	n := needs{
 		store: prog.store, graph: prog.graph, vault: vault, app: t.app.id, privileged: t.privileged.id, pace: p, logger: logger,
-	}), dispatch.Options{Now: now, NewID: newID, Logger: logger, Observe: m.observe})
+	}
+	dispatcher := dispatch.New(prog.store, prog.store, routes(n), dispatch.Options{Now: now, NewID: newID, Logger: logger, Observe: m.observe})
 	prog.host = local.New(prog.store, dispatcher, queues, logger)
+	prog.timer = &housekeeping.Timer{Store: prog.store, Handler: n.housekeeping(), Now: now, NewID: newID, Logger: logger}
 
 	prog.tokens = identity.NewTokens(prog.store, now, newID)
 	if prog.admin, err = prog.tokens.EnsureAdmin(ctx, c.Data); err != nil {

@@ -98,7 +98,7 @@ func (h *Handler) start(ctx context.Context, u *work.Unit, d events.ConsentReque
 	}
 	return errors.Join(
 		onboarding.Write(u, c),
-		audit.Append(u, audit.Entry{Actor: d.By, Action: audit.ConsentRequested, RequestID: d.RequestID}))
+		audit.Append(u, audit.Entry{Actor: d.By, Action: audit.ConsentRequested, RequestID: d.RequestID, Reason: d.Reason}))
 }
 
 func (h *Handler) steps() []onboarding.Step {

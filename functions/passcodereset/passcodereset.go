@@ -99,6 +99,11 @@ func (h *Handler) requested(ctx context.Context, u *work.Unit, _ events.Event, d
 	case r.State == passcode.Failed && r.FailureCode == fault.AttemptsExhausted:
 		// Its dead letter was replayed. Where the intent had been reached, the call is not made again.
 		r.State, r.FailureCode, r.FailedIn, r.Diagnostics, r.EndedAt = r.FailedIn, "", "", "", time.Time{}
+		settings, err := tenant.ReadSettings(ctx, u)
+		if err != nil {
+			return err
+		}
+		r.Deadline = u.Now().Add(settings.ResetDeadline()) // somebody wants it now
 		if r, err = passcode.Reopen(ctx, u, r); err != nil {
 			return err
 		}
@@ -133,7 +138,17 @@ func (h *Handler) call(ctx context.Context, u *work.Unit, r passcode.Reset) erro
 	if err != nil {
 		return err
 	}
-	r.Deadline = r.RequestedAt.Add(settings.ResetDeadline())
+	if r.Deadline.IsZero() {
+		r.Deadline = r.RequestedAt.Add(settings.ResetDeadline())
+	}
+	if !u.Now().Before(r.Deadline) {
+		// Nobody waits for it any more, and the call would take the passcode from whoever uses the device.
+		code := fault.NotBegunInTime
+		if r.Why == fault.GraphThrottled || r.Why == fault.GraphUnavailable {
+			code = r.Why // what kept it
+		}
+		return fault.Permanentf(code, "not called by its deadline, %s", r.Deadline.Format(time.RFC3339))
+	}
 	device, err := h.Devices.ManagedDevice(ctx, u.Partition(), r.DeviceID)
 	if errors.Is(err, graph.ErrNotFound) {
 		return fault.Permanent(fault.DeviceNotFound, err)
@@ -195,8 +210,12 @@ func (h *Handler) call(ctx context.Context, u *work.Unit, r passcode.Reset) erro
 		if verdict != nil && verdict.Code == fault.GraphThrottled {
 			r.Throttled, r.Why, delay = true, fault.GraphThrottled, verdict.Delay
 		}
-		if said, ok := errors.AsType[*graph.Error](err); ok {
+		if said, ok := errors.AsType[*graph.Error](err); ok && !said.Date.IsZero() {
+			// By Graph's clock, which also dates the result. With ours ahead of it, no trace of the reset would ever be found.
 			r.RefusedAt = said.Date
+			if said.Date.Before(r.CalledAt) {
+				r.CalledAt = said.Date
+			}
 		}
 		return h.lookAgain(ctx, u, r, delay)
 	case verdict != nil && !verdict.Permanent():
@@ -268,13 +287,12 @@ func (h *Handler) noResult(ctx context.Context, u *work.Unit, r passcode.Reset, 
 	since := u.Now().Sub(r.IntentAt)
 	traced := since
 	if !r.RefusedAt.IsZero() && !seen.IsZero() {
-		traced = seen.Sub(r.RefusedAt) // our clock may have been set, or the machine have slept, in between
+		traced = seen.Sub(r.RefusedAt) // ours may have been set, or the machine have slept, in between
 	}
 	switch {
 	case r.State == passcode.Calling && r.Throttled && traced >= h.Schedule.Trace:
 		diag.Decide(ctx, u.Now(), "Graph throttled the call and the device shows no trace of it: calling again")
-		r.State, r.IntentAt, r.CalledAt, r.RefusedAt = passcode.Accepted, time.Time{}, time.Time{}, time.Time{}
-		r.Throttled, r.CheckID, r.Why = false, "", fault.GraphThrottled
+		r.State, r.IntentAt, r.CalledAt, r.RefusedAt, r.Throttled, r.CheckID, r.Why = passcode.Accepted, time.Time{}, time.Time{}, time.Time{}, false, "", fault.GraphThrottled
 		_, err := u.Send(ctx, passcode.Queue, time.Time{}, events.PasscodeResetRequested{
 			RequestID: r.ID, DeviceID: r.DeviceID, Reason: r.Reason, Ticket: r.Ticket, By: r.By})
 		return errors.Join(err, passcode.Write(u, r))

@@ -269,10 +269,8 @@ func (c *cloud) Prove(_ context.Context, tenant string) error {
 	return c.w.after(m)
 }
 
-// ProvePrivileged is graph.Client's.
-func (c *cloud) ProvePrivileged(ctx context.Context, tenant string) error {
-	return c.Prove(ctx, tenant)
-}
+// ProvePrivileged is graph.Client's, for a client without a second application.
+func (c *cloud) ProvePrivileged(context.Context, string) error { return nil }
 
 // ServicePrincipal is graph.Client's.
 func (c *cloud) ServicePrincipal(_ context.Context, tenant, app string) (graph.ServicePrincipal, error) {

@@ -118,6 +118,11 @@ func (r ring) Get(ctx context.Context, key work.Key) (work.Row, error) {
 	return r.w.ring.Get(ctx, key)
 }
 
+// List is for the sweep of housekeeping, which this simulation does not run.
+func (r ring) List(ctx context.Context, q work.Query) (work.Page, error) {
+	return r.w.ring.List(ctx, q)
+}
+
 func (r ring) Commit(ctx context.Context, b work.Batch) error {
 	return r.w.change(writeKey, b.Partition, func() error { return r.w.ring.Commit(ctx, b) })
 }

@@ -20,7 +20,7 @@ const (
 	FailurePrefix = "failure|" // newest first
 	LetterPrefix  = "deadletter|"
 	EventPrefix   = "event|" // what was announced, newest first
-	pagePrefix    = "diag|"  // diag|{id}: look-up of a failure by its diagnostics id
+	PagePrefix    = "diag|"  // diag|{id}: look-up of a failure by its diagnostics id
 )
 
 // Attempt is one run of a handler, as stored.
@@ -93,7 +93,7 @@ func AppendAttempt(u *work.Unit, a Attempt) error {
 // Raise stages the failure and its event. The caller sets everything but the id and the time.
 func Raise(ctx context.Context, u *work.Unit, f Failure) (Failure, error) {
 	f.ID, f.At = IDFor(u.Partition(), f.RequestID), u.Now()
-	if err := u.Put(pagePrefix+f.ID, f); err != nil {
+	if err := u.Put(PagePrefix+f.ID, f); err != nil {
 		return f, err
 	}
 	if err := u.Put(FailurePrefix+work.Descending(u.NewID()), f); err != nil {
@@ -128,7 +128,7 @@ const shownEnds = 60
 // Load builds the page of a diagnostics id, or returns work.ErrNotFound.
 func Load(ctx context.Context, s work.Store, tenant, id string) (Page, error) {
 	var f Failure
-	row, err := s.Get(ctx, work.Key{Partition: tenant, Row: pagePrefix + id})
+	row, err := s.Get(ctx, work.Key{Partition: tenant, Row: PagePrefix + id})
 	if errors.Is(err, work.ErrBadKey) {
 		err = work.ErrNotFound
 	}

@@ -157,8 +157,8 @@ func TestLastAttemptRuns(t *testing.T) {
 	r.wantNoFailure()
 }
 
-// TestHookThatFails proves that a request whose end can't be recorded ends all the same, with a letter, once the end has had
-// as many attempts as the work; its verdict is in the timeline. And that a hook that recovers ends it without a letter.
+// TestHookThatFails proves that a request whose end can't be recorded ends all the same, after twice the attempts that any error
+// has, with a letter; and that a hook that recovers ends it without one.
 func TestHookThatFails(t *testing.T) {
 	t.Parallel()
 	const canary = "4711-canary"
@@ -167,16 +167,12 @@ func TestHookThatFails(t *testing.T) {
 		"panic": func() error { panic(canary) },
 	}
 	for name, hook := range hooks {
-		for verdict, c := range map[string]struct {
-			end   error
-			first string // code in the timeline
-		}{
-			"permanent": {fault.Permanent(fault.DeviceNotFound, errors.New("no such device")), string(fault.DeviceNotFound)},
-			"plain":     {errors.New("no such luck"), string(fault.Internal)},
+		for verdict, end := range map[string]error{
+			"permanent": fault.Permanent(fault.DeviceNotFound, errors.New("no such device")), "plain": errors.New("no such luck"),
 		} {
 			t.Run(name+" after "+verdict, func(t *testing.T) {
 				t.Parallel()
-				r := newRig(t, ending(func() error { return c.end }),
+				r := newRig(t, ending(func() error { return end }),
 					func(_ context.Context, u *work.Unit, _ events.PasscodeResetRequested, _ fault.Code) error {
 						if err := u.Put("half", mark{"hook"}); err != nil {
 							return err
@@ -184,7 +180,7 @@ func TestHookThatFails(t *testing.T) {
 						return hook()
 					})
 				r.send(queue, asked(request))
-				for n := range 2 * r.options.MaxDeliveries {
+				for n := range 2 * r.options.MaxDeliveries { // twice: an end that can't be recorded is most often a store in trouble
 					if len(r.failures()) != 0 {
 						t.Fatalf("failed after %d attempts", n)
 					}
@@ -192,7 +188,8 @@ func TestHookThatFails(t *testing.T) {
 					r.advance(time.Hour)
 				}
 				l := r.letters(contoso)
-				if len(l) != 1 || l[0].Reason != fault.AttemptsExhausted || !strings.Contains(l[0].Detail, "delivered 5 times") || !strings.Contains(l[0].Detail, "could not be recorded") {
+				// The verdict's own code is lost by then: the last deliveries no longer run the handler.
+				if len(l) != 1 || l[0].Reason != fault.AttemptsExhausted || !strings.Contains(l[0].Detail, "could not be recorded") {
 					t.Fatalf("letters %+v", l)
 				}
 				if rows := r.list(contoso, "half"); len(rows) != 0 {
@@ -202,9 +199,6 @@ func TestHookThatFails(t *testing.T) {
 					t.Error("the message is still there")
 				}
 				r.wantFailed(request, fault.AttemptsExhausted)
-				if a := r.attempts(); a[0].Code != c.first {
-					t.Errorf("the first attempt's code is %s, want %s", a[0].Code, c.first)
-				}
 				r.wantNowhere(canary)
 			})
 		}

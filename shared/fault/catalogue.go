@@ -25,6 +25,7 @@ const (
 	ActionCancelled       Code = "action_cancelled"
 	DeviceNotFound        Code = "device_not_found"
 	DeviceDidNotRespond   Code = "device_did_not_respond"
+	NotBegunInTime        Code = "not_begun_in_time"
 	DeviceChangedHands    Code = "device_changed_hands"
 	PasscodeNotReturned   Code = "passcode_not_returned"
 	OutcomeUnknown        Code = "outcome_unknown"
@@ -202,6 +203,11 @@ var catalogue = map[Code]Entry{
 		Cause:     "Intune accepted the action, but the device did not check in before the deadline. It may be off or without a network.",
 		Fix:       []string{"Let the user switch the device on and connect it.", "Then start a new reset. The earlier one may still be carried out when the device checks in; its code will not be shown."},
 		LearnMore: []string{docDeviceActions},
+	},
+	NotBegunInTime: {
+		Title: "The reset was not begun before its deadline",
+		Cause: "pinreset was not running, or had too much to do, until the deadline had passed. The device was not touched: its passcode is the one it had.",
+		Fix:   []string{"Start a new reset if it is still wanted."},
 	},
 	DeviceChangedHands: {
 		Title: "The device changed hands",

@@ -23,7 +23,8 @@ import (
 const Partition = "tokens"
 
 const (
-	tokenPrefix = "token|"
+	// TokenPrefix is the row prefix of tokens.
+	TokenPrefix = "token|"
 	clearPrefix = "pr_" // so that a token that leaked is found by a search
 	secretBytes = 32
 	// MaxDays is the longest life of a token that somebody makes.
@@ -136,7 +137,7 @@ func (t *Tokens) create(u *work.Unit, g Grant, by events.Actor) (Token, string, 
 		row.ExpiresAt = u.Now().AddDate(0, 0, g.Days)
 	}
 	err := errors.Join(
-		u.Create(tokenPrefix+row.ID, row),
+		u.Create(TokenPrefix+row.ID, row),
 		audit.Append(u, audit.Entry{Actor: by, Action: audit.TokenCreated, RequestID: row.ID, Change: map[string]string{"name": row.Name}}))
 	return row.Token, clearPrefix + row.ID + "_" + base64.RawURLEncoding.EncodeToString(random), err
 }
@@ -145,7 +146,7 @@ func (t *Tokens) create(u *work.Unit, g Grant, by events.Actor) (Token, string, 
 // revoked already stays as it is; one that does not exist is work.ErrNotFound.
 func (t *Tokens) Revoke(ctx context.Context, u *work.Unit, id string, by events.Actor) (Token, error) {
 	var row tokenRow
-	err := u.Get(ctx, tokenPrefix+id, &row)
+	err := u.Get(ctx, TokenPrefix+id, &row)
 	if errors.Is(err, work.ErrBadKey) {
 		err = work.ErrNotFound
 	}
@@ -157,13 +158,13 @@ func (t *Tokens) Revoke(ctx context.Context, u *work.Unit, id string, by events.
 	}
 	row.RevokedAt = u.Now()
 	return row.Token, errors.Join(
-		u.Put(tokenPrefix+id, row),
+		u.Put(TokenPrefix+id, row),
 		audit.Append(u, audit.Entry{Actor: by, Action: audit.TokenRevoked, RequestID: id, Change: map[string]string{"name": row.Name}}))
 }
 
 // List returns a page of tokens in the order they were made.
 func (t *Tokens) List(ctx context.Context, limit int, page string) (tokens []Token, next string, err error) {
-	p, err := t.store.List(ctx, work.Query{Partition: Partition, Prefix: tokenPrefix, Limit: limit, Page: page})
+	p, err := t.store.List(ctx, work.Query{Partition: Partition, Prefix: TokenPrefix, Limit: limit, Page: page})
 	if err != nil {
 		return nil, "", fmt.Errorf("list tokens: %w", err)
 	}
@@ -215,7 +216,7 @@ func (t *Tokens) Holder(ctx context.Context, id string) (Principal, error) {
 
 func (t *Tokens) read(ctx context.Context, id string) (tokenRow, error) {
 	var row tokenRow
-	got, err := t.store.Get(ctx, work.Key{Partition: Partition, Row: tokenPrefix + id})
+	got, err := t.store.Get(ctx, work.Key{Partition: Partition, Row: TokenPrefix + id})
 	if errors.Is(err, work.ErrNotFound) || errors.Is(err, work.ErrBadKey) {
 		return row, fmt.Errorf("no token %q: %w", id, ErrUnauthenticated)
 	}

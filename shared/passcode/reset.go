@@ -258,6 +258,28 @@ func supersede(ctx context.Context, u *work.Unit, earlier, by string) error {
 	return Write(u, r)
 }
 
+// Forget stages the removal of a reset that has ended, and of what the device's row says of it. A device of which nothing
+// is left to say is forgotten too: a result that is as old as its last reset is older than any call to come.
+func Forget(ctx context.Context, u *work.Unit, r Reset) error {
+	d, err := ReadDevice(ctx, u, r.DeviceID)
+	if err != nil {
+		return err
+	}
+	u.Delete(ResetRow(r.ID))
+	if d.Current != r.ID && !slices.Contains(d.Resets, r.ID) {
+		return nil
+	}
+	d.Resets = slices.DeleteFunc(d.Resets, func(id string) bool { return id == r.ID })
+	if d.Current == r.ID {
+		d.Current = ""
+	}
+	if d.Pending == "" && d.Current == "" && len(d.Resets) == 0 {
+		u.Delete(deviceRow(d.ID))
+		return nil
+	}
+	return writeDevice(u, d)
+}
+
 // ErrEnded: the reset has ended, so it can't be cancelled.
 var ErrEnded = errors.New("reset has ended")
 

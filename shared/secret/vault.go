@@ -45,6 +45,7 @@ type Envelope struct {
 // ring is the key ring: a store apart from the one that holds envelopes, left out of backups.
 type ring interface {
 	Get(context.Context, work.Key) (work.Row, error)
+	List(context.Context, work.Query) (work.Page, error)
 	Commit(context.Context, work.Batch) error
 	Erase(context.Context, ...work.Key) error
 }
@@ -69,6 +70,8 @@ func NewVault(keys ring, kek wrapper, now func() time.Time) *Vault {
 
 type ringRow struct {
 	Wrapped   []byte    `json:"wrapped"`
+	Request   string    `json:"request"` // where the envelope is, to tell a key that nothing refers to
+	CreatedAt time.Time `json:"createdAt"`
 	ExpiresAt time.Time `json:"expiresAt"`
 }
 
@@ -99,7 +102,7 @@ func (v *Vault) Seal(ctx context.Context, id string, b Binding, text Text, expir
 	if err != nil {
 		return Envelope{}, fmt.Errorf("wrap key of %s: %w", id, err)
 	}
-	row, err := json.Marshal(ringRow{Wrapped: wrapped, ExpiresAt: env.ExpiresAt})
+	row, err := json.Marshal(ringRow{Wrapped: wrapped, Request: b.Request, CreatedAt: now, ExpiresAt: env.ExpiresAt})
 	if err != nil {
 		return Envelope{}, fmt.Errorf("encode key of %s: %w", id, err)
 	}

@@ -159,6 +159,9 @@ func (b *Bench) Drain(at time.Time) {
 	}
 }
 
+// Restart starts the process again where it died outside a delivery; in a delivery the bench does so by itself.
+func (b *Bench) Restart() { b.restart() }
+
 // step processes one due delivery, if there is one.
 func (b *Bench) step() bool {
 	b.T.Helper()

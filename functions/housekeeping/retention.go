@@ -1,0 +1,161 @@
+package housekeeping
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"pinreset/shared/audit"
+	"pinreset/shared/diag"
+	"pinreset/shared/identity"
+	"pinreset/shared/passcode"
+	"pinreset/shared/work"
+)
+
+// Keep says for how long history is kept. Rows that say themselves until when they are needed (idempotency keys, used consent
+// states) go at that time. What is open stays, and with a code that has not been destroyed its whole history stays.
+type Keep struct {
+	Audit   time.Duration // the log of who did what, and tokens that have ended
+	History time.Duration // resets that have ended with the attempts made for them, failures and their pages, dead letters
+	Feed    time.Duration // announced events
+}
+
+const day = 24 * time.Hour
+
+// DefaultKeep is a year and a month for the audit log, and a quarter of a year for the rest.
+var DefaultKeep = Keep{Audit: 400 * day, History: 90 * day, Feed: 90 * day}
+
+// Row prefixes that belong to the web. Both kinds of row have a field "expiresAt".
+const (
+	oncePrefix  = "idem|"  // answers that were given under an idempotency key
+	statePrefix = "state|" // consent states that were used
+)
+
+// stamps are the times that rows carry.
+type stamps struct {
+	At        time.Time `json:"at"`
+	StartedAt time.Time `json:"startedAt"`
+	Time      time.Time `json:"time"`
+	ExpiresAt time.Time `json:"expiresAt"`
+	RevokedAt time.Time `json:"revokedAt"`
+}
+
+// history is one kind of row that is deleted by its age.
+type history struct {
+	prefix string
+	keep   time.Duration
+	since  func(stamps) time.Time                                            // when its age begins; zero: it has none
+	needed func(ctx context.Context, u *work.Unit, row string) (bool, error) // keeps it whatever its age; may be nil
+}
+
+// retention are the tasks of the daily round. Resets come first: attempts stay as long as the reset they were made for.
+func (h *Handler) retention() []task {
+	at := func(s stamps) time.Time { return s.At }
+	expires := func(s stamps) time.Time { return s.ExpiresAt }
+	tasks := []task{{"resets.old", h.oldResets}}
+	for _, k := range []struct {
+		name string
+		history
+	}{
+		{"attempts.old", history{diag.AttemptPrefix, h.Keep.History, func(s stamps) time.Time { return s.StartedAt }, ofReset}},
+		{"failures.old", history{diag.FailurePrefix, h.Keep.History, at, nil}},
+		{"pages.old", history{diag.PagePrefix, h.Keep.History, at, nil}},
+		{"letters.old", history{diag.LetterPrefix, h.Keep.History, at, nil}},
+		{"events.old", history{diag.EventPrefix, h.Keep.Feed, func(s stamps) time.Time { return s.Time }, nil}},
+		{"audit.old", history{audit.Prefix, h.Keep.Audit, at, nil}},
+		{"tokens.old", history{identity.TokenPrefix, h.Keep.Audit, ended, nil}},
+		{"idempotency.old", history{oncePrefix, 0, expires, nil}},
+		{"states.old", history{statePrefix, 0, expires, nil}},
+	} {
+		tasks = append(tasks, task{k.name, k.page})
+	}
+	return tasks
+}
+
+// ended is when a token ended; zero for one that has no end.
+func ended(s stamps) time.Time {
+	if !s.RevokedAt.IsZero() {
+		return s.RevokedAt
+	}
+	return s.ExpiresAt
+}
+
+// page stages the removal of the old rows of one page.
+func (k history) page(ctx context.Context, u *work.Unit, page string) (next string, looked int, err error) {
+	p, err := u.List(ctx, k.prefix, pageOf(1), page)
+	if err != nil {
+		return "", 0, err
+	}
+	for _, row := range p.Rows {
+		var s stamps
+		if json.Unmarshal(row.Value, &s) != nil || !k.old(u.Now(), s) {
+			continue // one that can't be read stays: whoever wrote it knows what it is
+		}
+		// Read again for its version, so that a row written meanwhile under the same key is not deleted in its place.
+		s = stamps{}
+		if err := u.Get(ctx, row.Row, &s); errors.Is(err, work.ErrNotFound) || err == nil && !k.old(u.Now(), s) {
+			continue
+		} else if err != nil {
+			return "", 0, err
+		}
+		if k.needed != nil {
+			if needed, err := k.needed(ctx, u, row.Row); err != nil {
+				return "", 0, err
+			} else if needed {
+				continue
+			}
+		}
+		u.Delete(row.Row)
+	}
+	return p.Next, len(p.Rows), nil
+}
+
+func (k history) old(now time.Time, s stamps) bool {
+	since := k.since(s)
+	return !since.IsZero() && now.Sub(since) >= k.keep
+}
+
+// ofReset reports whether the attempt was made for a reset that is still there.
+func ofReset(ctx context.Context, u *work.Unit, row string) (bool, error) {
+	request, _, _ := strings.Cut(strings.TrimPrefix(row, diag.AttemptPrefix), "|")
+	_, err := passcode.Read(ctx, u, request)
+	if errors.Is(err, work.ErrNotFound) {
+		return false, nil
+	}
+	return true, err
+}
+
+// oldResets forgets resets that ended long ago.
+func (h *Handler) oldResets(ctx context.Context, u *work.Unit, page string) (next string, looked int, err error) {
+	p, err := u.List(ctx, passcode.ResetPrefix, pageOf(2), page)
+	if err != nil {
+		return "", 0, err
+	}
+	for _, row := range p.Rows {
+		var r passcode.Reset
+		if json.Unmarshal(row.Value, &r) != nil || !h.old(u.Now(), r) {
+			continue
+		}
+		r, err := passcode.Read(ctx, u, r.ID)
+		if errors.Is(err, work.ErrNotFound) || err == nil && !h.old(u.Now(), r) {
+			continue // a dead letter of it was replayed meanwhile
+		}
+		if err != nil {
+			return "", 0, err
+		}
+		if err := passcode.Forget(ctx, u, r); err != nil {
+			return "", 0, err
+		}
+	}
+	return p.Next, len(p.Rows), nil
+}
+
+func (h *Handler) old(now time.Time, r passcode.Reset) bool {
+	since := r.EndedAt
+	if r.ExpiresAt.After(since) {
+		since = r.ExpiresAt
+	}
+	return !r.Open() && r.Code == nil && !since.IsZero() && now.Sub(since) >= h.Keep.History
+}

@@ -1,0 +1,162 @@
+package housekeeping_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pinreset/events"
+	"pinreset/functions/housekeeping"
+	"pinreset/functions/web/callback"
+	"pinreset/shared/audit"
+	"pinreset/shared/diag"
+	"pinreset/shared/dispatch"
+	"pinreset/shared/fault"
+	"pinreset/shared/graph/graphtest"
+	"pinreset/shared/identity"
+	"pinreset/shared/passcode"
+	"pinreset/shared/tenant"
+	"pinreset/shared/work"
+)
+
+// put stores rows without regard to what a unit can carry.
+func (f *fixture) put(partition string, all map[string]any) {
+	f.T.Helper()
+	u := f.Unit(partition)
+	for row, value := range all {
+		f.must(u.Put(row, value))
+		if len(u.Batch().Writes) == work.MaxOperations {
+			f.must(u.Commit(f.T.Context()))
+			u = f.Unit(partition)
+		}
+	}
+	f.must(u.Commit(f.T.Context()))
+}
+
+// TestRetention: rows go at their age and not before, in every partition, more of them than one commit can carry.
+func TestRetention(t *testing.T) {
+	t.Parallel()
+	if callback.StatePrefix != "state|" {
+		t.Errorf("used consent states are under %q now", callback.StatePrefix)
+	}
+	f := setUp(t, false)
+	now := f.Clock.Now()
+	keep := housekeeping.DefaultKeep
+	// One row on either side of each bound.
+	type kind struct {
+		prefix, partition string
+		keep              time.Duration
+		row               func(at time.Time) any
+	}
+	at := func(at time.Time) any { return map[string]any{"at": at} }
+	expires := func(at time.Time) any { return map[string]any{"expiresAt": at} }
+	kinds := []kind{
+		{diag.AttemptPrefix, contoso, keep.History, func(at time.Time) any { return diag.Attempt{RequestID: "consent", StartedAt: at} }},
+		{diag.FailurePrefix, contoso, keep.History, func(at time.Time) any { return diag.Failure{At: at, Code: fault.Internal} }},
+		{diag.PagePrefix, contoso, keep.History, func(at time.Time) any { return diag.Failure{At: at} }},
+		{diag.LetterPrefix, contoso, keep.History, func(at time.Time) any { return diag.DeadLetter{At: at} }},
+		{diag.EventPrefix, contoso, keep.Feed, func(at time.Time) any {
+			return events.Event{ID: "e", Tenant: contoso, Time: at, Data: events.PasscodeExpired{RequestID: "r", DeviceID: contoso}}
+		}},
+		{audit.Prefix, contoso, keep.Audit, func(at time.Time) any { return audit.Entry{At: at, Action: audit.ResetRequested} }},
+		{"idem|", contoso, 0, expires},
+		{callback.StatePrefix, contoso, 0, expires},
+		{"idem|", tenant.Partition, 0, expires},
+		{"idem|", identity.Partition, 0, expires},
+		{audit.Prefix, identity.Partition, keep.Audit, at},
+		{identity.TokenPrefix, identity.Partition, keep.Audit, func(at time.Time) any { return identity.Token{ExpiresAt: at} }},
+		{identity.TokenPrefix + "revoked", identity.Partition, keep.Audit, func(at time.Time) any { return identity.Token{RevokedAt: at, ExpiresAt: now.Add(day)} }},
+		{diag.LetterPrefix, dispatch.SystemPartition, keep.History, at},
+		{diag.AttemptPrefix, dispatch.SystemPartition, keep.History, func(at time.Time) any { return diag.Attempt{StartedAt: at} }},
+	}
+	for _, k := range kinds {
+		f.put(k.partition, map[string]any{
+			k.prefix + "0stays": k.row(now.Add(time.Second - k.keep)),
+			k.prefix + "1goes":  k.row(now.Add(-k.keep)),
+			k.prefix + "2goes":  k.row(now.Add(-k.keep - 500*day)),
+		})
+	}
+	f.put(contoso, map[string]any{audit.Prefix + "unreadable": "text"})
+	f.put(identity.Partition, map[string]any{identity.TokenPrefix + "endless": identity.Token{}, "admin": map[string]any{"token": "t"}})
+	many := map[string]any{}
+	for i := range 500 {
+		many[fmt.Sprintf("%smany%03d", audit.Prefix, i)] = audit.Entry{At: now.Add(-keep.Audit - day)}
+	}
+	f.put(contoso, many)
+	f.tick()
+	f.Drain(f.Clock.Now())
+	for _, k := range kinds {
+		for name, want := range map[string]int{"0stays": 1, "1goes": 0, "2goes": 0} {
+			if got := rows(t, f.Store(), k.partition, k.prefix+name); got != want {
+				t.Errorf("%s in %s: %d rows, want %d", k.prefix+name, k.partition, got, want)
+			}
+		}
+	}
+	for prefix, want := range map[string]int{audit.Prefix + "many": 0, audit.Prefix + "unreadable": 1} {
+		if got := rows(t, f.Store(), contoso, prefix); got != want {
+			t.Errorf("%s: %d rows, want %d", prefix, got, want)
+		}
+	}
+	if got := rows(t, f.Store(), identity.Partition, identity.TokenPrefix+"endless") + rows(t, f.Store(), identity.Partition, "admin"); got != 2 {
+		t.Errorf("%d of 2 rows are left that have no end", got)
+	}
+	if _, err := tenant.Get(t.Context(), f.Store(), contoso); err != nil {
+		t.Errorf("the register: %v", err)
+	}
+	for _, o := range f.Runs {
+		if o.Verdict != "done" {
+			t.Errorf("a run of %s ended %s %s", o.Function, o.Verdict, o.Code)
+		}
+	}
+}
+
+// TestHistoryOfResets: a reset that ended is kept with its attempts for its time, and then nothing of it is left, at its device
+// neither. One that is open stays, and one whose code can be read stays whole, however short history is kept.
+func TestHistoryOfResets(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false)
+	attempts := func(id string) int { return rows(t, f.Store(), contoso, diag.AttemptPrefix+id+"|") }
+	first := f.accept(device)
+	f.RunUntil(time.Hour, func() bool { return f.reset(first).State == passcode.Issued })
+	failed := f.accept("hr-laptop-11")
+	f.RunUntil(time.Hour, func() bool { return f.reset(failed).State == passcode.Failed })
+	if attempts(first) == 0 || attempts(failed) == 0 {
+		t.Fatalf("%d and %d attempts", attempts(first), attempts(failed))
+	}
+
+	f.handler.Keep.History = time.Hour
+	open := f.accept("field-pixel-offline")
+	f.Drain(f.Clock.Now().Add(6 * 24 * time.Hour)) // its deadline passes meanwhile, so it is made open again below
+	f.change(open, func(r *passcode.Reset) { r.State, r.NextCheck = passcode.Waiting, f.Clock.Now() })
+	f.tick()
+	f.Drain(f.Clock.Now())
+	if r := f.reset(first); !r.Readable(f.Clock.Now()) || attempts(first) == 0 {
+		t.Errorf("a reset whose code can be read: %s, %d attempts", r.State, attempts(first))
+	}
+	if r := f.reset(open); r.State != passcode.Waiting || attempts(open) == 0 {
+		t.Errorf("an open reset: %s, %d attempts", r.State, attempts(open))
+	}
+	if n := rows(t, f.Store(), contoso, passcode.ResetRow(failed)) + attempts(failed); n != 0 {
+		t.Errorf("a reset that failed six days ago: %d rows are left", n)
+	}
+
+	second := f.issue(canary, graphtest.DeviceID(t, f.sim, contoso, device))
+	f.Drain(f.Clock.Now().Add(2 * day)) // the first code expires
+	f.tick()
+	f.Drain(f.Clock.Now())
+	if n := rows(t, f.Store(), contoso, passcode.ResetRow(first)) + attempts(first); n != 0 {
+		t.Errorf("a reset whose code has expired: %d rows are left", n)
+	}
+	kept, err := passcode.ReadDevice(t.Context(), f.Unit(contoso), second.DeviceID)
+	if err != nil || len(kept.Resets) != 1 || kept.Current != second.ID {
+		t.Errorf("the device names %v, current %s: %v", kept.Resets, kept.Current, err)
+	}
+	f.Clock.Advance(8 * day) // its expiry has no reminder: one round finds that, the next day's forgets it
+	for range 2 {
+		f.tick()
+		f.Drain(f.Clock.Now().Add(day))
+	}
+	if n := rows(t, f.Store(), contoso, "device|"+second.DeviceID) + rows(t, f.Store(), contoso, passcode.ResetRow(second.ID)); n != 0 {
+		t.Errorf("%d rows are left of a device without history", n)
+	}
+}
