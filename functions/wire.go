@@ -10,6 +10,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"path/filepath"
 	"sync"
 	"time"
@@ -117,11 +119,13 @@ func wire(ctx context.Context, c config, t cloud, p pace, logger *slog.Logger) (
 
 func newGraph(t cloud, now func() time.Time) (*graph.Client, error) {
 	cfg := graph.Config{Graph: t.graph, Authority: t.authority, Limits: t.limits, Now: now}
+	// An authority on this machine is a simulated one: Microsoft knows nothing of it, and is not to be asked.
+	cfg.DisableInstanceDiscovery = onLoopback(t.authority)
 	if t.roots != nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		transport.TLSClientConfig = &tls.Config{RootCAs: t.roots}
 		transport.MaxIdleConnsPerHost = 128
-		cfg.Transport, cfg.DisableInstanceDiscovery = transport, true
+		cfg.Transport = transport
 	}
 	cfg.App = cfg.SecretApp(t.app.id, t.app.secret)
 	if t.privileged.id != "" {
@@ -129,6 +133,15 @@ func newGraph(t cloud, now func() time.Time) (*graph.Client, error) {
 		cfg.Privileged = &app
 	}
 	return graph.New(cfg)
+}
+
+func onLoopback(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // ready reports whether the store can take work, by writing to it. Many may ask; one write in a few seconds answers all.

@@ -68,7 +68,7 @@ func Start(o Options) (*Cloud, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	for _, s := range seeds() {
+	for _, s := range seeds(o.Fleet) {
 		for _, ref := range []string{s.id, s.domain, s.name} {
 			c.seeds[strings.ToLower(ref)] = s
 		}

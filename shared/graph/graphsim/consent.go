@@ -195,7 +195,7 @@ func (c *Cloud) landing(w http.ResponseWriter, r *http.Request) {
 func (c *Cloud) pickTenant(w http.ResponseWriter, r *http.Request) {
 	type account struct{ Admin, Link string }
 	var accounts []account
-	for _, s := range seeds() {
+	for _, s := range seeds(Fleet{}) {
 		_, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		accounts = append(accounts, account{"adele@" + s.domain, "/" + s.id + "/" + rest + "?" + r.URL.RawQuery})
 	}

@@ -33,9 +33,19 @@ type Options struct {
 	// Passcode makes the temporary passcodes; nil means eight random digits. It
 	// is called from many goroutines.
 	Passcode func() string
+	// Fleet adds tenants to the sample ones, for measurements and long runs.
+	Fleet Fleet
 	// Logger gets one line per decision, never a secret or passcode; nil
 	// discards.
 	Logger *slog.Logger
+}
+
+// Fleet is a number of further tenants in which, as in Contoso, everything is in
+// place: fleet-0001.example and so on, each with the sample devices and so many
+// more Android devices, pixel-0001 and so on, that give a passcode.
+type Fleet struct {
+	Tenants int
+	Devices int // in each
 }
 
 // Timing is how long things take. Zero means the default, which suits a person

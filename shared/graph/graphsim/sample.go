@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -18,21 +19,28 @@ type seed struct {
 	id, domain, name string
 	prefix           string   // of its device names
 	consented        []string // app ids whose consent is as old as the tenant
+	more             int      // devices besides the sample ones
 }
 
-// seeds returns the sample tenants.
-func seeds() []seed {
+// seeds returns the sample tenants and those of the fleet.
+func seeds(f Fleet) []seed {
 	var ours []string
 	for _, a := range catalogue {
 		if a.ours() {
 			ours = append(ours, a.id)
 		}
 	}
-	return []seed{
-		{Contoso, "contoso.example", "Contoso", "", append(slices.Clone(ours), PinResetService, PinResetClient)},
-		{Fabrikam, "fabrikam.example", "Fabrikam", "fab-", nil},
-		{Northwind, "northwind.example", "Northwind", "nw-", append(slices.Clone(ours), PinResetService)},
+	all := append(slices.Clone(ours), PinResetService, PinResetClient)
+	list := []seed{
+		{Contoso, "contoso.example", "Contoso", "", all, 0},
+		{Fabrikam, "fabrikam.example", "Fabrikam", "fab-", nil, 0},
+		{Northwind, "northwind.example", "Northwind", "nw-", append(slices.Clone(ours), PinResetService), 0},
 	}
+	for i := range f.Tenants {
+		name := fmt.Sprintf("fleet-%04d", i+1)
+		list = append(list, seed{guid(name), name + ".example", name, "", all, f.Devices})
+	}
+	return list
 }
 
 // staff are the people of every sample tenant.
@@ -70,6 +78,12 @@ func (c *Cloud) plant(s seed) *tenant {
 	c.plantDirectory(t, s)
 	for _, p := range fleet {
 		d := newDevice(t, s.prefix, p, c.meta.Epoch)
+		t.devices[d.id] = d
+	}
+	pixel := fleet[slices.IndexFunc(fleet, func(p profile) bool { return p.name == "sales-pixel-12" })]
+	for i := range s.more {
+		pixel.name = fmt.Sprintf("pixel-%04d", i+1)
+		d := newDevice(t, s.prefix, pixel, c.meta.Epoch)
 		t.devices[d.id] = d
 	}
 	return t
