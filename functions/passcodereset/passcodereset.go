@@ -257,7 +257,7 @@ func (h *Handler) look(ctx context.Context, u *work.Unit, e events.Event, d even
 	}
 	r.LastSync = device.LastSync
 	if result == nil || !result.Started.After(kept.LastResult) {
-		return h.noResult(ctx, u, r, reading.ServerDate)
+		return h.noResult(ctx, u, r, device.ReadAt)
 	}
 	r.ResultAt = result.Started
 	switch result.State {

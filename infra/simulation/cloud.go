@@ -210,7 +210,7 @@ func (c *cloud) PasscodeResultBeta(_ context.Context, tenant, id string, notBefo
 }
 
 // clientSkew is by how much earlier than asked for the client takes an entry.
-const clientSkew = 5 * time.Second
+const clientSkew = graph.StartSkew
 
 func (c *cloud) result(e effect, tenant, id string, notBefore time.Time) (graph.PasscodeReading, error) {
 	m, err := c.call(e, tenant, id)
@@ -225,7 +225,8 @@ func (c *cloud) result(e effect, tenant, id string, notBefore time.Time) (graph.
 	if m == stale {
 		at = at.Add(-c.w.upTo(replicaLag))
 	}
-	reading := graph.PasscodeReading{Device: h.facts, ServerDate: c.w.now.Truncate(time.Second)}
+	reading := graph.PasscodeReading{Device: h.facts}
+	reading.Device.ReadAt = c.w.now.Truncate(time.Second)
 	for _, a := range h.actions {
 		if a.visible.After(at) || a.posted.Before(notBefore.Add(-clientSkew)) {
 			continue

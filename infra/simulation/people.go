@@ -192,8 +192,8 @@ func (w *world) api(what, tenantID, request string, again func(), fn func(ctx co
 	})
 }
 
-// change stages and commits until nobody was faster, as the desk of the API does.
-func (w *world) changes(ctx context.Context, tenantID string, fn func(u *work.Unit) error) error {
+// persist stages and commits until nobody was faster, as the desk of the API does.
+func (w *world) persist(ctx context.Context, tenantID string, fn func(u *work.Unit) error) error {
 	var err error
 	for range 20 {
 		u := work.NewUnit(rowsOf{w}, tenantID, w.clock(), w.newID)
@@ -209,7 +209,7 @@ func (w *world) changes(ctx context.Context, tenantID string, fn func(u *work.Un
 
 func (w *world) consent(tenantID string, data events.Data) {
 	w.api("consent", tenantID, data.Request(), func() { w.consent(tenantID, data) }, func(ctx context.Context) error {
-		err := w.changes(ctx, tenantID, func(u *work.Unit) error {
+		err := w.persist(ctx, tenantID, func(u *work.Unit) error {
 			_, err := u.Send(ctx, onboarding.Queue, time.Time{}, data)
 			return err
 		})
@@ -230,7 +230,7 @@ func (w *world) accept(tenantID, deviceID string, tries int) {
 	w.api("accept "+deviceID[:8], tenantID, "", again, func(ctx context.Context) error {
 		var r passcode.Reset
 		var existing bool
-		err := w.changes(ctx, tenantID, func(u *work.Unit) error {
+		err := w.persist(ctx, tenantID, func(u *work.Unit) error {
 			var err error
 			r, existing, err = passcode.Accept(ctx, u, events.PasscodeResetRequested{RequestID: u.NewID(), DeviceID: deviceID, Reason: "forgot it", By: operator})
 			return err
@@ -249,7 +249,7 @@ func (w *world) accept(tenantID, deviceID string, tries int) {
 // send asks for a reset by an event that comes as a message.
 func (w *world) send(tenantID, deviceID string, _ int) {
 	w.api("send "+deviceID[:8], tenantID, "", nil, func(ctx context.Context) error {
-		return w.changes(ctx, tenantID, func(u *work.Unit) error {
+		return w.persist(ctx, tenantID, func(u *work.Unit) error {
 			_, err := u.Send(ctx, passcode.Queue, time.Time{}, events.PasscodeResetRequested{RequestID: u.NewID(), DeviceID: deviceID, Reason: "portal", By: operator})
 			return err
 		})
@@ -258,7 +258,7 @@ func (w *world) send(tenantID, deviceID string, _ int) {
 
 func (w *world) cancel(tenantID, deviceID string) {
 	w.api("cancel", tenantID, "", func() { w.cancel(tenantID, deviceID) }, func(ctx context.Context) error {
-		return w.changes(ctx, tenantID, func(u *work.Unit) error {
+		return w.persist(ctx, tenantID, func(u *work.Unit) error {
 			kept, err := passcode.ReadDevice(ctx, u, deviceID)
 			if err != nil || kept.Pending == "" {
 				return err
@@ -271,7 +271,7 @@ func (w *world) cancel(tenantID, deviceID string) {
 
 func (w *world) settings(tenantID string) {
 	w.api("settings", tenantID, "", nil, func(ctx context.Context) error {
-		return w.changes(ctx, tenantID, func(u *work.Unit) error {
+		return w.persist(ctx, tenantID, func(u *work.Unit) error {
 			s, err := tenant.ReadSettings(ctx, u)
 			if err != nil {
 				return err
@@ -289,7 +289,7 @@ func (w *world) reveal(tenantID, id string) {
 		var r passcode.Reset
 		var receipt audit.Receipt
 		ticket := ""
-		err := w.changes(ctx, tenantID, func(u *work.Unit) error {
+		err := w.persist(ctx, tenantID, func(u *work.Unit) error {
 			var err error
 			if r, err = passcode.Read(ctx, u, id); err != nil {
 				return err
@@ -354,7 +354,7 @@ func (w *world) replayAll() {
 				return
 			}
 			w.api("replay", id, l.RequestID, nil, func(ctx context.Context) error {
-				return w.changes(ctx, id, func(u *work.Unit) error {
+				return w.persist(ctx, id, func(u *work.Unit) error {
 					u.Post(work.Message{ID: l.MessageID + "-r" + l.ID[20:], Queue: l.Queue, Partition: id, Body: l.Body})
 					u.Delete(row.Row)
 					return nil

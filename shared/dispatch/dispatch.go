@@ -210,7 +210,7 @@ func (r *run) setAside(ctx context.Context, code fault.Code, cause error) error 
 	if r.handler.handle != nil {
 		switch err := r.end(ctx, u, code); {
 		case err != nil && r.delivery.Deliveries < 2*r.o.MaxDeliveries:
-			// A request that is set aside without its end stays open with nothing to go on with it, and keeps its device from
+			// The end gets as many attempts as the work had. A request that is set aside without its end stays open with nothing to go on with it, and keeps its device from
 			// another one. What stands in the way is most often a store that can't be read for a moment.
 			r.dead = false
 			return r.retry(ctx, code, unrecorded(cause, err))

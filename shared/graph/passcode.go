@@ -34,11 +34,9 @@ type PasscodeAction struct {
 
 // PasscodeReading is what one read of a device says about its passcode reset.
 type PasscodeReading struct {
-	Device  ManagedDevice   // ID, DeviceName, UserID, Enrolled and LastSync only
+	Device  ManagedDevice   // ID, DeviceName, UserID, Enrolled, LastSync and ReadAt only
 	Action  *PasscodeAction // nil: no entry since the moment that was asked for
 	Version string          // that answered, V1 or Beta
-	// ServerDate is the server's clock when it answered; zero where the answer had none.
-	ServerDate time.Time
 }
 
 // Format prints an action without its passcode under every verb. secret.Text can't see to that alone: under a verb that does
@@ -109,7 +107,8 @@ func (c *Client) passcodeResult(ctx context.Context, tenant, id string, notBefor
 	if err != nil {
 		return PasscodeReading{}, fmt.Errorf("read actions of device %s: %w", id, err)
 	}
-	return PasscodeReading{Device: d.ManagedDevice.inUTC(), Action: newestReset(d.Results, notBefore), Version: version, ServerDate: a.date}, nil
+	d.ReadAt = a.date
+	return PasscodeReading{Device: d.ManagedDevice.inUTC(), Action: newestReset(d.Results, notBefore), Version: version}, nil
 }
 
 func newestReset(results []actionResult, notBefore time.Time) *PasscodeAction {

@@ -255,6 +255,9 @@ func TestResetLifeCycle(t *testing.T) {
 		if err != nil || first.Action != nil {
 			t.Errorf("%s: entry at once: %v %v", want.device, first, err)
 		}
+		if off := c.now().Sub(first.Device.ReadAt); off < 0 || off > time.Minute {
+			t.Errorf("%s: the server's clock was read as %s, %s off", d.DeviceName, first.Device.ReadAt, off)
+		}
 		c.advance(time.Minute)
 		r, err := c.client.PasscodeResult(ctx, tenant, d.ID, accepted.ServerDate)
 		if err != nil || r.Action == nil || r.Action.State != want.state || r.Action.Passcode.Empty() == want.passcode {
