@@ -4,6 +4,7 @@ package events
 type ConsentRequested struct {
 	RequestID               string `json:"requestId"`
 	CreateServicePrincipals bool   `json:"createServicePrincipals,omitempty"` // see TenantAdded
+	Reason                  string `json:"reason,omitempty"`                  // why, for the audit log
 	By                      Actor  `json:"by,omitzero"`
 }
 
@@ -13,15 +14,16 @@ func (ConsentRequested) subject() Subject  { return "" }
 
 // Validate implements Data.
 func (d ConsentRequested) Validate() error {
-	return check(id("requestId", d.RequestID), d.By.validate("by"))
+	return check(id("requestId", d.RequestID), CheckText("reason", d.Reason, MaxReason, false), d.By.validate("by"))
 }
 
 // ConsentReturned tells that a browser came back from the consent page of pinreset's own application. It is a hint that a
 // look is worth while, never a proof: anybody can call the address.
 type ConsentReturned struct {
 	RequestID string `json:"requestId"`
-	App       string `json:"app"`             // client id of the application that was consented to
-	Error     string `json:"error,omitempty"` // Entra's error code when the administrator declined
+	App       string `json:"app"`              // client id of the application that was consented to
+	Error     string `json:"error,omitempty"`  // Entra's error code when the administrator declined
+	LinkBy    string `json:"linkBy,omitempty"` // id of the operator whom the link was made for
 }
 
 func (ConsentReturned) Kind() string      { return "tenant.consent.returned.v1" }
@@ -30,7 +32,12 @@ func (ConsentReturned) subject() Subject  { return "" }
 
 // Validate implements Data.
 func (d ConsentReturned) Validate() error {
-	return check(id("requestId", d.RequestID), guid("app", d.App), text("error", d.Error, 80, false))
+	if d.LinkBy != "" {
+		if err := id("linkBy", d.LinkBy); err != nil {
+			return err
+		}
+	}
+	return check(id("requestId", d.RequestID), guid("app", d.App), CheckText("error", d.Error, 80, false))
 }
 
 // ConsentCheckDue is pinreset's reminder to itself to read the directory again.

@@ -29,10 +29,10 @@ func (d FailureRaised) Validate() error {
 			return err
 		}
 	}
-	fix := func(field, value string) error { return text(field, value, maxFix, true) }
+	fix := func(field, value string) error { return CheckText(field, value, maxFix, true) }
 	link := func(field, value string) error { return match(field, value, linkPattern, "must be an https link") }
 	return check(id("requestId", d.RequestID), id("function", d.Function), id("code", d.Code),
-		text("title", d.Title, 200, true), text("cause", d.Cause, 1000, true),
+		CheckText("title", d.Title, 200, true), CheckText("cause", d.Cause, 1000, true),
 		list("fix", d.Fix, 1, maxList, fix), list("learnMore", d.LearnMore, 0, maxList, link),
 		match("diagnostics", d.Diagnostics, pagePattern, "must be a link"))
 }

@@ -30,6 +30,7 @@ var rules = map[string]rule{
 	"by.id":                   idRule(),
 	"by.name":                 textRule(200, false),
 	"function":                idRule(),
+	"linkBy":                  idRule(),
 	"code":                    idRule(),
 	"displayName":             textRule(120, true),
 	"ticket":                  textRule(64, false),
@@ -46,6 +47,7 @@ var rules = map[string]rule{
 
 	"tenant.consent.completed.v1 servicePrincipalsCreated": boolRule(),
 	"passcode.reset.requested.v1 reason":                   textRule(500, true),
+	"tenant.consent.requested.v1 reason":                   textRule(500, false),
 	"passcode.reset.cancelled.v1 reason":                   textRule(500, false),
 }
 

@@ -24,7 +24,7 @@ func (d PasscodeResetRequested) Device() string { return d.DeviceID }
 // Validate implements Data.
 func (d PasscodeResetRequested) Validate() error {
 	return check(id("requestId", d.RequestID), guid("deviceId", d.DeviceID),
-		text("reason", d.Reason, 500, true), text("ticket", d.Ticket, 64, false), d.By.validate("by"))
+		CheckText("reason", d.Reason, MaxReason, true), CheckText("ticket", d.Ticket, MaxTicket, false), d.By.validate("by"))
 }
 
 // PasscodeResetCheckDue is pinreset's reminder to itself to look for the device's answer.
@@ -87,7 +87,7 @@ func (d PasscodeResetCancelled) subject() Subject { return device(d.DeviceID) }
 // Validate implements Data.
 func (d PasscodeResetCancelled) Validate() error {
 	return check(id("requestId", d.RequestID), guid("deviceId", d.DeviceID),
-		text("reason", d.Reason, 500, false), d.By.validate("by"))
+		CheckText("reason", d.Reason, MaxReason, false), d.By.validate("by"))
 }
 
 // PasscodeExpiryDue is pinreset's reminder to itself that a code must be destroyed.

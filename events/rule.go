@@ -10,6 +10,10 @@ import (
 
 // Bounds of free text and lists in payloads, in characters and entries. The schemas repeat them; a test compares the two.
 const (
+	MaxReason    = 500 // why somebody did something
+	MaxTicket    = 64  // the ticket of another system
+	MaxActorName = 200 // an actor's name
+
 	maxList = 10  // fixes and links of a failure
 	maxFix  = 500 // one fix
 	maxName = 64  // settings named by one event
@@ -61,8 +65,9 @@ func guid(field, value string) error {
 	return nil
 }
 
-// text is free text by a person: bounded, printable, one line.
-func text(field, value string, longest int, required bool) error {
+// CheckText is the rule of free text by a person: at most longest characters, printable, one line. Its error is a
+// *[FieldError]. What is recorded of a person beside events obeys it too.
+func CheckText(field, value string, longest int, required bool) error {
 	switch {
 	case required && strings.TrimSpace(value) == "":
 		return &FieldError{field, "is missing"}

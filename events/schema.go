@@ -2,10 +2,7 @@ package events
 
 import (
 	"embed"
-	"fmt"
 	"io/fs"
-	"reflect"
-	"strings"
 )
 
 //go:embed schema/*.json examples/*.json
@@ -28,18 +25,4 @@ func Example(kind string) (event []byte, ok bool) { return file("examples/" + ki
 func file(name string) ([]byte, bool) {
 	data, err := fs.ReadFile(files, name)
 	return data, err == nil
-}
-
-// FieldsOf returns the JSON names of a payload's fields.
-func FieldsOf(d Data) []string {
-	t := reflect.TypeOf(d)
-	names := make([]string, 0, t.NumField())
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		if name == "" {
-			panic(fmt.Sprintf("events: %s.%s has no JSON name", t, t.Field(i).Name))
-		}
-		names = append(names, name)
-	}
-	return names
 }

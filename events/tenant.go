@@ -24,7 +24,7 @@ func (a Actor) validate(field string) error {
 	return check(
 		oneOf(field+".kind", a.Kind, Operator, Sender, System),
 		id(field+".id", a.ID),
-		text(field+".name", a.Name, 200, false))
+		CheckText(field+".name", a.Name, MaxActorName, false))
 }
 
 // TenantAdded asks pinreset to look after a tenant: its consent begins.
@@ -43,7 +43,7 @@ func (TenantAdded) subject() Subject  { return "" }
 
 // Validate implements Data.
 func (d TenantAdded) Validate() error {
-	return check(id("requestId", d.RequestID), text("displayName", d.DisplayName, 120, true), d.By.validate("by"))
+	return check(id("requestId", d.RequestID), CheckText("displayName", d.DisplayName, 120, true), d.By.validate("by"))
 }
 
 // TenantSettingsChanged tells that an operator changed settings of a tenant.

@@ -29,8 +29,8 @@ func (p *process) deadletterCommand() *cobra.Command {
 		}
 		cols := append(letterColumns[:len(letterColumns):len(letterColumns)], columns("MESSAGE=messageId", "title", "detail")...)
 		return printOne(p, cols, l, func(w io.Writer) {
-			if len(l.Event) > 0 {
-				fmt.Fprintf(w, "\nevent\n  %s\n", clean(string(l.Event)))
+			if len(l.Body) > 0 {
+				fmt.Fprintf(w, "\nevent\n  %s\n", clean(string(l.Body)))
 			}
 		})
 	})

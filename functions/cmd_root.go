@@ -28,12 +28,9 @@ const (
 )
 
 const (
-	defaultListen = "127.0.0.1:8080"
 	defaultServer = "http://" + defaultListen
 	maxTokenFile  = 4 << 10
 )
-
-var defaultData = filepath.Join(".pinreset", "data")
 
 const rootHelp = `pinreset resets device passcodes through Microsoft Intune and onboards tenants to
 Microsoft's PIN reset service.

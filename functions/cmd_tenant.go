@@ -90,14 +90,19 @@ func (p *process) createFlag(c *cobra.Command, create *bool) {
 }
 
 func (p *process) tenantConsent() *cobra.Command {
-	var restart, create bool
+	var restart bool
+	var start client.ConsentStart
 	var w watch
 	c := p.verb("consent [TENANT]", "Show the consent steps with their links, or start them again", func(ctx context.Context, args []string) error {
 		if err := w.check(); err != nil {
 			return err
 		}
-		if create && !restart {
+		switch {
+		case restart:
+		case start.CreateServicePrincipals:
 			return &mistake{"--create-service-principals needs --restart"}
+		case start.Reason != "":
+			return &mistake{"--reason needs --restart"}
 		}
 		s, err := p.in(ctx, first(args))
 		if err != nil {
@@ -105,7 +110,7 @@ func (p *process) tenantConsent() *cobra.Command {
 		}
 		request := ""
 		if restart {
-			if request, err = s.RestartConsent(ctx, s.tenant, create); err != nil {
+			if request, err = s.RestartConsent(ctx, s.tenant, start); err != nil {
 				return err
 			}
 			p.note("the consent is started again")
@@ -120,7 +125,8 @@ func (p *process) tenantConsent() *cobra.Command {
 		return p.showConsent(s.Client, state)
 	})
 	c.Flags().BoolVar(&restart, "restart", false, "start the consent again")
-	p.createFlag(c, &create)
+	c.Flags().StringVar(&start.Reason, "reason", "", "why, for the audit log")
+	p.createFlag(c, &start.CreateServicePrincipals)
 	w.flags(c)
 	c.ValidArgsFunction = p.completeTenantArgument
 	return c
@@ -218,6 +224,7 @@ func (p *process) printConsent(w io.Writer, c *client.Client, s client.Consent) 
 
 func (p *process) tenantSettings() *cobra.Command {
 	var hours, deadline int
+	var reason string
 	var c *cobra.Command
 	c = p.verb("settings [TENANT]", "Show a tenant's settings, or change those that are named", func(ctx context.Context, args []string) error {
 		s, err := p.in(ctx, first(args))
@@ -233,17 +240,24 @@ func (p *process) tenantSettings() *cobra.Command {
 		}
 		var all tenant.Settings
 		if change == (client.SettingsChange{}) {
+			if reason != "" {
+				return &mistake{"--reason needs a setting to change"}
+			}
 			t, err := s.Tenant(ctx, s.tenant)
 			if err != nil {
 				return err
 			}
 			all = t.Settings
-		} else if all, err = s.ChangeSettings(ctx, s.tenant, change); err != nil {
-			return err
+		} else {
+			change.Reason = reason
+			if all, err = s.ChangeSettings(ctx, s.tenant, change); err != nil {
+				return err
+			}
 		}
 		return printOne(p, columns("PASSCODE HOURS=passcodeHours", "RESET DEADLINE HOURS=resetDeadlineHours"), all, nil)
 	})
 	c.Flags().IntVar(&hours, "passcode-hours", 0, "hours during which a code can be revealed, 1 to 168")
+	c.Flags().StringVar(&reason, "reason", "", "why they are changed, for the audit log")
 	c.Flags().IntVar(&deadline, "reset-deadline-hours", 0, "hours that a reset waits for its device, 1 to 720")
 	c.ValidArgsFunction = p.completeTenantArgument
 	return c

@@ -175,15 +175,8 @@ this view is recorded with your reason; Intune keeps its own copy of the code
 	f.typed("", reveal...).has(t, exitError, "code: not_revealable", "next: pinreset passcode show r1\n")
 }
 
-func TestSpelled(t *testing.T) {
+func TestGroups(t *testing.T) {
 	t.Parallel()
-	for code, want := range map[string]string{
-		"aZ7": "small alfa, capital zulu, digit seven", "#- ": "hash, hyphen, space", "é": "character U+00E9", "": "",
-	} {
-		if got := spelled(code); got != want {
-			t.Errorf("spelled(%q) = %q, want %q", code, got, want)
-		}
-	}
 	if got := groups("123456789"); got != "1234 5678 9" {
 		t.Errorf("groups = %q", got)
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -43,6 +44,11 @@ type config struct {
 	NoSample  bool   // PINRESET_NO_SAMPLE: don't register the sample tenant at the first start
 }
 
+// Defaults that the command line's clients share with the server.
+const defaultListen = "127.0.0.1:8080"
+
+var defaultData = filepath.Join(".pinreset", "data")
+
 // loadConfig reads the environment and reports every mistake at once.
 func loadConfig(getenv func(string) string) (config, error) {
 	value := func(name, otherwise string) string {
@@ -60,8 +66,8 @@ func loadConfig(getenv func(string) string) (config, error) {
 		return d
 	}
 	c := config{
-		Listen:    value("LISTEN", "127.0.0.1:8080"),
-		Data:      value("DATA", ".pinreset/data"),
+		Listen:    value("LISTEN", defaultListen),
+		Data:      value("DATA", defaultData),
 		PublicURL: strings.TrimSuffix(value("PUBLIC_URL", ""), "/"),
 		LogLevel:  value("LOG_LEVEL", "warn"),
 
@@ -90,9 +96,11 @@ func (c config) validate() error {
 	problem := func(name, format string, args ...any) {
 		problems = append(problems, fmt.Errorf("PINRESET_%s %s", name, fmt.Sprintf(format, args...)))
 	}
-	for name, v := range map[string]string{"GRAPH": c.Graph, "AUTHORITY": c.Authority, "MICROSOFT_CONSENT": c.MicrosoftConsent} {
-		if u, err := url.Parse(v); err != nil || u.Scheme != "https" || u.Host == "" {
-			problem(name, "must be an https address, not %q", v)
+	for _, a := range []struct{ name, value string }{
+		{"GRAPH", c.Graph}, {"AUTHORITY", c.Authority}, {"MICROSOFT_CONSENT", c.MicrosoftConsent},
+	} {
+		if u, err := url.Parse(a.value); err != nil || u.Scheme != "https" || u.Host == "" {
+			problem(a.name, "must be an https address, not %q", a.value)
 		}
 	}
 	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "") {

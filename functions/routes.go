@@ -52,5 +52,5 @@ var queues = []local.Queue{
 	{Name: work.Announcements, Workers: 8},
 }
 
-// shutdown is how long runs under way get to end; they give their messages back at once, so this is generous.
+// shutdown is how long requests and runs under way get to end. Runs give their messages back at once, so it is generous.
 const shutdown = 2 * time.Second

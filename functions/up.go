@@ -27,14 +27,21 @@ func runUp(ctx context.Context, c config, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := forbidDumps(); err != nil {
+		return fmt.Errorf("forbid core files: %w", err)
+	}
 	s, err := start(ctx, c, startOptions{pace: c.pace(), logger: logTo(stderr, level)})
 	if err != nil {
 		return err
 	}
 	banner(stdout, s)
-	<-ctx.Done()
-	fmt.Fprintln(stderr, "stopping; everything accepted is kept")
-	return s.stop()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(stderr, "stopping; everything accepted is kept")
+	case err = <-s.served:
+		err = fmt.Errorf("serve on %s: %w", s.url, err)
+	}
+	return errors.Join(err, s.stop())
 }
 
 // startOptions are what the demo and the tests change.
@@ -57,12 +64,15 @@ type server struct {
 	http      *http.Server
 	cancel    context.CancelFunc
 	ended     chan struct{} // closed when the host has returned
-	served    chan error
+	served    chan error    // why serving ended, unless it was told to
 }
 
 // start opens the stores, starts the simulated cloud where no tenant is configured, and serves. On an error nothing is left
 // running.
 func start(ctx context.Context, c config, o startOptions) (_ *server, err error) {
+	if err := checkExposure(c.Listen, c.PublicURL); err != nil {
+		return nil, err
+	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
 	if err != nil {
 		return nil, wrapListen(err, c.Listen)
@@ -104,9 +114,13 @@ func start(ctx context.Context, c config, o startOptions) (_ *server, err error)
 		}
 	}
 
-	s.http = &http.Server{Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
+	s.http = &http.Server{Handler: onlyHosts(s.handler, s.url, c.PublicURL), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(o.logger.Handler(), slog.LevelWarn)}
-	go func() { s.served <- s.http.Serve(listener) }()
+	go func() {
+		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.served <- err
+		}
+	}()
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel = cancel
 	go func() {
@@ -172,22 +186,19 @@ func (s *server) addSample(ctx context.Context) error {
 	return nil
 }
 
-// stop ends serving and working; runs under way give their messages back. It takes at most twice [shutdown].
+// stop ends working and serving, side by side, within [shutdown]; runs under way give their messages back.
 func (s *server) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdown)
 	defer cancel()
+	s.cancel()
 	err := s.http.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = s.http.Close() // a browser that keeps a request open must not keep us
 	}
-	if e := <-s.served; !errors.Is(e, http.ErrServerClosed) {
-		err = errors.Join(err, e)
-	}
-	s.cancel()
 	select {
 	case <-s.ended:
-	case <-time.After(shutdown):
-		s.logger.Warn("runs did not end in time; their messages come back when their leases end")
+	case <-ctx.Done():
+		s.logger.Warn("runs did not end in time; their messages come back at the next start")
 	}
 	s.close()
 	if s.sim != nil {

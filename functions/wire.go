@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -22,6 +23,7 @@ import (
 	"pinreset/shared/identity"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/secret"
+	"pinreset/shared/work"
 	"pinreset/shared/work/sqlitework"
 )
 
@@ -50,6 +52,11 @@ type program struct {
 	host    *local.Host
 	graph   *graph.Client
 	logger  *slog.Logger
+	health  struct {
+		mu  sync.Mutex
+		at  time.Time
+		err error
+	}
 }
 
 // wire puts the program together. Nothing runs yet; close releases what is open.
@@ -96,7 +103,7 @@ func wire(ctx context.Context, c config, t cloud, p pace, logger *slog.Logger) (
 	prog.handler = web.New(web.Options{
 		Store: prog.store, Devices: prog.graph, Vault: vault, Tokens: prog.tokens, Sessions: prog.session,
 		Links: onboarding.Links{
-			Authority: t.consent, Microsoft: t.microsoft, Callback: c.PublicURL + "/consent/callback", Key: stateKey, NewID: newID, Now: now,
+			Authority: t.consent, Microsoft: t.microsoft, Graph: t.graph, Callback: c.PublicURL + "/consent/callback", Key: stateKey, NewID: newID, Now: now,
 		},
 		Metrics: m.handler(), Ready: prog.ready, Now: now, NewID: newID, Logger: logger, Version: version(),
 		SampleNotice: t.notice, SampleLink: t.noticeLink,
@@ -120,11 +127,20 @@ func newGraph(t cloud, now func() time.Time) (*graph.Client, error) {
 	return graph.New(cfg)
 }
 
-// ready reports whether the store can take work.
+// ready reports whether the store can take work, by writing to it. Many may ask; one write in a few seconds answers all.
 func (p *program) ready(ctx context.Context) error {
-	_, err := p.store.Stats(ctx)
-	return err
+	p.health.mu.Lock()
+	defer p.health.mu.Unlock()
+	if now := time.Now(); now.Sub(p.health.at) > healthLife {
+		row := work.Write{Row: "health", Value: []byte(`{"at":"` + now.UTC().Format(time.RFC3339) + `"}`)}
+		p.health.err = p.store.Commit(ctx, work.Batch{Partition: dispatch.SystemPartition, Writes: []work.Write{row}})
+		p.health.at = now
+	}
+	return p.health.err
 }
+
+// healthLife is how long an answer about health is good for.
+const healthLife = 3 * time.Second
 
 // close releases the stores. What was accepted is on disk.
 func (p *program) close() {

@@ -25,16 +25,22 @@ var rooms = []struct {
 	{room: "pinreset/shared/graph", imports: []string{"pinreset/shared/diag", "pinreset/shared/fault", "pinreset/shared/secret"}, sdk: true},
 	{room: "pinreset/shared/graph/graphschema"},
 	{room: "pinreset/shared/graph/graphsim", imports: []string{"pinreset/shared/graph/graphschema"}},
+	{room: "pinreset/shared/graph/graphtest", imports: []string{"pinreset/shared/graph"}}, // for tests; joins client and simulator
 	{room: "pinreset/shared/host", imports: []string{"pinreset/shared/work"}, sdk: true},
 	{room: "pinreset/shared", imports: []string{"pinreset/events", "pinreset/shared"}},
 	{room: "pinreset/functions/web", imports: []string{"pinreset/events", "pinreset/shared", "pinreset/functions/web"}},
 	{room: "pinreset/functions", imports: []string{"pinreset/events", "pinreset/shared"}}, // a handler
 	{room: "pinreset/infra"},
+	// The simulation is a main of its own: it wires the real handlers, over a store and a cloud in memory.
+	{room: "pinreset/infra/simulation", imports: []string{"pinreset/events", "pinreset/shared", "pinreset/functions/announcement", "pinreset/functions/consent", "pinreset/functions/passcodereset"}},
 }
 
 // mainOnly are rooms that only main wires in: how messages travel, who runs a handler, and what stands in for a tenant is
 // nobody else's matter.
 var mainOnly = []string{"pinreset/shared/host", "pinreset/shared/work/sqlitework", "pinreset/shared/graph/graphsim", "pinreset/shared/client"}
+
+// forTests are packages that only tests import; they may wire what main wires.
+var forTests = []string{"pinreset/shared/dispatch/dispatchtest", "pinreset/shared/graph/graphtest", "pinreset/shared/work/worktest"}
 
 var sdks = []string{"github.com/Azure/", "github.com/aws/", "modernc.org/sqlite"}
 
@@ -60,7 +66,9 @@ func TestArrows(t *testing.T) {
 			switch {
 			case inModule && !allowed(p.ImportPath, rooms[room].room, imported, rooms[room].imports):
 				t.Errorf("%s imports %s: not an allowed arrow", p.ImportPath, imported)
-			case inModule && slices.ContainsFunc(mainOnly, func(f string) bool { return within(imported, f) && !within(p.ImportPath, f) }):
+			case slices.Contains(forTests, imported):
+				t.Errorf("%s imports %s outside of its tests", p.ImportPath, imported)
+			case inModule && !slices.Contains(forTests, p.ImportPath) && slices.ContainsFunc(mainOnly, func(f string) bool { return within(imported, f) && !within(p.ImportPath, f) }):
 				t.Errorf("%s imports %s, which only main may", p.ImportPath, imported)
 			case !inModule && isSDK(imported) && !rooms[room].sdk && !within(p.ImportPath, "pinreset/shared/work/sqlitework"):
 				t.Errorf("%s imports the SDK %s", p.ImportPath, imported)

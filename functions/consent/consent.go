@@ -29,6 +29,7 @@ import (
 // directory is what consent needs of Graph.
 type directory interface {
 	Prove(ctx context.Context, tenant string) error
+	ProvePrivileged(ctx context.Context, tenant string) error
 	ServicePrincipal(ctx context.Context, tenant, appID string) (graph.ServicePrincipal, error)
 	CreateServicePrincipal(ctx context.Context, tenant, appID string) (graph.ServicePrincipal, error)
 	PermissionGrants(ctx context.Context, tenant, servicePrincipal string) ([]graph.PermissionGrant, error)
@@ -60,7 +61,7 @@ func (h *Handler) Route() dispatch.Route {
 	return dispatch.Route{Function: "consent", Queue: onboarding.Queue, Handlers: []dispatch.Handler{
 		dispatch.On(h.added, failed[events.TenantAdded]),
 		dispatch.On(h.requested, failed[events.ConsentRequested]),
-		dispatch.On(h.returned, failed[events.ConsentReturned]),
+		dispatch.On(h.returned, declined),
 		dispatch.On(h.look, failed[events.ConsentCheckDue]),
 	}}
 }
@@ -97,7 +98,7 @@ func (h *Handler) start(ctx context.Context, u *work.Unit, d events.ConsentReque
 	}
 	return errors.Join(
 		onboarding.Write(u, c),
-		audit.Append(u, audit.Entry{Actor: d.By, Action: audit.ConsentRequested, RequestID: d.RequestID}))
+		audit.Append(u, audit.Entry{Actor: d.By, Action: audit.ConsentRequested, RequestID: d.RequestID, Reason: d.Reason}))
 }
 
 func (h *Handler) steps() []onboarding.Step {
@@ -145,10 +146,7 @@ func (h *Handler) look(ctx context.Context, u *work.Unit, e events.Event, d even
 	}
 	before := open(c)
 	if err := h.read(ctx, u, &c); err != nil {
-		if !u.Now().Before(c.Deadline) {
-			return fault.Permanent(fault.ConsentTimedOut, err) // Graph being out of reach must not keep it open for ever
-		}
-		return err
+		return untilDeadline(u.Now(), c.Deadline, err)
 	}
 	c.Checks++
 	switch {
@@ -167,19 +165,17 @@ func (h *Handler) look(ctx context.Context, u *work.Unit, e events.Event, d even
 
 // read looks at each step in order. Nothing can be read before our own application has a token.
 func (h *Handler) read(ctx context.Context, u *work.Unit, c *onboarding.Consent) error {
-	app := c.Step(onboarding.StepApp)
-	switch err := h.Directory.Prove(ctx, u.Partition()); {
-	case err == nil:
-		mark(u, app, true)
-		mark(u, c.Step(onboarding.StepPrivileged), true)
-	case fault.CodeOf(err) == fault.AppNotConsented, fault.CodeOf(err) == fault.GraphForbidden:
-		// Also right after a consent: tokens and roles replicate.
-		diag.Decide(ctx, u.Now(), "pinreset's own application has no token with its permissions in this tenant yet")
-		unmark(u, app, onboarding.StepWaiting, fault.WaitingForConsent)
-		unmark(u, c.Step(onboarding.StepPrivileged), onboarding.StepWaiting, fault.WaitingForConsent)
-		return nil
-	default:
+	app, err := ours(u, c.Step(onboarding.StepApp), h.Directory.Prove(ctx, u.Partition()))
+	if err != nil {
 		return err
+	}
+	if second := c.Step(onboarding.StepPrivileged); second != nil {
+		if _, err := ours(u, second, h.Directory.ProvePrivileged(ctx, u.Partition())); err != nil {
+			return err
+		}
+	}
+	if !app {
+		return nil
 	}
 	for _, name := range []string{onboarding.StepService, onboarding.StepClient} {
 		if err := h.readStep(ctx, u, c, c.Step(name)); err != nil {
@@ -189,19 +185,39 @@ func (h *Handler) read(ctx context.Context, u *work.Unit, c *onboarding.Consent)
 	return nil
 }
 
+// ours notes what proving one of our own applications said. Having no token, or one without its permissions, is no fault: it
+// is also what the first minutes after a consent look like.
+func ours(u *work.Unit, s *onboarding.Step, proof error) (proven bool, err error) {
+	switch code := fault.CodeOf(proof); {
+	case proof == nil:
+		mark(u, s, true)
+		return true, nil
+	case code == fault.AppNotConsented, code == fault.GraphForbidden:
+		unmark(u, s, onboarding.StepWaiting, fault.WaitingForConsent)
+		return false, nil
+	default:
+		return false, proof
+	}
+}
+
 func (h *Handler) readStep(ctx context.Context, u *work.Unit, c *onboarding.Consent, s *onboarding.Step) error {
 	tenantID := u.Partition()
 	sp, err := h.Directory.ServicePrincipal(ctx, tenantID, s.AppID)
 	if errors.Is(err, graph.ErrNotFound) && c.CreateServicePrincipals && s.State == onboarding.StepWaiting {
 		diag.Decide(ctx, u.Now(), "creating the service principal of "+s.Title+" through Graph, as asked for")
-		if sp, err = h.Directory.CreateServicePrincipal(ctx, tenantID, s.AppID); err == nil {
+		sp, err = h.Directory.CreateServicePrincipal(ctx, tenantID, s.AppID)
+		switch {
+		case err == nil, errors.Is(err, graph.ErrNotFound): // created, and perhaps not shown by the replica that answered
 			c.Created = true
+		case fault.CodeOf(err) == fault.GraphForbidden:
+			diag.Decide(ctx, u.Now(), "pinreset may not create it (Application.ReadWrite.All was not granted): it waits for the administrator's consent")
+			err = graph.ErrNotFound
 		}
 	}
 	switch {
 	case errors.Is(err, graph.ErrNotFound):
 		why := fault.WaitingForConsent
-		if s.State != onboarding.StepWaiting {
+		if s.State == onboarding.StepSeen || s.State == onboarding.StepProven {
 			why = fault.WaitingForDirectory // it was there a moment ago: another replica answered
 		}
 		unmark(u, s, onboarding.StepWaiting, why)
@@ -217,7 +233,12 @@ func (h *Handler) readStep(ctx context.Context, u *work.Unit, c *onboarding.Cons
 		return nil
 	}
 	s.ServicePrincipal = sp.ID
-	if s.Grants, err = h.grants(ctx, tenantID, sp.ID); err != nil {
+	s.Grants, err = h.grants(ctx, tenantID, sp.ID)
+	switch {
+	case errors.Is(err, graph.ErrNotFound): // shown by one replica, not yet by another
+		unmark(u, s, onboarding.StepWaiting, fault.WaitingForDirectory)
+		return nil
+	case err != nil:
 		return fmt.Errorf("read grants of %s: %w", s.Name, err)
 	}
 	mark(u, s, false)
@@ -257,6 +278,19 @@ func (h *Handler) prove(ctx context.Context, u *work.Unit, c onboarding.Consent)
 		audit.Append(u, audit.Entry{Actor: events.Pinreset(), Action: audit.ConsentProven, RequestID: c.RequestID}))
 }
 
+// untilDeadline cuts a wait at the deadline, where it becomes the end: Graph being out of reach keeps no run open for ever.
+func untilDeadline(now, deadline time.Time, err error) error {
+	v, waits := fault.As(err)
+	switch {
+	case !waits || v.Permanent():
+		return err
+	case !now.Before(deadline):
+		return fault.Permanent(fault.ConsentTimedOut, err)
+	default:
+		return fault.After(min(v.Delay, deadline.Sub(now)), v.Code, err)
+	}
+}
+
 // timedOut says what was still open; the most telling code wins.
 func timedOut(c onboarding.Consent) error {
 	next := c.Next()
@@ -282,6 +316,16 @@ func failed[D events.Data](ctx context.Context, u *work.Unit, d D, code fault.Co
 	c.State, c.FailureCode, c.CheckID, c.NextCheck = onboarding.Failed, code, "", time.Time{}
 	c.Diagnostics = diag.Link(u.Partition(), diag.IDFor(u.Partition(), c.RequestID))
 	return onboarding.Write(u, c)
+}
+
+// declined stages the end of a run by an administrator's "no", and who had handed out the link.
+func declined(ctx context.Context, u *work.Unit, d events.ConsentReturned, code fault.Code) error {
+	by := events.Pinreset()
+	if d.LinkBy != "" {
+		by = events.Actor{Kind: events.Operator, ID: d.LinkBy}
+	}
+	return errors.Join(failed(ctx, u, d, code),
+		audit.Append(u, audit.Entry{Actor: by, Action: audit.ConsentDeclined, RequestID: d.RequestID, Reason: "the consent page came back with " + d.Error}))
 }
 
 func (h *Handler) lookAgain(ctx context.Context, u *work.Unit, c *onboarding.Consent, delay time.Duration) error {

@@ -22,6 +22,9 @@ import (
 
 const fabrikam = graphsim.Fabrikam
 
+// schedule is the default one, with fewer looks in its three days.
+var schedule = consent.Schedule{First: consent.DefaultSchedule.First, Longest: 30 * time.Minute, Deadline: consent.DefaultSchedule.Deadline}
+
 type fixture struct {
 	*dispatchtest.Bench
 	sim *graphsim.Cloud
@@ -35,7 +38,7 @@ func setUp(t *testing.T, torn, create bool) *fixture {
 	sim, client := graphtest.New(t, graphsim.Options{Now: b.Clock.Now})
 	f := &fixture{Bench: b, sim: sim, run: b.NewID()}
 	general, privileged := sim.Apps()
-	b.Serve((&consent.Handler{Directory: client, Store: b.Store(), App: general.ClientID, Privileged: privileged.ClientID, Schedule: consent.DefaultSchedule}).Route())
+	b.Serve((&consent.Handler{Directory: client, Store: b.Store(), App: general.ClientID, Privileged: privileged.ClientID, Schedule: schedule}).Route())
 	u := b.Unit(tenant.Partition)
 	by := events.Actor{Kind: events.Operator, ID: "op-1"}
 	_, err := tenant.Add(u, fabrikam, "Fabrikam", by)
@@ -92,11 +95,13 @@ func TestStepByStep(t *testing.T) {
 	}
 	f.accept("general")
 	f.Drain(f.Clock.Now().Add(10 * time.Minute))
-	if got := states(f.consent()); !strings.HasPrefix(got, "app=waiting") {
-		t.Fatalf("only one of our own two applications: %s", got)
+	if c := f.consent(); c.Next() == nil || c.Next().Name != onboarding.StepPrivileged {
+		t.Fatalf("only one of our own two applications: %s", states(c))
 	}
 	f.accept("privileged")
-	c = f.until("our own applications proven", func(c onboarding.Consent) bool { return c.Step(onboarding.StepApp).State == onboarding.StepProven })
+	c = f.until("our own applications proven", func(c onboarding.Consent) bool {
+		return c.Step(onboarding.StepPrivileged).State == onboarding.StepProven
+	})
 	if got := states(c); got != "app=proven privileged=proven service=waiting client=waiting" {
 		t.Fatal(got)
 	}
@@ -132,6 +137,19 @@ func TestCreatedThroughGraphOnlyWhenAskedFor(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCreationNotPermitted: asked for, but the permission was not granted; the administrator's click still does it.
+func TestCreationNotPermitted(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false, true)
+	f.accept("general", "privileged")
+	f.Drain(f.Clock.Now().Add(time.Hour))
+	if c := f.consent(); c.State != onboarding.Pending || c.Created || c.Next().Why != fault.WaitingForConsent {
+		t.Fatalf("%s, created %t, waits for %s", c.State, c.Created, c.Next().Why)
+	}
+	f.accept("service", "client")
+	f.until("proven", func(c onboarding.Consent) bool { return c.State == onboarding.Proven })
 }
 
 func TestEnds(t *testing.T) {

@@ -49,15 +49,18 @@ type vault interface {
 // Schedule says when the device is looked at.
 type Schedule struct {
 	Looks []time.Duration // delays between looks; the last one repeats
-	Trace time.Duration   // how long after a call its entry may take to show up at the device
-	Lost  time.Duration   // after a lost answer: how long to look for a trace before a person must decide
+	// Trace is how long the entry of a call that was answered 429 or 503 may take to show up. Only after it the call is made
+	// again, so an entry that came later still, of a call that was carried out though it was answered so, would mean a second
+	// reset. Nothing that Microsoft publishes says how long entries take.
+	Trace time.Duration
+	Lost  time.Duration // after a lost answer: how long to look for a trace before a person must decide
 }
 
 // DefaultSchedule looks often while somebody may be on the phone, and then at a pace that thousands of offline devices
 // of one tenant can share.
 var DefaultSchedule = Schedule{
 	Looks: []time.Duration{2 * time.Second, 3 * time.Second, 5 * time.Second, 10 * time.Second, 15 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute},
-	Trace: time.Minute,
+	Trace: 2 * time.Minute,
 	Lost:  10 * time.Minute,
 }
 
@@ -105,6 +108,7 @@ func (h *Handler) requested(ctx context.Context, u *work.Unit, _ events.Event, d
 		return h.call(ctx, u, r)
 	case passcode.Calling:
 		diag.Decide(ctx, u.Now(), "an earlier run reached the call and left no result: looking at the device instead of calling again")
+		r.Why = fault.WaitingForTrace
 		return h.lookAgain(ctx, u, r, 0)
 	default:
 		return nil // delivered again after its work was done
@@ -151,11 +155,23 @@ func (h *Handler) call(ctx context.Context, u *work.Unit, r passcode.Reset) erro
 		}
 		return fault.Permanentf(eligible.Code, "%s %s: %s", r.Platform, r.OSVersion, eligible.Text)
 	}
+	kept, err := passcode.ReadDevice(ctx, u, r.DeviceID)
+	if err != nil {
+		return err
+	}
+	serverNow := device.ReadAt
+	if serverNow.IsZero() {
+		serverNow = u.Now()
+	}
+	if early := kept.ClearAt().Sub(serverNow); early > 0 {
+		// So soon after an earlier call, its result could be taken for this one's.
+		return wait(u, r, fault.After(early, fault.WaitingForEarlier, errors.New("an earlier reset of the device was called a moment ago")))
+	}
 	// The token now, so that nothing but the call itself stands between the intent and the call.
 	if err := h.Devices.PrepareReset(ctx, u.Partition()); err != nil {
 		return wait(u, r, err)
 	}
-	r.State, r.CalledAt, r.Effect = passcode.Calling, u.Now(), eligible.Effect
+	r.State, r.IntentAt, r.CalledAt, r.Effect = passcode.Calling, u.Now(), serverNow, eligible.Effect
 	if err := passcode.Write(u, r); err != nil {
 		return err
 	}
@@ -168,21 +184,28 @@ func (h *Handler) call(ctx context.Context, u *work.Unit, r passcode.Reset) erro
 	switch {
 	case err == nil:
 		r.State, r.Why = passcode.Waiting, fault.WaitingForDevice
-		if !accepted.ServerDate.IsZero() && accepted.ServerDate.Before(r.CalledAt) {
-			r.CalledAt = accepted.ServerDate // by Graph's clock, which also dates the result
+		if accepted.ServerDate.After(r.CalledAt) {
+			r.CalledAt = accepted.ServerDate // closer to the call than the read before it
 		}
 		return h.lookAgain(ctx, u, r, 0)
 	case errors.Is(err, graph.ErrOutcomeUnknown):
 		diag.Decide(ctx, u.Now(), "no clear answer to the call: it may have been carried out, so it is not repeated")
-		r.Why = fault.GraphUnavailable
+		r.Why = fault.WaitingForTrace
 		delay := time.Duration(0)
 		if verdict != nil && verdict.Code == fault.GraphThrottled {
 			r.Throttled, r.Why, delay = true, fault.GraphThrottled, verdict.Delay
 		}
+		if said, ok := errors.AsType[*graph.Error](err); ok && !said.Date.IsZero() {
+			// By Graph's clock, which also dates the result. With ours ahead of it, no trace of the reset would ever be found.
+			r.RefusedAt = said.Date
+			if said.Date.Before(r.CalledAt) {
+				r.CalledAt = said.Date
+			}
+		}
 		return h.lookAgain(ctx, u, r, delay)
 	case verdict != nil && !verdict.Permanent():
 		// Nothing was sent: the intent is taken back and the same message makes the call later.
-		r.State, r.CalledAt = passcode.Accepted, time.Time{}
+		r.State, r.IntentAt, r.CalledAt = passcode.Accepted, time.Time{}, time.Time{}
 		return wait(u, r, err)
 	default:
 		return err
@@ -219,7 +242,7 @@ func (h *Handler) look(ctx context.Context, u *work.Unit, e events.Event, d even
 	}
 	r.LastSync = device.LastSync
 	if result == nil || !result.Started.After(kept.LastResult) {
-		return h.noResult(ctx, u, r)
+		return h.noResult(ctx, u, r, reading.ServerDate)
 	}
 	r.ResultAt = result.Started
 	switch result.State {
@@ -244,13 +267,17 @@ func (h *Handler) look(ctx context.Context, u *work.Unit, e events.Event, d even
 	}
 }
 
-// noResult: the device shows no trace of the reset.
-func (h *Handler) noResult(ctx context.Context, u *work.Unit, r passcode.Reset) error {
-	since := u.Now().Sub(r.CalledAt)
+// noResult: the device shows no trace of the reset, at a time that Graph told with its answer.
+func (h *Handler) noResult(ctx context.Context, u *work.Unit, r passcode.Reset, seen time.Time) error {
+	since := u.Now().Sub(r.IntentAt)
+	traced := since
+	if !r.RefusedAt.IsZero() && !seen.IsZero() {
+		traced = seen.Sub(r.RefusedAt) // ours may have been set, or the machine have slept, in between
+	}
 	switch {
-	case r.State == passcode.Calling && r.Throttled && since >= h.Schedule.Trace:
+	case r.State == passcode.Calling && r.Throttled && traced >= h.Schedule.Trace:
 		diag.Decide(ctx, u.Now(), "Graph throttled the call and the device shows no trace of it: calling again")
-		r.State, r.CalledAt, r.Throttled, r.CheckID, r.Why = passcode.Accepted, time.Time{}, false, "", fault.GraphThrottled
+		r.State, r.IntentAt, r.CalledAt, r.RefusedAt, r.Throttled, r.CheckID, r.Why = passcode.Accepted, time.Time{}, time.Time{}, time.Time{}, false, "", fault.GraphThrottled
 		_, err := u.Send(ctx, passcode.Queue, time.Time{}, events.PasscodeResetRequested{
 			RequestID: r.ID, DeviceID: r.DeviceID, Reason: r.Reason, Ticket: r.Ticket, By: r.By})
 		return errors.Join(err, passcode.Write(u, r))
@@ -263,7 +290,7 @@ func (h *Handler) noResult(ctx context.Context, u *work.Unit, r passcode.Reset) 
 
 func (h *Handler) untilDeadline(ctx context.Context, u *work.Unit, r passcode.Reset) error {
 	if !u.Now().Before(r.Deadline) {
-		return fault.Permanentf(fault.DeviceDidNotRespond, "no answer since %s; last contact %s", r.CalledAt.Format(time.RFC3339), r.LastSync.Format(time.RFC3339))
+		return fault.Permanentf(fault.DeviceDidNotRespond, "no answer since %s; last contact %s", r.IntentAt.Format(time.RFC3339), r.LastSync.Format(time.RFC3339))
 	}
 	return h.lookAgain(ctx, u, r, 0)
 }
@@ -297,6 +324,7 @@ func (h *Handler) done(ctx context.Context, u *work.Unit, r passcode.Reset, resu
 		made = result.Updated
 	}
 	r.IssuedAt, r.ExpiresAt = made, made.Add(settings.PasscodeLife())
+	diag.Decide(ctx, u.Now(), "the device has a new passcode; it is sealed until "+r.ExpiresAt.Format(time.RFC3339))
 	if !u.Now().Before(r.ExpiresAt) {
 		return fault.Permanentf(fault.PasscodeNotReturned, "the code was made at %s and has expired", made.Format(time.RFC3339))
 	}
@@ -333,7 +361,8 @@ func (h *Handler) expire(ctx context.Context, u *work.Unit, _ events.Event, d ev
 		return fault.After(early, fault.WaitingForExpiry, errors.New("code has not expired yet"))
 	}
 	if err := h.Vault.Destroy(ctx, u.Partition(), r.Code.ID); err != nil {
-		return err
+		// Never given up: a code whose destruction became a dead letter would stay.
+		return fault.After(time.Minute, fault.Unavailable, err)
 	}
 	r.State, r.Code = passcode.Expired, nil
 	_, err = u.Send(ctx, work.Announcements, time.Time{}, events.PasscodeExpired{RequestID: r.ID, DeviceID: r.DeviceID})
@@ -377,13 +406,16 @@ func (h *Handler) lookAgain(ctx context.Context, u *work.Unit, r passcode.Reset,
 // request stays open because Graph is out of reach.
 func wait(u *work.Unit, r passcode.Reset, err error) error {
 	if v, ok := fault.As(err); ok && !v.Permanent() {
-		if !u.Now().Before(r.Deadline) {
+		left := r.Deadline.Sub(u.Now())
+		if left <= 0 {
 			return fault.Permanent(v.Code, err)
 		}
-		r.Why, r.NextCheck = v.Code, u.Now().Add(v.Delay)
+		delay := min(v.Delay, left)
+		r.Why, r.NextCheck = v.Code, u.Now().Add(delay)
 		if e := passcode.Write(u, r); e != nil {
 			return e
 		}
+		return fault.After(delay, v.Code, err)
 	}
 	return err
 }

@@ -16,6 +16,7 @@ import (
 	"pinreset/shared/diag"
 	"pinreset/shared/dispatch/dispatchtest"
 	"pinreset/shared/fault"
+	"pinreset/shared/graph"
 	"pinreset/shared/graph/graphsim"
 	"pinreset/shared/graph/graphtest"
 	"pinreset/shared/passcode"
@@ -35,14 +36,15 @@ type fixture struct {
 	keys  *sqlitework.Store
 }
 
-func setUp(t *testing.T, torn bool, timing ...graphsim.Timing) *fixture {
+func setUp(t *testing.T, torn bool) *fixture {
+	t.Helper()
+	return setUpWith(t, torn, graphsim.Timing{}, func() string { return "4711-canary" })
+}
+
+func setUpWith(t *testing.T, torn bool, timing graphsim.Timing, code func() string) *fixture {
 	t.Helper()
 	b := dispatchtest.New(t, torn)
-	o := graphsim.Options{Now: b.Clock.Now, Passcode: func() string { return "4711-canary" }}
-	if len(timing) > 0 {
-		o.Timing = timing[0]
-	}
-	sim, client := graphtest.New(t, o)
+	sim, client := graphtest.New(t, graphsim.Options{Now: b.Clock.Now, Passcode: code, Timing: timing})
 	keys, err := sqlitework.Open(filepath.Join(t.TempDir(), "keys"), sqlitework.Options{Now: b.Clock.Now})
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +110,8 @@ func (f *fixture) reveal(r passcode.Reset) (string, error) {
 	if err != nil {
 		f.T.Fatal(err)
 	}
-	return f.vault.Open(f.T.Context(), *r.Code, secret.Binding{Tenant: contoso, Device: r.DeviceID, Request: r.ID}, receipt)
+	code, err := f.vault.Open(f.T.Context(), *r.Code, secret.Binding{Tenant: contoso, Device: r.DeviceID, Request: r.ID}, receipt)
+	return code.Expose(), err
 }
 
 func (f *fixture) failures() []events.FailureRaised {
@@ -348,7 +351,7 @@ func TestUnclearAnswers(t *testing.T) {
 // TestOutcomeUnknown: the answer is lost and the device shows no trace within the time that is given for it.
 func TestOutcomeUnknown(t *testing.T) {
 	t.Parallel()
-	f := setUp(t, false, graphsim.Timing{EntryDelay: 2 * time.Hour})
+	f := setUpWith(t, false, graphsim.Timing{EntryDelay: 2 * time.Hour}, func() string { return "4711-canary" })
 	if err := f.sim.Inject(contoso, graphsim.Fault{Kind: graphsim.LostAnswer, Family: graphsim.Devices}); err != nil {
 		t.Fatal(err)
 	}
@@ -458,5 +461,29 @@ func TestFromOutside(t *testing.T) {
 	f.Drain(f.Clock.Now().Add(time.Minute))
 	if !slices.ContainsFunc(f.failures(), func(e events.FailureRaised) bool { return e.Code == string(fault.TenantUnknown) }) {
 		t.Error("a reset for a tenant that is not onboarded raised no failure")
+	}
+}
+
+// TestEntriesOfAnEarlierCall: the entry of a reset that was given up must not be taken for that of the next one.
+func TestEntriesOfAnEarlierCall(t *testing.T) {
+	t.Parallel()
+	if passcode.StartSkew != graph.StartSkew {
+		t.Fatalf("the domain allows %s, the client %s", passcode.StartSkew, graph.StartSkew)
+	}
+	codes := 0
+	f := setUpWith(t, false, graphsim.Timing{EntryDelay: 3 * time.Second}, func() string { codes++; return fmt.Sprintf("code-%d", codes) })
+	first := f.accept("sales-pixel-12")
+	f.RunUntil(time.Minute, func() bool { return f.reset(first).State == passcode.Waiting })
+	u := f.Unit(contoso)
+	if _, err := passcode.Cancel(t.Context(), u, first, "wrong person", events.Pinreset()); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.Clock.Advance(time.Second)
+	r := f.end(f.accept("sales-pixel-12"))
+	if code, err := f.reveal(r); code != "code-2" {
+		t.Errorf("the second reset shows %q, %v; the device has code-2", code, err)
 	}
 }

@@ -63,6 +63,8 @@ func TestBadInputChangesNothing(t *testing.T) {
 		{"token for what is not", "/v1/tokens", `{"name":"n","tenants":["*"],"permissions":["root"],"days":1}`, 422, fault.InvalidRequest, nil},
 		{"token for nobody", "/v1/tokens", `{"name":"n","tenants":[],"permissions":["tenant.read"],"days":1}`, 422, fault.InvalidRequest, nil},
 		{"setting out of range", "PATCH /v1/tenants/" + contoso + "/settings", `{"passcodeHours":1000000000000000000000}`, 422, fault.InvalidRequest, nil},
+		{"setting with a bidi reason", "PATCH /v1/tenants/" + contoso + "/settings", `{"passcodeHours":20,"reason":"a\u2066b"}`, 422, fault.InvalidRequest, nil},
+		{"consent with a long reason", "/v1/tenants/" + contoso + "/consent", `{"reason":"` + strings.Repeat("r", 501) + `"}`, 422, fault.InvalidRequest, nil},
 		{"limit 0", "GET " + "/v1/tenants?limit=0", nil, 422, fault.InvalidRequest, nil},
 		{"limit 201", "GET " + "/v1/tenants?limit=201", nil, 422, fault.InvalidRequest, nil},
 		{"limit in words", "GET " + "/v1/tenants?limit=ten", nil, 422, fault.InvalidRequest, nil},
@@ -70,7 +72,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 		{"no such state", "GET /v1/tenants/" + contoso + "/resets?state=lost", nil, 422, fault.InvalidRequest, nil},
 		{"long search", "GET /v1/tenants/" + contoso + "/devices?search=" + long, nil, 422, fault.InvalidRequest, nil},
 		{"cursor of nobody", "GET /v1/tenants/" + contoso + "/devices?cursor=AAAA", nil, 400, fault.InvalidRequest, nil},
-		{"long cursor", "GET /v1/tenants/" + contoso + "/devices?cursor=" + strings.Repeat("A", 3000), nil, 422, fault.InvalidRequest, nil},
+		{"long cursor", "GET /v1/tenants/" + contoso + "/devices?cursor=" + strings.Repeat("A", 9000), nil, 422, fault.InvalidRequest, nil},
 	}
 	for _, c := range cases {
 		method, path := http.MethodPost, c.path

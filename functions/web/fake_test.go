@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"iter"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,8 @@ type fleet struct {
 	devices map[string][]graph.ManagedDevice
 	err     error
 	boom    any
+	page    int      // devices of a page
+	asked   []string // places of the pages that were read
 }
 
 func (f *fleet) fail(err error) {
@@ -60,20 +63,27 @@ func (f *fleet) of(tenant string) ([]graph.ManagedDevice, error) {
 	return f.devices[tenant], f.err
 }
 
-func (f *fleet) ManagedDevices(_ context.Context, tenant string, filter graph.DeviceFilter) iter.Seq2[graph.ManagedDevice, error] {
-	return func(yield func(graph.ManagedDevice, error) bool) {
-		devices, err := f.of(tenant)
-		if err != nil {
-			yield(graph.ManagedDevice{}, err)
-			return
-		}
-		for _, d := range devices {
-			is := func(want, have string) bool { return want == "" || want == have }
-			if is(filter.Name, d.DeviceName) && is(filter.User, d.UserPrincipalName) && is(filter.Serial, d.SerialNumber) && !yield(d, nil) {
-				return
-			}
+// DevicePage gives pages of f.page devices, all of them where that is 0, and keeps which places it was asked for.
+func (f *fleet) DevicePage(_ context.Context, tenant string, filter graph.DeviceFilter, after string) ([]graph.ManagedDevice, string, error) {
+	all, err := f.of(tenant)
+	if err != nil {
+		return nil, "", err
+	}
+	var found []graph.ManagedDevice
+	for _, d := range all {
+		is := func(want, have string) bool { return want == "" || strings.EqualFold(want, have) }
+		if is(filter.Name, d.DeviceName) && is(filter.User, d.UserPrincipalName) && is(filter.Serial, d.SerialNumber) {
+			found = append(found, d)
 		}
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked = append(f.asked, after)
+	start, _ := strconv.Atoi(strings.TrimPrefix(after, "/devices?from="))
+	if f.page == 0 || start+f.page >= len(found) {
+		return found[start:], "", nil
+	}
+	return found[start : start+f.page], fmt.Sprintf("/devices?from=%d", start+f.page), nil
 }
 
 func (f *fleet) ManagedDevice(_ context.Context, tenant, id string) (graph.ManagedDevice, error) {

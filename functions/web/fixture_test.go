@@ -92,6 +92,7 @@ func setUp(t testing.TB) *fixture {
 	}}
 	f.tokens, f.sessions = identity.NewTokens(f.store, f.Now, f.newID), identity.NewSessions(f.Now)
 	f.links = onboarding.Links{
+		Graph:     "https://graph.microsoft.com",
 		Authority: "https://login.microsoftonline.com", Microsoft: "https://login.windows.net", Callback: "https://pinreset.example/consent/callback",
 		Key: []byte("a key of thirty-two bytes, about"), NewID: f.newID, Now: f.Now,
 	}

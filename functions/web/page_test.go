@@ -78,7 +78,7 @@ var (
 	keyField = regexp.MustCompile(`name="key" value="([0-9a-f]{32})"`)
 	inline   = regexp.MustCompile(`(?i)<script|<style|<[a-z][^>]*\s(?:style|on[a-z]+)\s*=|href="?\s*javascript:`)
 	ids      = regexp.MustCompile(`\sid="([^"]+)"`)
-	labelled = regexp.MustCompile(`<input type="(?:text|search|password)" id="([^"]+)"`)
+	labelled = regexp.MustCompile(`<input type="(?:text|search|password|number)" id="([^"]+)"`)
 )
 
 func (a answer) key(t testing.TB) string {
@@ -182,7 +182,7 @@ func TestPagesFromStartToCode(t *testing.T) {
 	shown.want(t, http.StatusOK)
 	shown.sound(t, "code")
 	text := regexp.MustCompile(`<[^>]*>`).ReplaceAllString(string(shown.body), "")
-	for _, want := range []string{"K7mQ #2xW", "capital Kilo", "digit seven", "small Mike", "hash", "Intune keeps its own copy", "in 1 h 0 min"} {
+	for _, want := range []string{"K7mQ #2xW", "capital kilo", "digit seven", "small mike", "hash", "Intune keeps its own copy", "in 1 h 0 min"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the code's page lacks %q: %s", want, text)
 		}
@@ -210,7 +210,24 @@ func TestPagesFromStartToCode(t *testing.T) {
 	if !strings.Contains(string(wrong.body), `value="northwind.example"`) {
 		t.Error("the form was not given back")
 	}
-	b.post(base+"/consent", url.Values{"key": {b.get(base).key(t)}, "create": {"yes"}}).want(t, http.StatusOK)
+	b.post(base+"/consent", url.Values{"key": {b.get(base + "?live=off").key(t)}, "create": {"yes"}, "reason": {"links ran out"}}).want(t, http.StatusOK)
+	if strings.Contains(string(b.get(base).body), "<form class") {
+		t.Error("a page that loads itself again has a form in it")
+	}
+	page(base+"?live=off", `name="passcodeHours" value="168"`)
+	hours := url.Values{"passcodeHours": {"x"}, "resetDeadlineHours": {"48"}, "reason": {"shorter is safer"}}
+	unset := b.post(base+"/settings", hours)
+	unset.want(t, http.StatusUnprocessableEntity)
+	unset.sound(t, "settings that are no number")
+	if text := string(unset.body); !strings.Contains(text, `value="shorter is safer"`) || !strings.Contains(text, `value="48"`) || strings.Contains(text, `http-equiv="refresh"`) {
+		t.Errorf("the form was not given back: %s", text)
+	}
+	hours.Set("passcodeHours", "200")
+	b.post(base+"/settings", hours).want(t, http.StatusUnprocessableEntity)
+	hours.Set("passcodeHours", "12")
+	b.post(base+"/settings", hours).want(t, http.StatusOK)
+	page(base, "<dd>12 h</dd>")
+	page(base+"/audit", "shorter is safer")
 	if strings.Contains(f.log.String(), canary) {
 		t.Error("the log has the code")
 	}

@@ -3,6 +3,7 @@ package web_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,11 +95,22 @@ func TestConsentLinksAreMade(t *testing.T) {
 			t.Errorf("step %+v", s)
 		}
 	}
-	f.call(http.MethodPost, "/v1/tenants/"+contoso+"/consent", f.admin, map[string]any{}).want(t, http.StatusAccepted)
+	f.call(http.MethodPost, "/v1/tenants/"+contoso+"/consent", f.admin, map[string]any{"reason": "links ran out"}).want(t, http.StatusAccepted)
 	f.call(http.MethodPost, "/v1/tenants/"+contoso+"/consent", f.admin, nil).want(t, http.StatusAccepted)
 	got, err := f.rows.Receive(t.Context(), "consent", 10)
 	if err != nil || len(got) != 2 {
-		t.Errorf("%d messages, %v", len(got), err)
+		t.Fatalf("%d messages, %v", len(got), err)
+	}
+	var reasons []string
+	for _, d := range got {
+		e, err := events.Parse(d.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reasons = append(reasons, e.Data.(events.ConsentRequested).Reason)
+	}
+	if slices.Sort(reasons); !slices.Equal(reasons, []string{"", "links ran out"}) {
+		t.Errorf("reasons %q", reasons)
 	}
 }
 
@@ -107,7 +119,7 @@ func TestSettingsChangeIsRecordedAndAnnounced(t *testing.T) {
 	f := setUp(t)
 	path := "/v1/tenants/" + contoso + "/settings"
 	var s tenant.Settings
-	f.call(http.MethodPatch, path, f.admin, `{"passcodeHours":24}`).into(t, &s)
+	f.call(http.MethodPatch, path, f.admin, `{"passcodeHours":24,"reason":"shorter is safer"}`).into(t, &s)
 	if s.PasscodeHours != 24 || s.ResetDeadlineHours != 24 {
 		t.Errorf("%+v", s)
 	}
@@ -115,11 +127,14 @@ func TestSettingsChangeIsRecordedAndAnnounced(t *testing.T) {
 	if got := f.auditOf(contoso); fmt.Sprint(got) != "[tenant.settings.changed]" {
 		t.Errorf("audit %v", got)
 	}
+	if a := f.call(http.MethodGet, "/v1/tenants/"+contoso+"/audit", f.admin, nil); !strings.Contains(string(a.body), `"reason":"shorter is safer"`) {
+		t.Errorf("audit without the reason: %s", a.body)
+	}
 	got, err := f.rows.Receive(t.Context(), work.Announcements, 10)
 	if err != nil || len(got) != 1 {
 		t.Fatalf("%d messages, %v", len(got), err)
 	}
-	for _, bad := range []string{`{}`, `{"passcodeHours":0}`, `{"passcodeHours":169}`, `{"resetDeadlineHours":721}`, `{"passcodeHours":"24"}`, `{"hours":1}`} {
+	for _, bad := range []string{`{}`, `{"reason":"nothing else"}`, `{"passcodeHours":0}`, `{"passcodeHours":169}`, `{"resetDeadlineHours":721}`, `{"passcodeHours":"24"}`, `{"hours":1}`} {
 		f.call(http.MethodPatch, path, f.admin, bad).refused(t, http.StatusUnprocessableEntity, fault.InvalidRequest)
 	}
 }

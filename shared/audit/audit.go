@@ -23,6 +23,7 @@ const (
 	TenantAdded      = "tenant.added"
 	ConsentRequested = "tenant.consent.requested"
 	ConsentProven    = "tenant.consent.proven"
+	ConsentDeclined  = "tenant.consent.declined" // by whoever followed the link; the actor is who handed it out
 	SettingsChanged  = "tenant.settings.changed"
 	ResetRequested   = "passcode.reset.requested"
 	ResetIssued      = "passcode.reset.issued"

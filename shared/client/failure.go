@@ -31,8 +31,8 @@ type DeadLetter struct {
 	Deliveries  int             `json:"deliveries"`
 	At          time.Time       `json:"at"`
 	Diagnostics string          `json:"diagnostics"`
-	Bytes       int             `json:"bytes"`           // size of the message's body
-	Event       json.RawMessage `json:"event,omitempty"` // the message, where it is an event; only from [Client.DeadLetter]
+	Bytes       int             `json:"bytes"`          // size of the message's body
+	Body        json.RawMessage `json:"body,omitempty"` // the message, where it is an event; only from [Client.DeadLetter]
 }
 
 // Replayed names the message that a dead letter became.

@@ -23,18 +23,19 @@ type Tenant struct {
 
 // Consent is where a tenant's consent stands. Its states are those of package onboarding.
 type Consent struct {
-	State        string     `json:"state"`
-	RequestID    string     `json:"requestId,omitempty"` // "" until it has begun
-	StartedAt    time.Time  `json:"startedAt,omitzero"`
-	Deadline     time.Time  `json:"deadline,omitzero"`
-	NextCheck    time.Time  `json:"nextCheck,omitzero"`
-	Checks       int        `json:"checks"`
-	ProvenAt     time.Time  `json:"provenAt,omitzero"`
-	FailureCode  fault.Code `json:"failureCode,omitempty"`
-	FailureTitle string     `json:"failureTitle,omitempty"`
-	Diagnostics  string     `json:"diagnostics,omitempty"`
-	Next         string     `json:"next,omitempty"` // name of the first step that is not proven
-	Steps        []Step     `json:"steps"`
+	State                   string     `json:"state"`
+	RequestID               string     `json:"requestId,omitempty"` // "" until it has begun
+	StartedAt               time.Time  `json:"startedAt,omitzero"`
+	Deadline                time.Time  `json:"deadline,omitzero"`
+	NextCheck               time.Time  `json:"nextCheck,omitzero"`
+	Checks                  int        `json:"checks"`
+	CreateServicePrincipals bool       `json:"createServicePrincipals,omitempty"` // as was asked for
+	ProvenAt                time.Time  `json:"provenAt,omitzero"`
+	FailureCode             fault.Code `json:"failureCode,omitempty"`
+	FailureTitle            string     `json:"failureTitle,omitempty"`
+	Diagnostics             string     `json:"diagnostics,omitempty"`
+	Next                    string     `json:"next,omitempty"` // name of the first step that is not proven
+	Steps                   []Step     `json:"steps"`
 }
 
 // Step is one thing that an administrator of the tenant must consent to.
@@ -62,8 +63,15 @@ type NewTenant struct {
 
 // SettingsChange names the settings to change; nil leaves one as it is.
 type SettingsChange struct {
-	PasscodeHours      *int `json:"passcodeHours,omitempty"`
-	ResetDeadlineHours *int `json:"resetDeadlineHours,omitempty"`
+	PasscodeHours      *int   `json:"passcodeHours,omitempty"`
+	ResetDeadlineHours *int   `json:"resetDeadlineHours,omitempty"`
+	Reason             string `json:"reason,omitempty"` // why, for the audit log
+}
+
+// ConsentStart says how a consent is started again.
+type ConsentStart struct {
+	CreateServicePrincipals bool   `json:"createServicePrincipals,omitempty"` // see events.TenantAdded
+	Reason                  string `json:"reason,omitempty"`                  // why, for the audit log
 }
 
 // Tenants lists the tenants in the token's scope.
@@ -96,13 +104,10 @@ func (c *Client) Consent(ctx context.Context, id string) (s Consent, err error) 
 }
 
 // RestartConsent starts a tenant's consent again and returns the id of the new run.
-func (c *Client) RestartConsent(ctx context.Context, id string, createServicePrincipals bool) (request string, err error) {
-	body := struct {
-		Create bool `json:"createServicePrincipals,omitempty"`
-	}{createServicePrincipals}
+func (c *Client) RestartConsent(ctx context.Context, id string, s ConsentStart) (request string, err error) {
 	var answer struct {
 		RequestID string `json:"requestId"`
 	}
-	_, err = c.do(ctx, post(body, "v1", "tenants", id, "consent"), &answer)
+	_, err = c.do(ctx, post(s, "v1", "tenants", id, "consent"), &answer)
 	return answer.RequestID, err
 }

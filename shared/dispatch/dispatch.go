@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"pinreset/events"
@@ -207,8 +208,14 @@ func (r *run) setAside(ctx context.Context, code fault.Code, cause error) error 
 	r.dead = true
 	u := r.unit()
 	if r.handler.handle != nil {
-		if err := r.end(ctx, u, code); err != nil {
-			u = r.unit() // the request's own end can't be recorded; the letter and the failure still must be
+		switch err := r.end(ctx, u, code); {
+		case err != nil && r.delivery.Deliveries < 2*r.o.MaxDeliveries:
+			// A request that is set aside without its end stays open with nothing to go on with it, and keeps its device from
+			// another one. What stands in the way is most often a store that can't be read for a moment.
+			r.dead = false
+			return r.retry(ctx, code, unrecorded(cause, err))
+		case err != nil:
+			u = r.unit() // the letter and the failure still must be recorded
 			cause = unrecorded(cause, err)
 		}
 	}
@@ -265,8 +272,9 @@ func (r *run) again(ctx context.Context, cause error) error {
 // commit adds the run's record to the unit and settles.
 func (r *run) commit(ctx context.Context, u *work.Unit, o work.Outcome, verdict string, code fault.Code, cause error) error {
 	steps, dropped := r.record.Steps()
-	// A run that did nothing worth telling (a look at a device that still has not answered) leaves no record.
-	if verdict != verdictDone || len(steps) > 0 {
+	// A run that has nothing to tell (a look at a device that still has not answered) leaves no record: thousands of them
+	// would hide the few that matter.
+	if verdict != verdictDone || slices.ContainsFunc(steps, worthTelling) {
 		err := diag.AppendAttempt(u, diag.Attempt{
 			RequestID: r.requestID(), Function: r.function(), Kind: r.kind(), MessageID: r.delivery.ID,
 			Delivery: r.delivery.Deliveries, QueuedAt: r.delivery.EnqueuedAt, StartedAt: r.started,
@@ -282,6 +290,11 @@ func (r *run) commit(ctx context.Context, u *work.Unit, o work.Outcome, verdict 
 		return r.again(ctx, err)
 	}
 	return err
+}
+
+// worthTelling reports whether a step is more than a call that went well.
+func worthTelling(s diag.Step) bool {
+	return s.Kind != diag.KindCall || s.Status < 200 || s.Status > 299
 }
 
 func (r *run) finish(ctx context.Context, b work.Batch, o work.Outcome, verdict string, code fault.Code, cause error) error {
@@ -374,6 +387,9 @@ func bounded(err error) string {
 		return ""
 	}
 	text := err.Error()
+	if verdict, ok := err.(*fault.Error); ok && verdict.Err != nil { //nolint:errorlint // the code stands beside the text; only here is it in front of it
+		text = verdict.Err.Error()
+	}
 	if runes := []rune(text); len(runes) > 800 {
 		return string(runes[:800]) + "…"
 	}

@@ -386,6 +386,41 @@ func TestConflictOfAFailure(t *testing.T) {
 	r.wantFailed(request, fault.DeviceNotFound)
 }
 
+// TestEndThatCanNotBeRecorded proves that a message is not set aside while the end of its request can't be recorded, which is
+// most often a store that can't be read for a moment: the request would stay open for ever. There is a bound to that.
+func TestEndThatCanNotBeRecorded(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ fails, deliveries int }{
+		"at first": {2, 5}, "ever": {1000, 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ends := 0
+			r := newRig(t, ending(func() error { return errors.New("no") }),
+				func(ctx context.Context, u *work.Unit, d events.PasscodeResetRequested, code fault.Code) error {
+					if ends++; ends <= c.fails {
+						return errors.New("store can't be read")
+					}
+					return recordEnd(ctx, u, d, code)
+				})
+			r.send(queue, asked(request))
+			for range c.deliveries - 1 {
+				r.once()
+				r.wantNoFailure()
+				r.advance(time.Hour)
+			}
+			r.once()
+			letters, recorded := r.letters(contoso), r.list(contoso, "end")
+			if len(letters) != 1 || letters[0].Deliveries != c.deliveries || len(r.failures()) != 1 {
+				t.Fatalf("letters %+v, %d failures", letters, len(r.failures()))
+			}
+			if (len(recorded) == 1) != (c.fails < 1000) {
+				t.Errorf("%d ends recorded", len(recorded))
+			}
+		})
+	}
+}
+
 // TestSettlementThatFails proves that an error of the store is told to the host and nothing is taken for settled.
 func TestSettlementThatFails(t *testing.T) {
 	t.Parallel()

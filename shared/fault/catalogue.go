@@ -43,6 +43,8 @@ const (
 	WaitingForConsent   Code = "waiting_for_consent"
 	WaitingForPermit    Code = "waiting_for_permit"
 	WaitingForExpiry    Code = "waiting_for_expiry"
+	WaitingForEarlier   Code = "waiting_for_earlier_reset"
+	WaitingForTrace     Code = "waiting_for_trace"
 )
 
 // Codes of requests that were refused before any work began.
@@ -102,7 +104,7 @@ var catalogue = map[Code]Entry{
 	Internal: {
 		Title: "Something went wrong inside pinreset",
 		Cause: "An error that pinreset has no name for. The timeline shows the last step that worked.",
-		Fix:   []string{"Try again once.", "If it fails again, copy the support bundle of this page into a report."},
+		Fix:   []string{"Try again once.", "If it fails again, send the JSON form of this page with a report."},
 	},
 	MessageInvalid: {
 		Title: "A message could not be understood",
@@ -278,6 +280,16 @@ var catalogue = map[Code]Entry{
 		LearnMore: []string{docThrottling},
 	},
 
+	WaitingForTrace: {
+		Title: "Looking whether the call was carried out",
+		Cause: "The call to Intune got no clear answer. It is not made again blindly, because a second reset would replace a code; the device's own list of actions shows within minutes whether it was carried out.",
+		Fix:   []string{"Nothing for ten minutes; then pinreset says that the outcome is unknown, and you decide."},
+	},
+	WaitingForEarlier: {
+		Title: "Waiting until an earlier reset can be told apart",
+		Cause: "The device was reset a moment ago. Intune's results carry no id, so two calls within seconds could not be told apart.",
+		Fix:   []string{"Nothing: the call is made in a few seconds."},
+	},
 	WaitingForExpiry: {
 		Title: "Waiting for the code's expiry",
 		Cause: "The code can still be revealed; it is destroyed when its time has come.",

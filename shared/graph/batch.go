@@ -13,10 +13,10 @@ import (
 	"pinreset/shared/fault"
 )
 
-// MaxBatch is how many requests a batch may have (§9).
+// MaxBatch is how many requests a batch may have (Microsoft's page "json-batching").
 const MaxBatch = 20
 
-// BatchRequest is one part of a batch. Make it with [BatchGet], [BatchResetPasscode] or [BatchSyncDevice].
+// BatchRequest is one part of a batch. Make it with [BatchGet] or [BatchResetPasscode].
 type BatchRequest struct {
 	id       string
 	target   string
@@ -30,11 +30,6 @@ func BatchGet(id, target string) BatchRequest { return BatchRequest{id: id, targ
 // BatchResetPasscode is a part that does what [Client.ResetPasscode] does, with the same rules.
 func BatchResetPasscode(id, deviceID string) BatchRequest {
 	return BatchRequest{id: id, action: resetPasscode, deviceID: deviceID}
-}
-
-// BatchSyncDevice is a part that does what [Client.SyncDevice] does.
-func BatchSyncDevice(id, deviceID string) BatchRequest {
-	return BatchRequest{id: id, action: syncDevice, deviceID: deviceID}
 }
 
 // BatchResponse is the answer to one part.
@@ -131,7 +126,7 @@ func (c *Client) Batch(ctx context.Context, tenant, version string, requests []B
 		}
 	}
 	r.body = body
-	// Whether the envelope counts as a call is not documented (§11): it is taken to.
+	// Whether the envelope counts as a call is not documented: it is taken to.
 	r.demands[0].calls++
 
 	a, pm, err := id.send(ctx, tenant, r)

@@ -564,6 +564,49 @@ func TestPagesStayOnOurHost(t *testing.T) {
 	}
 }
 
+// TestDevicePageGoesOn reads a list in two calls, and refuses places that are not in a list of devices of our Graph.
+func TestDevicePageGoesOn(t *testing.T) {
+	t.Parallel()
+	var asked []string
+	s := serve(t, nil)
+	link := s.URL + "/v1.0/deviceManagement/managedDevices?$skiptoken=a%2Fb%20c"
+	s.graph = func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.RequestURI)
+		body := map[string]any{"value": []any{map[string]any{"id": fmt.Sprint(len(asked)), "lastSyncDateTime": "2026-11-20T10:00:00+02:00"}}}
+		if len(asked) == 1 {
+			body["@odata.nextLink"] = link
+		}
+		json.NewEncoder(w).Encode(body)
+	}
+	c := s.client(t, nil)
+	first, next, err := c.DevicePage(t.Context(), tenantA, DeviceFilter{Name: "x"}, "")
+	if err != nil || len(first) != 1 || next != "/deviceManagement/managedDevices?$skiptoken=a%2Fb%20c" || first[0].LastSync.Location() != time.UTC {
+		t.Fatalf("first page %v, next %q, %v", first, next, err)
+	}
+	second, end, err := c.DevicePage(t.Context(), tenantA, DeviceFilter{Name: "x"}, next)
+	if err != nil || len(second) != 1 || second[0].ID != "2" || end != "" || asked[1] != "/v1.0"+next {
+		t.Fatalf("second page %v, next %q, %v; asked %q", second, end, err, asked)
+	}
+	for _, after := range []string{
+		"https://evil.example/deviceManagement/managedDevices?x=1", "//evil.example/deviceManagement/managedDevices?x=1", "/organization",
+		"/deviceManagement/managedDevices/../../organization", "/deviceManagement/managedDevices/" + deviceX, "/deviceManagement%2FmanagedDevices?x=1",
+		"deviceManagement/managedDevices", "@evil.example", "?x=1", "/deviceManagement/managedDevices?x=1#y", "%zz",
+	} {
+		if _, _, err := c.DevicePage(t.Context(), tenantA, DeviceFilter{}, after); fault.CodeOf(err) != fault.InvalidRequest {
+			t.Errorf("%s: %v", after, err)
+		}
+	}
+	if len(asked) != 2 {
+		t.Errorf("something was sent: %q", asked[2:])
+	}
+	for _, wrong := range []string{"https://evil.example/v1.0/deviceManagement/managedDevices?x=1", s.URL + "/v1.0/organization?x=1", s.URL + "/v1.0" + next} {
+		asked, link = nil, wrong
+		if _, got, err := c.DevicePage(t.Context(), tenantA, DeviceFilter{}, next); err == nil || got != "" {
+			t.Errorf("a next link to %s was taken: %q", wrong, got)
+		}
+	}
+}
+
 func TestFilters(t *testing.T) {
 	t.Parallel()
 	var got string
@@ -619,13 +662,16 @@ func TestPrivilegedAppIsUsedForActionsOnly(t *testing.T) {
 		app := cfg.SecretApp("privileged", "another secret")
 		cfg.Privileged = &app
 	})
-	if err := c.Prove(t.Context(), tenantA); err != nil {
+	prove := func() error {
+		return errors.Join(c.Prove(t.Context(), tenantA), c.ProvePrivileged(t.Context(), tenantA))
+	}
+	if err := prove(); err != nil {
 		t.Fatal(err)
 	}
 	if n := s.tokens.Load(); n != 2 {
 		t.Errorf("%d tokens for a proof, want one of each app", n)
 	}
-	if err := c.Prove(t.Context(), tenantA); err != nil || s.tokens.Load() != 4 {
+	if err := prove(); err != nil || s.tokens.Load() != 4 {
 		t.Errorf("a second proof used old tokens: %d, %v", s.tokens.Load(), err)
 	}
 	accepted, err := c.ResetPasscode(t.Context(), tenantA, deviceX)

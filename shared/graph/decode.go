@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// decodeOne reads a single entity, plain or wrapped in {"value":{…}} as on Microsoft's example pages (§1).
+// decodeOne reads a single entity, plain or wrapped in {"value":{…}} as on Microsoft's example pages.
 func (a *answer) decodeOne(v any) error {
 	var wrapped struct {
 		Value json.RawMessage `json:"value"`
@@ -49,39 +49,50 @@ func pages[T any](ctx context.Context, id *identity, tenant string, r request) i
 		var none T
 		seen := map[string]bool{}
 		for {
-			a, _, err := id.send(ctx, tenant, r)
-			if err != nil {
-				yield(none, err)
-				return
-			}
-			var p page[T]
-			if err := a.decode(a.body, &p); err != nil {
-				yield(none, err)
-				return
-			}
-			for _, v := range p.Value {
+			values, next, err := onePage[T](ctx, id, tenant, r, seen)
+			for _, v := range values {
 				if !yield(v, nil) {
 					return
 				}
 			}
-			if p.NextLink == "" {
-				return
-			}
-			target, err := id.client.nextTarget(r.version, p.NextLink)
-			if err == nil && seen[target] {
-				err = errors.New("next link leads in a circle")
-			}
 			if err != nil {
-				yield(none, &Error{Method: http.MethodGet, Path: r.path(), RequestID: a.header.Get("request-id"), Date: a.date, Err: err})
+				yield(none, err)
 				return
 			}
-			seen[target] = true
-			r.target = target
+			if next == "" {
+				return
+			}
+			seen[next] = true
+			r.target = next
 		}
 	}
 }
 
-// nextTarget is the target of a next link, which is taken as it is, but only if it leads to our Graph (§1): the token
+// onePage reads one page of a collection, and the target of the next one, "" on the last. A next link that can't be followed,
+// because it leads to one of the targets seen or away from our Graph, is an error beside the page's values.
+func onePage[T any](ctx context.Context, id *identity, tenant string, r request, seen map[string]bool) (values []T, next string, err error) {
+	a, _, err := id.send(ctx, tenant, r)
+	if err != nil {
+		return nil, "", err
+	}
+	var p page[T]
+	if err := a.decode(a.body, &p); err != nil {
+		return nil, "", err
+	}
+	if p.NextLink == "" {
+		return p.Value, "", nil
+	}
+	next, err = id.client.nextTarget(r.version, p.NextLink)
+	if err == nil && seen[next] {
+		err = errors.New("next link leads in a circle")
+	}
+	if err != nil {
+		return p.Value, "", &Error{Method: http.MethodGet, Path: r.path(), RequestID: a.header.Get("request-id"), Date: a.date, Err: err}
+	}
+	return p.Value, next, nil
+}
+
+// nextTarget is the target of a next link, which is taken as it is, but only if it leads to our Graph: the token
 // goes with it.
 func (c *Client) nextTarget(version, link string) (string, error) {
 	u, err := url.Parse(link)

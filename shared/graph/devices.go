@@ -2,16 +2,18 @@ package graph
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
 	"pinreset/shared/fault"
 )
 
-// ManagedDevice is a device as Intune knows it (§8). Members of enums are kept as they come, unknown ones too. A time
+// ManagedDevice is a device as Intune knows it: the resource managedDevice. Members of enums are kept as they come, unknown ones too. A time
 // that Intune does not know is the zero time. The fields of one that came with a passcode reading are those of
 // [PasscodeReading].
 type ManagedDevice struct {
@@ -33,6 +35,8 @@ type ManagedDevice struct {
 	UserPrincipalName string    `json:"userPrincipalName"`
 	Enrolled          time.Time `json:"enrolledDateTime"`
 	LastSync          time.Time `json:"lastSyncDateTime"`
+	// ReadAt is the server's time of the answer, of a single device only; zero where the answer had no Date.
+	ReadAt time.Time `json:"-"`
 }
 
 const deviceFields = "id,azureADDeviceId,deviceName,operatingSystem,osVersion,deviceEnrollmentType,managedDeviceOwnerType," +
@@ -68,8 +72,7 @@ func (c *Client) ManagedDevices(ctx context.Context, tenant string, filter Devic
 			yield(ManagedDevice{}, err)
 			return
 		}
-		r := get(devicesPath + query("$filter", filter.expression(), "$select", deviceFields))
-		for d, err := range pages[ManagedDevice](ctx, c.general, tenant, r) {
+		for d, err := range pages[ManagedDevice](ctx, c.general, tenant, get(filter.target())) {
 			if err != nil {
 				yield(ManagedDevice{}, fmt.Errorf("list devices: %w", err))
 				return
@@ -81,23 +84,64 @@ func (c *Client) ManagedDevices(ctx context.Context, tenant string, filter Devic
 	}
 }
 
+// DevicePage reads one page of devices, of the size that Graph chooses, so that a reader can go on later without beginning
+// again. after is "" for the first page, and the next of the page before; next is "" on the last page. A next is Graph's
+// own place in the list and good for as long as Graph keeps it; one that is not a place in a list of devices is refused, and
+// nothing is sent.
+func (c *Client) DevicePage(ctx context.Context, tenant string, filter DeviceFilter, after string) (devices []ManagedDevice, next string, err error) {
+	if err := checkIDs("tenant", tenant); err != nil {
+		return nil, "", err
+	}
+	target := filter.target()
+	if after != "" {
+		if target = after; !isDevicePlace(after) {
+			return nil, "", fault.Permanentf(fault.InvalidRequest, "list devices: %q is no place in the list", bounded(after))
+		}
+	}
+	devices, next, err = onePage[ManagedDevice](ctx, c.general, tenant, get(target), map[string]bool{target: true})
+	if err == nil && next != "" && !isDevicePlace(next) {
+		err = &Error{Method: http.MethodGet, Path: devicesPath, Err: errors.New("next link leads to another list")}
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("list devices: %w", err)
+	}
+	for i, d := range devices {
+		devices[i] = d.inUTC()
+	}
+	return devices, next, nil
+}
+
+func (f DeviceFilter) target() string {
+	return devicesPath + query("$filter", f.expression(), "$select", deviceFields)
+}
+
+// isDevicePlace reports whether the target is the list of devices, with whatever query Graph gave it.
+func isDevicePlace(target string) bool {
+	u, err := url.Parse(target)
+	return err == nil && u.Scheme == "" && u.Host == "" && u.Fragment == "" && u.RawPath == "" && strings.EqualFold(u.Path, devicesPath)
+}
+
 // ManagedDevice reads one device.
 func (c *Client) ManagedDevice(ctx context.Context, tenant, id string) (ManagedDevice, error) {
 	if err := checkIDs("tenant", tenant, "device", id); err != nil {
 		return ManagedDevice{}, err
 	}
-	d, err := one[ManagedDevice](ctx, c.general, tenant, get(devicesPath+"/"+id+query("$select", deviceFields)))
+	a, _, err := c.general.send(ctx, tenant, get(devicesPath+"/"+id+query("$select", deviceFields)))
 	if err != nil {
 		return ManagedDevice{}, fmt.Errorf("read device %s: %w", id, err)
 	}
+	var d ManagedDevice
+	if err := a.decodeOne(&d); err != nil {
+		return ManagedDevice{}, fmt.Errorf("read device %s: %w", id, err)
+	}
+	d.ReadAt = a.date
 	return d.inUTC(), nil
 }
 
 const devicesPath = "/deviceManagement/managedDevices"
 
 // Prove shows that the app has access to the tenant now: it forgets the tokens, gets a new one, reads the organization
-// with it and compares its id with the tenant's (§3). Of the privileged app it gets a new token, and no more: it may read
-// nothing that names the tenant, and its actions are no test.
+// with it and compares its id with the tenant's.
 func (c *Client) Prove(ctx context.Context, tenant string) error {
 	if err := checkIDs("tenant", tenant); err != nil {
 		return err
@@ -109,6 +153,15 @@ func (c *Client) Prove(ctx context.Context, tenant string) error {
 	}
 	if !strings.EqualFold(org.ID, tenant) {
 		return fmt.Errorf("prove access to tenant %s: %w", tenant, c.wrongTenant(org.ID))
+	}
+	return nil
+}
+
+// ProvePrivileged gets a new token for the privileged app in the tenant, and no more: the app may read nothing that names the
+// tenant, and its actions are no test. Without a second app there is nothing to prove.
+func (c *Client) ProvePrivileged(ctx context.Context, tenant string) error {
+	if err := checkIDs("tenant", tenant); err != nil {
+		return err
 	}
 	if !c.privileged.own {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// ServicePrincipal is an application's presence in a tenant (§4).
+// ServicePrincipal is an application's presence in a tenant.
 type ServicePrincipal struct {
 	ID                     string `json:"id"`
 	AppID                  string `json:"appId"`
@@ -42,7 +42,7 @@ func servicePrincipalPath(appID string) string { return "/servicePrincipals(appI
 
 // CreateServicePrincipal creates the service principal of an application unless it is there, and reads it. It is an
 // upsert with an empty body, so it may be repeated. Whether Graph allows it for Microsoft's own applications is not
-// documented (§4): call it only where an operator chose to.
+// documented: call it only where an operator chose to.
 func (c *Client) CreateServicePrincipal(ctx context.Context, tenant, appID string) (ServicePrincipal, error) {
 	if err := checkIDs("tenant", tenant, "app", appID); err != nil {
 		return ServicePrincipal{}, err
@@ -65,7 +65,7 @@ func (c *Client) CreateServicePrincipal(ctx context.Context, tenant, appID strin
 	return c.ServicePrincipal(ctx, tenant, appID)
 }
 
-// PermissionGrant is a delegated permission that a client application holds (§5). Ids are object ids of service
+// PermissionGrant is a delegated permission that a client application holds. Ids are object ids of service
 // principals, not app ids.
 type PermissionGrant struct {
 	ID          string `json:"id"`
@@ -92,7 +92,7 @@ func (c *Client) PermissionGrants(ctx context.Context, tenant, clientSPID string
 	return grants, nil
 }
 
-// AppRoleAssignment is an application permission that a service principal holds (§5).
+// AppRoleAssignment is an application permission that a service principal holds.
 type AppRoleAssignment struct {
 	ID                  string    `json:"id"`
 	AppRoleID           string    `json:"appRoleId"`

@@ -21,5 +21,6 @@
 //
 // What it is not: a general Graph library. It caches nothing but tokens, keeps no state of devices, and polls nothing.
 //
-// Facts about Graph come from the design page graph.md; section numbers in comments are that page's.
+// Facts about Graph come from Microsoft's Graph reference (the pages named in the comments) and its published schema (package
+// graphschema).
 package graph

@@ -65,7 +65,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// classify turns an answer that is no success into a verdict: the table of §14, in one place.
+// classify turns an answer that is no success into a verdict, in one place.
 func classify(a *answer, f Family, pm *permit) error {
 	e := a.failure()
 	switch a.status {
@@ -91,7 +91,7 @@ func classify(a *answer, f Family, pm *permit) error {
 	return fault.Permanent(fault.GraphRefused, e)
 }
 
-// maybeExecuted reports whether an answer leaves open that a write was carried out (§8, §14). A throttled one does.
+// maybeExecuted reports whether an answer leaves open that a write was carried out. A throttled one does.
 func maybeExecuted(status int) bool {
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:

@@ -13,7 +13,7 @@ import (
 	"pinreset/shared/fault"
 )
 
-// Back-off where Graph does not say how long to wait (§10).
+// Back-off where Graph does not say how long to wait.
 const (
 	minBackoff = time.Second
 	maxBackoff = time.Minute

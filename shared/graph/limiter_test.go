@@ -234,7 +234,7 @@ func TestLimiterReserve(t *testing.T) {
 	}
 }
 
-// A thousand writes against a limit of 200 per 20 s take 80 s (§11), and hardly any of them is sent away twice.
+// A thousand writes against a limit of 200 per 20 s take 80 s, and hardly any of them is sent away twice.
 func TestLimiterPacesAtTheBestPossibleTime(t *testing.T) {
 	t.Parallel()
 	ck := newClock()

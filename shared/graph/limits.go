@@ -13,7 +13,7 @@ import (
 // Family is a group of resources that share a limit.
 type Family string
 
-// The families of §10.
+// The families of Microsoft's page "throttling-limits".
 const (
 	Identity      Family = "ID"  // service principals, grants, groups, devices of the directory, users, organization
 	Devices       Family = "DEV" // managed devices and their actions
@@ -32,7 +32,7 @@ type Window struct {
 }
 
 // FamilyLimit is what Graph allows in one family. A write counts in both windows. In the family Identity the Any windows
-// count resource units (§10), elsewhere calls.
+// count resource units, elsewhere calls.
 type FamilyLimit struct {
 	Any, Write       Window // one application in one tenant
 	AppAny, AppWrite Window // one application in all tenants together
@@ -44,7 +44,7 @@ type Limits struct {
 	Families map[Family]FamilyLimit
 }
 
-// PublishedLimits returns Microsoft's published figures (§10). Those of the identity family depend on the size of the
+// PublishedLimits returns Microsoft's published figures (pages "throttling-limits", "throttling-intune-*"). Those of the identity family depend on the size of the
 // tenant; the figure for the smallest is used. Limits that all applications of a tenant share are not in it: what other
 // applications use is not ours to know, and shows as an answer of 429.
 func PublishedLimits() Limits {

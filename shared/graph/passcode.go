@@ -12,7 +12,7 @@ import (
 // ActionState is how far a remote action is. A state that is not listed here is kept as it came.
 type ActionState string
 
-// States of a remote action (§8).
+// States of a remote action: the enum actionState.
 const (
 	ActionNone         ActionState = "none"
 	ActionPending      ActionState = "pending"
@@ -37,6 +37,8 @@ type PasscodeReading struct {
 	Device  ManagedDevice   // ID, DeviceName, UserID, Enrolled and LastSync only
 	Action  *PasscodeAction // nil: no entry since the moment that was asked for
 	Version string          // that answered, V1 or Beta
+	// ServerDate is the server's clock when it answered; zero where the answer had none.
+	ServerDate time.Time
 }
 
 // Format prints an action without its passcode under every verb. secret.Text can't see to that alone: under a verb that does
@@ -58,17 +60,18 @@ func (r PasscodeReading) Format(f fmt.State, _ rune) {
 	fmt.Fprint(f, "}")
 }
 
-// startSkew is how much earlier than the server's Date of our POST an entry may say it started: both are Microsoft's
-// clocks, but not one machine's, and Date has whole seconds.
-const startSkew = 5 * time.Second
+// StartSkew is how much earlier than the server's Date of our POST an entry may say it started: both are Microsoft's
+// clocks, but not one machine's, and Date has whole seconds. Two calls for one device that are closer than twice this can't be
+// told apart by their entries.
+const StartSkew = 5 * time.Second
 
 // PasscodeResult reads a device with its newest passcode reset that started at notBefore, the server's time of the
-// request, or later. Only a read of a single device with these fields carries results (§8).
+// request, or later. Only a read of a single device with these fields carries results.
 func (c *Client) PasscodeResult(ctx context.Context, tenant, id string, notBefore time.Time) (PasscodeReading, error) {
 	return c.passcodeResult(ctx, tenant, id, notBefore, V1)
 }
 
-// PasscodeResultBeta reads the same through beta, which some have seen carry a passcode that v1.0 left out (§8). It is
+// PasscodeResultBeta reads the same through beta, which some have seen carry a passcode that v1.0 left out. It is
 // for a result that is done without one, once.
 func (c *Client) PasscodeResultBeta(ctx context.Context, tenant, id string, notBefore time.Time) (PasscodeReading, error) {
 	return c.passcodeResult(ctx, tenant, id, notBefore, Beta)
@@ -95,20 +98,24 @@ func (c *Client) passcodeResult(ctx context.Context, tenant, id string, notBefor
 	}
 	r := get(devicesPath + "/" + id + query("$select", "id,deviceName,userId,enrolledDateTime,lastSyncDateTime,deviceActionResults"))
 	r.version, r.secret = version, true
-	d, err := one[struct {
+	var d struct {
 		ManagedDevice
 		Results []actionResult `json:"deviceActionResults"`
-	}](ctx, c.general, tenant, r)
+	}
+	a, _, err := c.general.send(ctx, tenant, r)
+	if err == nil {
+		err = a.decodeOne(&d)
+	}
 	if err != nil {
 		return PasscodeReading{}, fmt.Errorf("read actions of device %s: %w", id, err)
 	}
-	return PasscodeReading{Device: d.ManagedDevice.inUTC(), Action: newestReset(d.Results, notBefore), Version: version}, nil
+	return PasscodeReading{Device: d.ManagedDevice.inUTC(), Action: newestReset(d.Results, notBefore), Version: version, ServerDate: a.date}, nil
 }
 
 func newestReset(results []actionResult, notBefore time.Time) *PasscodeAction {
 	var newest *PasscodeAction
 	for _, r := range results {
-		if !r.isPasscodeReset() || r.Started.Before(notBefore.Add(-startSkew)) {
+		if !r.isPasscodeReset() || r.Started.Before(notBefore.Add(-StartSkew)) {
 			continue
 		}
 		if newest != nil && (r.Started.Before(newest.Started) || r.Started.Equal(newest.Started) && r.Updated.Before(newest.Updated)) {

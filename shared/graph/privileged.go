@@ -9,7 +9,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 )
 
-// privileged is the identity that may act on devices. Its permission also wipes (§8), so it can't be handed an address:
+// privileged is the identity that may act on devices. Its permission also wipes, so it can't be handed an address:
 // it knows two actions, and builds every path itself.
 type privileged struct {
 	identity *identity
@@ -93,10 +93,10 @@ func (c *Client) PrepareReset(ctx context.Context, tenant string) error {
 // ResetPasscode asks Intune to reset the passcode of a device. It is sent at most once, and must not be called again for
 // the same request unless the error proves that nothing was done: a second reset replaces a code that may have been read
 // out already. An error for which errors.Is(err, ErrOutcomeUnknown) holds does not prove it; read [Client.PasscodeResult]
-// until the entry appears. Throttled and unavailable answers are of that kind, too (§8).
+// until the entry appears. Throttled and unavailable answers are of that kind, too.
 //
 // A refusal by a Multi Admin Approval policy is fault.GraphRefused like any other answer of 400: no code that would tell
-// it apart is documented (§8).
+// it apart is documented.
 func (c *Client) ResetPasscode(ctx context.Context, tenant, id string) (Accepted, error) {
 	a, err := c.privileged.act(ctx, tenant, resetPasscode, id)
 	if err != nil {

@@ -60,7 +60,7 @@ const exactUpTo = 5_000
 //
 // A permit is in use from the moment it is given until the call is answered, and comes back one window-length after the
 // answer. Graph counts a call somewhere between sending and answer; so whatever the network does, Graph never sees more
-// than the limit within any span of the window's length, be its own window fixed or sliding (§11).
+// than the limit within any span of the window's length, be its own window fixed or sliding.
 type window struct {
 	limit   int
 	per     time.Duration

@@ -71,16 +71,8 @@ type Grant struct {
 // normal checks the grant and returns it as it is stored. Its error is an *events.FieldError.
 func (g Grant) normal() (Grant, error) {
 	// The name is that of an actor in events and in the audit log, so it obeys their rule.
-	actor := events.ConsentRequested{RequestID: "r", By: events.Actor{Kind: events.Operator, ID: "t", Name: g.Name}}
-	if strings.TrimSpace(g.Name) == "" {
-		return g, &events.FieldError{Field: "name", Problem: "is missing"}
-	}
-	if err := actor.Validate(); err != nil {
-		problem := "is not allowed"
-		if field, ok := errors.AsType[*events.FieldError](err); ok {
-			problem = field.Problem
-		}
-		return g, &events.FieldError{Field: "name", Problem: problem}
+	if err := events.CheckText("name", g.Name, events.MaxActorName, true); err != nil {
+		return g, err
 	}
 	if len(g.Tenants) == 0 || len(g.Tenants) > 1000 {
 		return g, &events.FieldError{Field: "tenants", Problem: `must be 1 to 1000 tenant ids, or "*"`}

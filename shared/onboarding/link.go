@@ -22,6 +22,7 @@ var ErrState = errors.New("consent state is not valid")
 type Links struct {
 	Authority string // https://login.microsoftonline.com: where pinreset's own applications are consented
 	Microsoft string // https://login.windows.net: where Microsoft's page "PIN reset" sends administrators
+	Graph     string // https://graph.microsoft.com: whose permissions are consented to; a national cloud has its own
 	Callback  string // our address that the consent of pinreset's own applications returns to
 	Key       []byte // signs the state
 	NewID     func() string
@@ -46,7 +47,7 @@ func (l Links) For(tenant string, c Consent, s Step, who string) Link {
 			"You may be asked twice (Next, then a second page for the service application: Accept). At the end the browser may show nothing, \"Page not found\", or complain about a link it can't open. That is normal: close it. pinreset reads the directory and turns this step green by itself."}
 	default:
 		q := url.Values{
-			"client_id": {s.AppID}, "scope": {"https://graph.microsoft.com/.default"},
+			"client_id": {s.AppID}, "scope": {l.Graph + "/.default"},
 			"redirect_uri": {l.Callback}, "state": {l.sign(state{Tenant: tenant, Request: c.RequestID, App: s.AppID, Who: who, Nonce: l.NewID(), Expires: l.Now().Add(StateLife).Unix()})},
 		}
 		return Link{Step: s.Name, URL: l.Authority + "/" + tenant + "/v2.0/adminconsent?" + q.Encode()}

@@ -43,8 +43,8 @@ type Eligibility struct {
 }
 
 // Check answers whether Intune can reset the device's passcode, before anything is called. Its table is that of Microsoft's
-// page "Reset the passcode on Windows, iOS and Android devices" (device-passcode-reset), in the order platform, enrolment,
-// version; the seed page "Reset passcode on Windows devices using Intune" adds Windows 10 Mobile.
+// page "Remote device action: reset passcode" (device-passcode-reset), in the order platform, enrolment, version; its page of
+// 2018, "Reset passcode on Windows devices using Intune" (device-windows-pin-reset), adds Windows 10 Mobile.
 func Check(f Facts) Eligibility {
 	os := strings.ToLower(strings.ReplaceAll(f.OperatingSystem, " ", ""))
 	switch {
@@ -67,7 +67,7 @@ func Check(f Facts) Eligibility {
 	}
 }
 
-// The seed page: Windows 10 Mobile from the Creators Update (10.0.15063), Entra joined; a code is shown for seven days.
+// Microsoft's page device-windows-pin-reset of 2018: Windows 10 Mobile from the Creators Update (10.0.15063), Entra joined; a code is shown for seven days.
 func windowsMobile(f Facts) Eligibility {
 	creators := []int{10, 0, 15063}
 	v := version(f.OSVersion)

@@ -57,8 +57,10 @@ type Reset struct {
 	LastSync   time.Time `json:"lastSync,omitzero"`
 
 	Effect    string     `json:"effect,omitempty"`    // what the reset does; see Eligibility
-	CalledAt  time.Time  `json:"calledAt,omitzero"`   // the intent; no result of the device before this belongs to it
+	IntentAt  time.Time  `json:"intentAt,omitzero"`   // the intent, by our clock
+	CalledAt  time.Time  `json:"calledAt,omitzero"`   // the same by Graph's clock, which also dates results: none from before belongs to it
 	Throttled bool       `json:"throttled,omitempty"` // the call was answered 429 or 503: it may or may not have been carried out
+	RefusedAt time.Time  `json:"refusedAt,omitzero"`  // when Graph said so, by its own clock; zero where it did not tell
 	ResultAt  time.Time  `json:"resultAt,omitzero"`   // when Intune's entry that was taken for this reset began
 	CheckID   string     `json:"checkId,omitempty"`   // the one reminder that counts
 	Checks    int        `json:"checks,omitempty"`
@@ -92,9 +94,20 @@ type Device struct {
 	Pending string   `json:"pending,omitempty"` // the reset that has not ended
 	Current string   `json:"current,omitempty"` // the reset whose code is the device's latest
 	Resets  []string `json:"resets,omitempty"`  // newest first, at most keptResets
-	// LastResult is when the latest result that was taken for a reset of this device began: no result that began then or
-	// earlier belongs to another one. Intune's results carry no id.
+	// LastResult is when the latest result began that was taken for a reset of this device, or that a reset which ended
+	// without one may still leave: no result that began then or earlier belongs to another reset. Intune's results carry no id.
 	LastResult time.Time `json:"lastResult,omitzero"`
+}
+
+// StartSkew is how far the beginning of a result may be from the time of its call.
+const StartSkew = 5 * time.Second
+
+// ClearAt is from when on a call's result can be told from those of earlier resets of the device.
+func (d Device) ClearAt() time.Time {
+	if d.LastResult.IsZero() {
+		return time.Time{}
+	}
+	return d.LastResult.Add(2 * StartSkew)
 }
 
 const (
@@ -188,14 +201,19 @@ func Record(ctx context.Context, u *work.Unit, want events.PasscodeResetRequeste
 }
 
 // End stages a reset that has ended: its device is free for another one, and an earlier code of the device is superseded
-// when there is a new one. r.ResultAt is remembered as taken.
+// when there is a new one. Its result is remembered as taken; where it had been called and no result was taken, so is one
+// that began within skew of the call, since it may still appear.
 func End(ctx context.Context, u *work.Unit, r Reset, state State) (Reset, error) {
 	d, err := ReadDevice(ctx, u, r.DeviceID)
 	if err != nil {
 		return r, err
 	}
-	if r.ResultAt.After(d.LastResult) {
-		d.LastResult = r.ResultAt
+	taken := r.ResultAt
+	if taken.IsZero() && !r.CalledAt.IsZero() {
+		taken = r.CalledAt.Add(StartSkew)
+	}
+	if taken.After(d.LastResult) {
+		d.LastResult = taken
 	}
 	if d.Pending == r.ID {
 		d.Pending = ""

@@ -102,7 +102,8 @@ func FuzzEnvelope(f *testing.F) {
 		if json.Unmarshal(raw, &got) != nil {
 			return
 		}
-		clear, err := secret.NewVault(&keyRing{row: stored}, kek, clock).Open(t.Context(), got, got.Binding, receipt)
+		opened, err := secret.NewVault(&keyRing{row: stored}, kek, clock).Open(t.Context(), got, got.Binding, receipt)
+		clear := opened.Expose()
 		same := got.ID == env.ID && got.Binding == env.Binding && got.CreatedAt.Equal(env.CreatedAt) && got.ExpiresAt.Equal(env.ExpiresAt) &&
 			bytes.Equal(got.Nonce, env.Nonce) && bytes.Equal(got.Sealed, env.Sealed)
 		switch {

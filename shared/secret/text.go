@@ -8,8 +8,9 @@ import (
 
 const redacted = "[redacted]"
 
-// Text is a secret in the clear, on its way from where it was made to where it is sealed. Printing, formatting, logging and
-// encoding it give "[redacted]"; only [Vault.Seal] takes it in and only [Vault.Open] hands it out.
+// Text is a secret in the clear, on its way from where it was made to where it is
+// sealed, or from there to who may see it. Printing, formatting, logging and
+// encoding it give "[redacted]". [Vault.Seal] takes it in, [Vault.Open] gives it back, and the one way out is [Text.Expose].
 //
 // The value is behind a function because fmt looks through unexported fields and, for a verb that does not fit, past the
 // methods below: what it can reach then is an address.
@@ -20,6 +21,10 @@ func NewText(clear string) Text { return Text{func() string { return clear }} }
 
 // Empty reports whether there is nothing in it.
 func (t Text) Empty() bool { return t.value() == "" }
+
+// Expose returns the clear value. It is for the last step before the person who asked: the encoder of the API's answer and the
+// page that shows a code. A check of the whole module refuses every other caller.
+func (t Text) Expose() string { return t.value() }
 
 func (t Text) value() string {
 	if t.clear == nil {

@@ -103,7 +103,6 @@ func (v *Vault) Seal(ctx context.Context, id string, b Binding, text Text, expir
 	if err != nil {
 		return Envelope{}, fmt.Errorf("encode key of %s: %w", id, err)
 	}
-	// Always: sealing the same secret again after a crash replaces a key that opens nothing.
 	err = v.ring.Commit(ctx, work.Batch{Partition: b.Tenant, Writes: []work.Write{{Row: keyPrefix + id, Value: row}}})
 	if err != nil {
 		return Envelope{}, fmt.Errorf("store key of %s: %w", id, err)
@@ -113,40 +112,43 @@ func (v *Vault) Seal(ctx context.Context, id string, b Binding, text Text, expir
 
 // Open returns the clear text. want is where the caller found the envelope; receipt must be for the envelope's id.
 // A secret at or past its expiry is ErrGone, whether or not its key has been destroyed yet.
-func (v *Vault) Open(ctx context.Context, env Envelope, want Binding, receipt audit.Receipt) (string, error) {
+func (v *Vault) Open(ctx context.Context, env Envelope, want Binding, receipt audit.Receipt) (Text, error) {
 	// An empty subject is the zero receipt, which nobody has committed. A nonce of another length would make GCM panic.
 	if env.Binding != want || receipt.Subject() == "" || receipt.Subject() != env.ID || len(env.Nonce) != nonceBytes {
-		return "", ErrBinding
+		return Text{}, ErrBinding
 	}
 	if !v.now().Before(env.ExpiresAt) {
-		return "", ErrGone
+		return Text{}, ErrGone
 	}
 	row, err := v.ring.Get(ctx, work.Key{Partition: env.Binding.Tenant, Row: keyPrefix + env.ID})
 	if errors.Is(err, work.ErrNotFound) {
-		return "", ErrGone
+		return Text{}, ErrGone
 	}
 	if err != nil {
-		return "", fmt.Errorf("read key of %s: %w", env.ID, err)
+		return Text{}, fmt.Errorf("read key of %s: %w", env.ID, err)
 	}
 	var stored ringRow
 	if err := json.Unmarshal(row.Value, &stored); err != nil {
-		return "", fmt.Errorf("decode key of %s: %w", env.ID, err)
+		return Text{}, fmt.Errorf("decode key of %s: %w", env.ID, err)
 	}
 	bound := env.bound()
 	key, err := v.kek.Unwrap(ctx, stored.Wrapped, bound)
 	if err != nil {
-		return "", fmt.Errorf("unwrap key of %s: %w", env.ID, err)
+		return Text{}, fmt.Errorf("unwrap key of %s: %w", env.ID, err)
 	}
 	defer clear(key)
 	aead, err := newGCM(key)
 	if err != nil {
-		return "", fmt.Errorf("open %s: %w", env.ID, err)
+		return Text{}, fmt.Errorf("open %s: %w", env.ID, err)
 	}
 	clearText, err := aead.Open(nil, env.Nonce, env.Sealed, bound)
 	if err != nil {
-		return "", fmt.Errorf("open %s: %w", env.ID, ErrBinding)
+		return Text{}, fmt.Errorf("open %s: %w", env.ID, ErrBinding)
 	}
-	return string(clearText), nil
+	if !v.now().Before(env.ExpiresAt) {
+		return Text{}, ErrGone // reading the key took until then
+	}
+	return NewText(string(clearText)), nil
 }
 
 // Destroy erases the secret's key, so that no copy of its envelope can be opened again. Destroying twice is no error.

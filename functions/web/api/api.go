@@ -223,7 +223,7 @@ type (
 	}
 	Paging struct {
 		Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Most items of a page"`
-		Cursor string `query:"cursor" maxLength:"2048" doc:"Where to go on: next of the page before"`
+		Cursor string `query:"cursor" maxLength:"8192" doc:"Where to go on: next of the page before"`
 	}
 	Keyed struct {
 		Key string `header:"Idempotency-Key" doc:"A fresh random value; the same for a repeated request. 1 to 128 printable ASCII characters"`

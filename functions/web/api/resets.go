@@ -2,10 +2,15 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"pinreset/functions/web/internal/desk"
 	"pinreset/shared/identity"
+	"pinreset/shared/secret"
 )
 
 func (a *api) resets() {
@@ -37,7 +42,27 @@ func (a *api) resets() {
 		func(ctx context.Context, in *struct {
 			ByID
 			Body desk.Viewing
-		}) (*answer[desk.Revealed], error) {
-			return answered(room(ctx).Reveal(ctx, in.ID, in.Body))
+		}) (*answer[revealed], error) {
+			shown, err := room(ctx).Reveal(ctx, in.ID, in.Body)
+			return answered(revealed{
+				Passcode: clearText{shown.Passcode}, ExpiresAt: shown.ExpiresAt, Views: shown.Views, DeviceName: shown.DeviceName, User: shown.User,
+			}, err)
 		})
 }
+
+// revealed is the one answer that holds a code. Only encoding it as JSON shows the code.
+type revealed struct {
+	Passcode   clearText `json:"passcode"`
+	ExpiresAt  time.Time `json:"expiresAt"`
+	Views      int       `json:"views" doc:"How often it was revealed, this time included"`
+	DeviceName string    `json:"deviceName,omitempty"`
+	User       string    `json:"user,omitempty"`
+}
+
+// clearText is a secret that is encoded in the clear, and printed and logged like any other one.
+type clearText struct{ secret.Text }
+
+func (t clearText) MarshalJSON() ([]byte, error) { return json.Marshal(t.Expose()) }
+
+// Schema tells the framework what MarshalJSON makes.
+func (clearText) Schema(huma.Registry) *huma.Schema { return &huma.Schema{Type: huma.TypeString} }

@@ -101,7 +101,7 @@ func (o Options) accept(ctx context.Context, back onboarding.Returned, declined 
 		return err
 	}
 	_, err := u.Send(ctx, onboarding.Queue, time.Time{}, events.ConsentReturned{
-		RequestID: back.Request, App: strings.ToLower(back.App), Error: declined,
+		RequestID: back.Request, App: strings.ToLower(back.App), Error: declined, LinkBy: back.Who,
 	})
 	if err != nil {
 		return err

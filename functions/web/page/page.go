@@ -53,6 +53,7 @@ func Mount(mux *http.ServeMux, o Options) {
 	for pattern, handle := range map[string]handler{
 		"GET /tenants/{tenant}":                          p.tenant,
 		"POST /tenants/{tenant}/consent":                 p.startConsent,
+		"POST /tenants/{tenant}/settings":                p.change,
 		"GET /tenants/{tenant}/devices":                  p.devices,
 		"GET /tenants/{tenant}/devices/{id}":             p.device,
 		"POST /tenants/{tenant}/devices/{id}/reset":      p.startReset,

@@ -1,11 +1,16 @@
 package page
 
 import (
+	"errors"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"pinreset/functions/web/internal/desk"
+	"pinreset/functions/web/internal/problem"
 	"pinreset/functions/web/internal/view"
+	"pinreset/shared/fault"
 	"pinreset/shared/identity"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/tenant"
@@ -50,7 +55,17 @@ type tenantData struct {
 	Settings   tenant.Settings
 	Open       []resetItem
 	MayOnboard bool
-	Key        string
+	MaySet     bool
+	Form       view.Form     // of what was sent and could not be done
+	Again      view.Form     // to start the consent again
+	Change     settingsInput // to change settings
+}
+
+// settingsInput is the form of the settings.
+type settingsInput struct {
+	PasscodeHours      string
+	ResetDeadlineHours string
+	Reason             string
 }
 
 // resetItem is what the template of one reset in a list needs.
@@ -68,7 +83,10 @@ func (p *pages) items(v *visit, resets []desk.Reset) []resetItem {
 	return items
 }
 
-func (p *pages) tenant(v *visit) error {
+func (p *pages) tenant(v *visit) error { return p.showTenant(v, http.StatusOK, nil) }
+
+// showTenant shows the tenant, or again with the form that could not be done. Then it does not load itself again.
+func (p *pages) showTenant(v *visit, status int, fill func(*tenantData)) error {
 	ctx := v.r.Context()
 	shown, err := v.room.Tenant(ctx)
 	if err != nil {
@@ -83,18 +101,57 @@ func (p *pages) tenant(v *visit) error {
 		return err
 	}
 	c := p.chrome(v, "overview", shown.DisplayName)
-	if consent.State == onboarding.Pending || len(open.Items) > 0 {
+	data := tenantData{
+		Consent: consent, Settings: shown.Settings, Open: p.items(v, open.Items), MayOnboard: v.room.Can(identity.TenantOnboard),
+		MaySet: v.room.Can(identity.SettingsWrite), Again: fresh(),
+		Change: settingsInput{PasscodeHours: strconv.Itoa(shown.Settings.PasscodeHours), ResetDeadlineHours: strconv.Itoa(shown.Settings.ResetDeadlineHours)},
+	}
+	if fill != nil {
+		fill(&data)
+	} else if consent.State == onboarding.Pending || len(open.Items) > 0 {
 		c.Live = live
 	}
-	return p.show(v, "tenant", c, tenantData{
-		Consent: consent, Settings: shown.Settings, Open: p.items(v, open.Items), MayOnboard: v.room.Can(identity.TenantOnboard),
-		Key: fresh().Key,
-	})
+	return p.showStatus(v, status, "tenant", c, data)
+}
+
+// change changes the settings of the form.
+func (p *pages) change(v *visit) error {
+	f := typed(v.r)
+	in := settingsInput{
+		PasscodeHours: strings.TrimSpace(v.r.PostFormValue("passcodeHours")), ResetDeadlineHours: strings.TrimSpace(v.r.PostFormValue("resetDeadlineHours")),
+		Reason: f.Reason,
+	}
+	asked := desk.SettingsChange{Reason: in.Reason}
+	err := errors.Join(hours("passcodeHours", in.PasscodeHours, &asked.PasscodeHours), hours("resetDeadlineHours", in.ResetDeadlineHours, &asked.ResetDeadlineHours))
+	if err == nil {
+		_, err = v.room.ChangeSettings(v.r.Context(), asked)
+	}
+	if f, isForm := wrong(f, err); isForm {
+		return p.showTenant(v, http.StatusUnprocessableEntity, func(d *tenantData) { d.Form, d.Change = f, in })
+	}
+	if err != nil {
+		return err
+	}
+	return v.redirect("/tenants/" + v.room.ID())
+}
+
+// hours reads a number of hours of a form.
+func hours(field, text string, into **int) error {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return &problem.Refusal{Code: fault.InvalidRequest, Fields: []problem.Field{{Location: "body." + field, Message: "must be a whole number of hours"}}, Err: err}
+	}
+	*into = &n
+	return nil
 }
 
 func (p *pages) startConsent(v *visit) error {
 	f := typed(v.r)
-	if _, err := v.room.StartConsent(v.r.Context(), f.Key, desk.ConsentStart{CreateServicePrincipals: f.Create}); err != nil {
+	_, err := v.room.StartConsent(v.r.Context(), f.Key, desk.ConsentStart{CreateServicePrincipals: f.Create, Reason: f.Reason})
+	if f, isForm := wrong(f, err); isForm {
+		return p.showTenant(v, http.StatusUnprocessableEntity, func(d *tenantData) { d.Form, d.Again = f, f })
+	}
+	if err != nil {
 		return err
 	}
 	return v.redirect("/tenants/" + v.room.ID())

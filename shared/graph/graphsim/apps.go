@@ -43,7 +43,7 @@ type application struct {
 var ourOwner = guid("tenant that registers pinreset")
 
 // catalogue lists every application. Roles of our two apps are the least
-// permissions of graph.md §13 for audit, roll-out and reset. What the two PIN
+// permissions for audit and reset. What the two PIN
 // reset apps are granted at consent is not documented: their scopes are the
 // model's invention, there so that a tenant has grants to read.
 var catalogue = []application{
@@ -91,9 +91,9 @@ func (a application) ours() bool { return a.owner == ourOwner }
 // A role is an application permission of Microsoft Graph.
 type role struct{ value, id, title string }
 
-// graphRoles are the permissions that the simulated calls know (ids: graph.md
-// §13; those of Device.Read.All and UserAuthenticationMethod.Read.All are not
-// in it and from general knowledge).
+// graphRoles are the permissions that the simulated calls know, with their ids
+// from Microsoft's page "permissions-reference". The ids of Device.Read.All and
+// UserAuthenticationMethod.Read.All were not compared with it.
 var graphRoles = []role{
 	{"Application.Read.All", "9a5d68dd-52b0-4cc2-bd40-abcf44ac3a30", "Read all applications"},
 	{"Application.ReadWrite.All", "1bfefb4e-e0b5-418b-a88f-73c46d2cc8e9", "Read and write all applications"},

@@ -153,8 +153,5 @@ func (c *Cloud) part(ctx context.Context, outer *call, p batchRequest, statuses 
 // otherVersion reports a path that belongs to the other version.
 func otherVersion(k *call) bool {
 	first, _, _ := strings.Cut(k.path, "/")
-	if first == "v1.0" || first == "beta" {
-		return true
-	}
-	return !k.beta && slices.ContainsFunc(betaOnly, func(p string) bool { return strings.HasPrefix(k.path, p) })
+	return first == "v1.0" || first == "beta"
 }

@@ -31,7 +31,6 @@ type Cloud struct {
 	journal    *journal
 	meta       meta
 	appWindows windows // of each app over all tenants
-	handler    http.Handler
 	secure     *http.Server
 	pages      *http.Server
 	url        string
@@ -98,8 +97,7 @@ func Start(o Options) (*Cloud, error) {
 	if err := c.writeReach(o.Dir); err != nil {
 		return nil, errors.Join(err, secure.Close(), pages.Close(), c.journal.close())
 	}
-	c.handler = c.routes(true)
-	c.secure = c.server(c.handler)
+	c.secure = c.server(c.routes(true))
 	c.secure.TLSConfig = &tls.Config{Certificates: []tls.Certificate{c.keys.server}, MinVersion: tls.VersionTLS12}
 	c.pages = c.server(c.routes(false))
 	go c.secure.ServeTLS(secure, "", "")
@@ -240,9 +238,6 @@ func (c *Cloud) RootCAs() *x509.CertPool {
 
 // CAFile returns the path of the authority's PEM file, "" without a directory.
 func (c *Cloud) CAFile() string { return c.keys.caFile }
-
-// Handler returns what URL serves, for mounting elsewhere.
-func (c *Cloud) Handler() http.Handler { return c.handler }
 
 // Apps returns our two multi-tenant app registrations: the general one for
 // audit and roll-out, and the privileged one that may only read devices and run

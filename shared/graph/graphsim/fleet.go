@@ -3,8 +3,7 @@ package graphsim
 // A profile is one sample device: what Intune says about it and what a passcode
 // reset does to it.
 //
-// Which properties of v1.0 tell the Android modes apart is unknown (graph.md
-// §16). The operatingSystem strings here are this model's choice:
+// Which properties of v1.0 tell the Android modes apart is unknown. The operatingSystem strings here are this model's choice:
 // AndroidEnterprise is fully managed (device owner), AndroidForWork a work
 // profile, personal or corporate by owner, Android a device administrator
 // enrolment, AndroidAOSP an AOSP device.
@@ -21,7 +20,7 @@ type profile struct {
 	errorCode           int32 // with resetFails; what the numbers mean is unknown
 }
 
-// A resetKind is how a device answers resetPasscode (domain.md §6.4).
+// A resetKind is how a device answers resetPasscode.
 type resetKind int
 
 const (
@@ -39,8 +38,7 @@ const (
 )
 
 // fleet has a device for every row of the platform table, and Windows editions
-// and versions on both sides of every line of the eligibility tables
-// (domain.md §6.2 to §6.4).
+// and versions on both sides of every line of the eligibility tables.
 var fleet = []profile{
 	{name: "hr-laptop-11", os: "Windows", version: "10.0.22631.3447", maker: "Dell", model: "Latitude 7440", enrollment: "windowsAzureADJoin", owner: "company", agent: mdm, user: "hana", trust: "AzureAd", sku: "Enterprise"},
 	{name: "legacy-desktop-1703", os: "Windows", version: "10.0.15063.2679", maker: "HP", model: "EliteDesk 800 G3", enrollment: "windowsAutoEnrollment", owner: "company", agent: mdm, user: "wanda", trust: "ServerAd", sku: "Enterprise"},

@@ -90,7 +90,7 @@ func (c *Cloud) getDevice(k *call) answer {
 
 // resetPasscode accepts the action and says nothing about it: the outcome is
 // read later. The answer for platforms without the action is the model's
-// choice; the real one is unknown (graph.md §8).
+// choice; the real one is unknown.
 func (c *Cloud) resetPasscode(k *call) answer {
 	d, missing := k.deviceByKey()
 	if d == nil {

@@ -40,7 +40,7 @@ type Options struct {
 
 // Timing is how long things take. Zero means the default, which suits a person
 // at a keyboard; a negative value means no time at all. How long any of it takes
-// in Microsoft's cloud is not documented (graph.md §16).
+// in Microsoft's cloud is not documented.
 type Timing struct {
 	TokenLifetime  time.Duration // of an access token; 1 h
 	ReplicationLag time.Duration // until every directory replica shows a change; 8 s

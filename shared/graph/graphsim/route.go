@@ -32,7 +32,7 @@ var (
 	actOnDevice = []string{"DeviceManagementManagedDevices.PrivilegedOperations.All"}
 )
 
-// graphRoutes is graph.md §2, the rows that are simulated. Literal segments
+// graphRoutes are the calls that are simulated. Literal segments
 // stand before {}.
 var graphRoutes = []route{
 	{"GET", "organization", false, false, Identity, 1, "organization", []string{"Organization.Read.All", "Directory.Read.All"}, (*Cloud).getOrganization},
@@ -63,10 +63,6 @@ var graphRoutes = []route{
 	{"POST", "deviceManagement/managedDevices/{}/resetPasscode", false, true, Devices, 0, "managedDevice", actOnDevice, (*Cloud).resetPasscode},
 	{"POST", "deviceManagement/managedDevices/{}/syncDevice", false, true, Devices, 0, "managedDevice", actOnDevice, (*Cloud).syncDevice},
 }
-
-// betaOnly are collections that exist on beta only (graph.md §1). The model
-// does not serve them; a v1.0 batch answers 405 to them.
-var betaOnly = []string{"deviceManagement/configurationPolicies", "deviceManagement/intents", "deviceManagement/templates"}
 
 // match finds the call's route and its path variables.
 func (k *call) match() (route, *answer) {

@@ -11,7 +11,7 @@ import (
 // A Family is a group of resources that share throttling windows.
 type Family string
 
-// The families that the simulated calls belong to (graph.md §10).
+// The families that the simulated calls belong to.
 const (
 	Identity Family = "identity" // service principals, grants, groups, users, directory devices, organization
 	Devices  Family = "devices"  // Intune managed devices and their actions
@@ -200,7 +200,7 @@ const (
 )
 
 // demands lists the windows that a request of an app in a tenant draws on.
-// Writes count in the windows for any request too. It is graph.md §10's table.
+// Writes count in the windows for any request too.
 func (c *Cloud) demands(t *tenant, appID string, family Family, write bool, units int) []demand {
 	l := c.limits
 	var all []demand

@@ -2,7 +2,7 @@
 //
 // Rows, messages and the acknowledgement of a delivery commit in one transaction, so nothing has to be repaired after a
 // crash: what was acknowledged is there, what was not is not. A commit returns when it is on stable storage (WAL with
-// synchronous=FULL, and fullfsync on macOS; see the settings in architecture.md §3).
+// synchronous=FULL, and fullfsync on macOS).
 //
 // One goroutine owns the only connection that writes. It takes everything that waits, runs it as one transaction and
 // answers everybody after one fsync. While the disk works the next group gathers, so there is no artificial delay: one caller alone

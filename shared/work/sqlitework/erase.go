@@ -9,7 +9,7 @@ import (
 )
 
 // Erase deletes the rows so that no byte of them stays in a file: secure_delete overwrites them in the database, and the
-// write-ahead log, which still has their pages, is copied there and cut to nothing (security.md SEC-6). Rows that are not
+// write-ahead log, which still has their pages, is copied there and cut to nothing. Rows that are not
 // there are no error, so a caller repeats an Erase that failed. It returns ErrNotErased when the log could not be emptied.
 //
 // This is the second line of defence: what must be unreadable is sealed, and its key destroyed.

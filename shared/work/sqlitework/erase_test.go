@@ -33,7 +33,7 @@ func traces(t *testing.T, dir string, secrets [][]byte) (found map[string]int) {
 	return found
 }
 
-// TestEraseLeavesNoByte repeats the measurement of security.md §3 with this driver, these settings, rows of every size
+// TestEraseLeavesNoByte measures with this driver, these settings, rows of every size
 // that SQLite stores differently, and rows that were overwritten before.
 func TestEraseLeavesNoByte(t *testing.T) {
 	t.Parallel()

@@ -55,7 +55,7 @@ CREATE TABLE messages (
 CREATE INDEX messages_due ON messages (queue, due, lease) WHERE due IS NOT NULL;
 `
 
-// writing is what durability and erasure rest on (architecture.md §3, security.md SEC-6). fullfsync matters on macOS only,
+// writing is what durability and erasure rest on. fullfsync matters on macOS only,
 // where a plain fsync stops at the drive's cache.
 var writing = []string{
 	"busy_timeout(2000)", "journal_mode(WAL)", "synchronous(FULL)", "fullfsync(ON)", "checkpoint_fullfsync(ON)",

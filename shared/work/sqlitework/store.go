@@ -29,7 +29,7 @@ type Options struct {
 	// Lease is how long a delivery is held without Renew; 60 s if zero.
 	Lease time.Duration
 	// Inbox is how long the id of a done message is remembered; 8 days if zero, because a webhook is retried for up to
-	// three days and a bit with the same id (security.md WH-4).
+	// three days and a bit with the same id (Standard Webhooks' retry schedule).
 	Inbox time.Duration
 	// Now tells the time; time.Now if nil. Who sets it calls [Store.Wake] when it has moved.
 	Now func() time.Time

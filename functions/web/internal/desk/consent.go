@@ -49,7 +49,8 @@ type ConsentStep struct {
 
 // ConsentStart asks to start a consent again.
 type ConsentStart struct {
-	CreateServicePrincipals bool `json:"createServicePrincipals,omitempty" doc:"See adding a tenant"`
+	CreateServicePrincipals bool   `json:"createServicePrincipals,omitempty" doc:"See adding a tenant"`
+	Reason                  string `json:"reason,omitempty" doc:"Why, for the audit log; at most 500 characters"`
 }
 
 // ConsentStarted names the consent run that was started.
@@ -101,6 +102,9 @@ func (r *Room) StartConsent(ctx context.Context, key string, in ConsentStart) (A
 	if err := r.Need(identity.TenantOnboard); err != nil {
 		return none, err
 	}
+	if err := checkWhy(in.Reason, "", false); err != nil {
+		return none, err
+	}
 	c, err := r.call(key, "start consent", in)
 	if err != nil {
 		return none, err
@@ -108,7 +112,7 @@ func (r *Room) StartConsent(ctx context.Context, key string, in ConsentStart) (A
 	return once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[ConsentStarted], error) {
 		id := u.NewID()
 		_, err := u.Send(ctx, onboarding.Queue, time.Time{}, events.ConsentRequested{
-			RequestID: id, CreateServicePrincipals: in.CreateServicePrincipals, By: r.who.Operator(),
+			RequestID: id, CreateServicePrincipals: in.CreateServicePrincipals, Reason: in.Reason, By: r.who.Operator(),
 		})
 		return Answer[ConsentStarted]{
 			Status: http.StatusAccepted, Location: "/v1/tenants/" + r.ID() + "/consent", Body: ConsentStarted{RequestID: id},

@@ -5,7 +5,6 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"errors"
-	"iter"
 	"time"
 
 	"pinreset/events"
@@ -22,13 +21,13 @@ import (
 
 // Devices is what the desk needs of Graph.
 type Devices interface {
-	ManagedDevices(ctx context.Context, tenant string, filter graph.DeviceFilter) iter.Seq2[graph.ManagedDevice, error]
+	DevicePage(ctx context.Context, tenant string, filter graph.DeviceFilter, after string) (devices []graph.ManagedDevice, next string, err error)
 	ManagedDevice(ctx context.Context, tenant, id string) (graph.ManagedDevice, error)
 }
 
 // Vault opens codes.
 type Vault interface {
-	Open(ctx context.Context, env secret.Envelope, want secret.Binding, receipt audit.Receipt) (string, error)
+	Open(ctx context.Context, env secret.Envelope, want secret.Binding, receipt audit.Receipt) (secret.Text, error)
 }
 
 // Options are the parts of a desk. All are required.
@@ -96,8 +95,6 @@ func (r *Room) Name() string { return r.tenant.DisplayName }
 // Can reports whether who is in the room has the permission.
 func (r *Room) Can(permission identity.Permission) bool { return r.who.Can(permission) }
 
-func (r *Room) key(row string) work.Key { return work.Key{Partition: r.tenant.ID, Row: row} }
-
 func need(who identity.Principal, permission identity.Permission) error {
 	if who.Can(permission) {
 		return nil
@@ -125,6 +122,14 @@ func wrong(err error) error {
 		return err
 	}
 	return invalid("body."+field.Field, field.Problem)
+}
+
+// checkWhy applies the rules of what people give for the audit log. required says whether there must be a reason.
+func checkWhy(reason, ticket string, required bool) error {
+	if err := events.CheckText("reason", reason, events.MaxReason, required); err != nil {
+		return wrong(err)
+	}
+	return wrong(events.CheckText("ticket", ticket, events.MaxTicket, false))
 }
 
 func invalid(location, message string) error {

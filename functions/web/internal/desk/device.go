@@ -2,10 +2,9 @@ package desk
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
-	"strconv"
 	"strings"
 	"time"
 
@@ -41,7 +40,7 @@ type DeviceDetail struct {
 const maxSearch = 256
 
 // Devices lists the tenant's devices, as Graph tells them at this moment. search is an exact device name, user principal
-// name or serial number; "" is all. A later page is read from the start again: Graph's own place in a list can't be kept.
+// name or serial number; "" is all. A cursor holds Graph's own place in the list, so that a later page goes on there.
 func (r *Room) Devices(ctx context.Context, search string, page Page) (List[Device], error) {
 	if err := r.Need(identity.DeviceRead); err != nil {
 		return List[Device]{}, err
@@ -51,55 +50,91 @@ func (r *Room) Devices(ctx context.Context, search string, page Page) (List[Devi
 		return List[Device]{}, invalid("query.search", fmt.Sprintf("must have at most %d characters", maxSearch))
 	}
 	ctx = graph.WithPriority(ctx, graph.People)
+	queries := queriesOf(search)
 	return paged(r, "devices "+search, page, func(limit int, place string) (devices []Device, next string, err error) {
-		skip, _ := strconv.Atoi(place) // our own, or "" at the start
-		u, seen := r.unit(), 0
-		for d, err := range r.find(ctx, search) {
-			switch {
-			case err != nil:
-				return nil, "", err
-			case len(devices) == limit:
-				return devices, strconv.Itoa(skip + limit), nil
-			case seen < skip:
-				seen++
-				continue
-			}
-			shown, _, err := r.device(ctx, u, d)
+		at, err := parseDevicePlace(place, len(queries))
+		if err != nil {
+			return nil, "", err
+		}
+		u, seen := r.unit(), map[string]bool{}
+		for {
+			found, after, err := r.desk.o.Devices.DevicePage(ctx, r.ID(), queries[at.Query], at.After)
 			if err != nil {
 				return nil, "", err
 			}
-			devices = append(devices, shown)
+			for ; at.Skip < len(found); at.Skip++ {
+				d := found[at.Skip]
+				if seen[d.ID] || at.Query > 0 && finds(queries[0], d) {
+					continue
+				}
+				if len(devices) == limit {
+					return devices, at.String(), nil
+				}
+				seen[d.ID] = true
+				shown, _, err := r.device(ctx, u, d)
+				if err != nil {
+					return nil, "", err
+				}
+				devices = append(devices, shown)
+			}
+			switch {
+			case after != "":
+				at = devicePlace{Query: at.Query, After: after}
+			case at.Query+1 < len(queries):
+				at = devicePlace{Query: at.Query + 1}
+			default:
+				return devices, "", nil
+			}
+			if len(devices) == limit {
+				return devices, at.String(), nil
+			}
 		}
-		return devices, "", nil
 	})
 }
 
-// find yields each device that a search finds once. Graph has no "or" over these fields that is documented to work, so it
-// is asked once for each.
-func (r *Room) find(ctx context.Context, search string) iter.Seq2[graph.ManagedDevice, error] {
-	filters := []graph.DeviceFilter{{}}
+// queriesOf are the queries that a search is made of. Graph has no "or" over these fields that is documented to work, so it is
+// asked once for each; a device that the first one finds is not shown again.
+func queriesOf(search string) []graph.DeviceFilter {
 	switch {
+	case search == "":
+		return []graph.DeviceFilter{{}}
 	case strings.Contains(search, "@"):
-		filters = []graph.DeviceFilter{{User: search}, {Name: search}}
-	case search != "":
-		filters = []graph.DeviceFilter{{Name: search}, {Serial: search}}
+		return []graph.DeviceFilter{{User: search}, {Name: search}}
+	default:
+		return []graph.DeviceFilter{{Name: search}, {Serial: search}}
 	}
-	return func(yield func(graph.ManagedDevice, error) bool) {
-		seen := map[string]bool{}
-		for i, filter := range filters {
-			for d, err := range r.desk.o.Devices.ManagedDevices(ctx, r.ID(), filter) {
-				if err == nil && i > 0 && seen[d.ID] {
-					continue
-				}
-				if len(filters) > 1 {
-					seen[d.ID] = true
-				}
-				if !yield(d, err) || err != nil {
-					return
-				}
-			}
-		}
+}
+
+// finds reports whether a filter surely finds a device. Whether Graph compares with case is not documented.
+func finds(f graph.DeviceFilter, d graph.ManagedDevice) bool {
+	is := func(want, have string) bool { return want == "" || want == have }
+	return is(f.Name, d.DeviceName) && is(f.User, d.UserPrincipalName) && is(f.Serial, d.SerialNumber)
+}
+
+// devicePlace is a place in the answers to a search: on which page of which query, and how many of its devices were shown.
+type devicePlace struct {
+	Query int    `json:"q,omitempty"`
+	After string `json:"a,omitempty"` // Graph's place of the page
+	Skip  int    `json:"s,omitempty"`
+}
+
+func (p devicePlace) String() string {
+	text, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // numbers and a text always encode
 	}
+	return string(text)
+}
+
+// parseDevicePlace reads a place that String made, or "", the start.
+func parseDevicePlace(text string, queries int) (p devicePlace, err error) {
+	if text == "" {
+		return p, nil
+	}
+	if json.Unmarshal([]byte(text), &p) != nil || p.Query < 0 || p.Query >= queries || p.Skip < 0 {
+		return p, fmt.Errorf("place in the devices: %w", work.ErrBadPage)
+	}
+	return p, nil
 }
 
 // Device shows one device with its resets.

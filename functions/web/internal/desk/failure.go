@@ -161,7 +161,7 @@ func settle[T any](ctx context.Context, r *Room, key, what, id string, in Reason
 	if err := r.Need(identity.DeadLetterReplay); err != nil {
 		return none, err
 	}
-	if err := CheckReason(in.Reason, ""); err != nil {
+	if err := checkWhy(in.Reason, "", true); err != nil {
 		return none, err
 	}
 	c, err := r.call(key, what+id, in)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"pinreset/shared/audit"
+	"pinreset/shared/diag"
 	"pinreset/shared/identity"
 )
 
@@ -18,15 +19,12 @@ func (r *Room) Audit(ctx context.Context, page Page) (List[audit.Entry], error) 
 	})
 }
 
-// feedPrefix is the row prefix of the events that were announced; the announcement function writes them.
-const feedPrefix = "event|"
-
 // Events lists what was announced for the tenant, newest first, each a CloudEvent.
 func (r *Room) Events(ctx context.Context, page Page) (List[json.RawMessage], error) {
 	if err := r.Need(identity.TenantRead); err != nil {
 		return List[json.RawMessage]{}, err
 	}
 	return paged(r, "events", page, func(limit int, place string) ([]json.RawMessage, string, error) {
-		return rows(ctx, r, feedPrefix, limit, place, func(e json.RawMessage) json.RawMessage { return e })
+		return rows(ctx, r, diag.EventPrefix, limit, place, func(e json.RawMessage) json.RawMessage { return e })
 	})
 }

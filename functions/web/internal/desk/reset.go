@@ -77,23 +77,17 @@ type Viewing struct {
 	Ticket string `json:"ticket,omitempty"`
 }
 
-// Revealed is a code in the clear.
+// Revealed is a code that may be shown to who asked, once.
 type Revealed struct {
-	Passcode   string    `json:"passcode"`
-	ExpiresAt  time.Time `json:"expiresAt"`
-	Views      int       `json:"views" doc:"How often it was revealed, this time included"`
-	DeviceName string    `json:"deviceName,omitempty"`
-	User       string    `json:"user,omitempty"`
+	Passcode   secret.Text
+	ExpiresAt  time.Time
+	Views      int // how often it was revealed, this time included
+	DeviceName string
+	User       string
 }
 
 // open as a state to list stands for every state of a reset that has not ended.
 const open = "open"
-
-// CheckReason applies the rules of a reset's reason and ticket. Its refusal names the place in the request.
-func CheckReason(reason, ticket string) error {
-	const some = "00000000-0000-0000-0000-000000000000" // the rule is about the texts
-	return wrong(events.PasscodeResetRequested{RequestID: "r", DeviceID: some, Reason: reason, Ticket: ticket}.Validate())
-}
 
 // StartReset accepts a reset of the device's passcode. While the device has one that has not ended, the answer is that one
 // with status 200, and nothing new is started.
@@ -106,7 +100,7 @@ func (r *Room) StartReset(ctx context.Context, key, device string, in NewReset) 
 	if !events.IsGUID(device) {
 		return none, missing(nil)
 	}
-	if err := CheckReason(in.Reason, in.Ticket); err != nil {
+	if err := checkWhy(in.Reason, in.Ticket, true); err != nil {
 		return none, err
 	}
 	c, err := r.call(key, "reset "+device, in)
@@ -214,7 +208,7 @@ func (r *Room) Cancel(ctx context.Context, key, id string, in Cancellation) (Ans
 	if err := r.Need(identity.ResetStart); err != nil {
 		return none, err
 	}
-	if err := CheckReason(in.Reason, ""); err != nil {
+	if err := checkWhy(in.Reason, "", true); err != nil {
 		return none, err
 	}
 	c, err := r.call(key, "cancel "+id, in)
@@ -243,7 +237,7 @@ func (r *Room) Reveal(ctx context.Context, id string, in Viewing) (Revealed, err
 	if err := r.Need(identity.PasscodeReveal); err != nil {
 		return Revealed{}, err
 	}
-	if err := CheckReason(in.Reason, in.Ticket); err != nil {
+	if err := checkWhy(in.Reason, in.Ticket, true); err != nil {
 		return Revealed{}, err
 	}
 	var (

@@ -163,8 +163,9 @@ func (r *Room) unit() *work.Unit {
 
 // SettingsChange names the settings to change; the others stay.
 type SettingsChange struct {
-	PasscodeHours      *int `json:"passcodeHours,omitempty" minimum:"1" maximum:"168" doc:"Hours during which a code can be revealed"`
-	ResetDeadlineHours *int `json:"resetDeadlineHours,omitempty" minimum:"1" maximum:"720" doc:"Hours that a reset waits for its device"`
+	PasscodeHours      *int   `json:"passcodeHours,omitempty" minimum:"1" maximum:"168" doc:"Hours during which a code can be revealed"`
+	ResetDeadlineHours *int   `json:"resetDeadlineHours,omitempty" minimum:"1" maximum:"720" doc:"Hours that a reset waits for its device"`
+	Reason             string `json:"reason,omitempty" doc:"Why, for the audit log; at most 500 characters"`
 }
 
 // ChangeSettings changes settings of the tenant. What is as asked already is not changed, recorded or announced.
@@ -174,6 +175,9 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 	}
 	if in.PasscodeHours == nil && in.ResetDeadlineHours == nil {
 		return tenant.Settings{}, invalid("body", "names no setting")
+	}
+	if err := checkWhy(in.Reason, "", false); err != nil {
+		return tenant.Settings{}, err
 	}
 	var after tenant.Settings
 	err := r.desk.change(ctx, r.ID(), func(u *work.Unit) error {
@@ -205,7 +209,7 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 		told := events.TenantSettingsChanged{RequestID: u.NewID(), Names: names, By: r.who.Operator()}
 		_, err = u.Send(ctx, work.Announcements, time.Time{}, told)
 		return errors.Join(err, tenant.WriteSettings(u, after), audit.Append(u, audit.Entry{
-			Actor: r.who.Operator(), Action: audit.SettingsChanged, RequestID: told.RequestID, Change: changed,
+			Actor: r.who.Operator(), Action: audit.SettingsChanged, RequestID: told.RequestID, Reason: in.Reason, Change: changed,
 		}))
 	})
 	return after, err

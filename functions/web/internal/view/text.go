@@ -3,12 +3,13 @@ package view
 import (
 	"fmt"
 	"html/template"
-	"strings"
 	"time"
 	"unicode"
 
 	"pinreset/shared/diag"
 	"pinreset/shared/fault"
+	"pinreset/shared/passcode"
+	"pinreset/shared/secret"
 )
 
 var functions = template.FuncMap{
@@ -17,7 +18,7 @@ var functions = template.FuncMap{
 	"machine":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"relative": relative,
 	"groups":   groups,
-	"spelled":  spelled,
+	"spelled":  func(code secret.Text) []string { return passcode.Spelled(code.Expose()) },
 	"states":   stateText,
 	"millis":   func(ms float64) string { return duration(time.Duration(ms * float64(time.Millisecond))) },
 	"longest":  longest,
@@ -72,9 +73,9 @@ type Char struct {
 }
 
 // groups cuts a code in groups of four characters.
-func groups(code string) [][]Char {
+func groups(code secret.Text) [][]Char {
 	var all [][]Char
-	for i, r := range []rune(code) {
+	for i, r := range []rune(code.Expose()) {
 		if i%4 == 0 {
 			all = append(all, nil)
 		}
@@ -94,38 +95,6 @@ func kindOf(r rune) string {
 	default:
 		return "symbol"
 	}
-}
-
-var nato = strings.Fields("Alfa Bravo Charlie Delta Echo Foxtrot Golf Hotel India Juliett Kilo Lima Mike November Oscar Papa Quebec Romeo Sierra Tango Uniform Victor Whiskey X-ray Yankee Zulu")
-
-var digits = strings.Fields("zero one two three four five six seven eight nine")
-
-var symbols = map[rune]string{
-	'!': "exclamation mark", '"': "double quote", '#': "hash", '$': "dollar", '%': "percent", '&': "ampersand", '\'': "apostrophe",
-	'(': "open bracket", ')': "close bracket", '*': "star", '+': "plus", ',': "comma", '-': "minus", '.': "full stop", '/': "slash",
-	':': "colon", ';': "semicolon", '<': "less than", '=': "equals", '>': "greater than", '?': "question mark", '@': "at sign",
-	'[': "open square bracket", '\\': "backslash", ']': "close square bracket", '^': "caret", '_': "underscore", '`': "back quote",
-	'{': "open brace", '|': "vertical bar", '}': "close brace", '~': "tilde", ' ': "space",
-}
-
-// spelled says each character of a code in words, to be read out: the NATO alphabet, digits and symbols by name.
-func spelled(code string) []string {
-	var words []string
-	for _, r := range code {
-		switch {
-		case r >= 'a' && r <= 'z':
-			words = append(words, "small "+nato[r-'a'])
-		case r >= 'A' && r <= 'Z':
-			words = append(words, "capital "+nato[r-'A'])
-		case r >= '0' && r <= '9':
-			words = append(words, "digit "+digits[r-'0'])
-		case symbols[r] != "":
-			words = append(words, symbols[r])
-		default:
-			words = append(words, string(r))
-		}
-	}
-	return words
 }
 
 // stateText says the states of resets, consents and steps in a word or two.

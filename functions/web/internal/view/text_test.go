@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pinreset/shared/secret"
 )
 
 func TestRelative(t *testing.T) {
@@ -22,23 +24,10 @@ func TestRelative(t *testing.T) {
 	}
 }
 
-func TestSpelled(t *testing.T) {
-	t.Parallel()
-	got := strings.Join(spelled("aZ0 9#é"), ", ")
-	if want := "small Alfa, capital Zulu, digit zero, space, digit nine, hash, é"; got != want {
-		t.Errorf("%q, want %q", got, want)
-	}
-	for r := rune(0x20); r < 0x7f; r++ {
-		if words := spelled(string(r)); len(words) != 1 || len(words[0]) < 2 {
-			t.Errorf("%q is not spelled: %q", r, words)
-		}
-	}
-}
-
 func TestGroupsOfFour(t *testing.T) {
 	t.Parallel()
 	var text []string
-	for _, g := range groups("123456789é") {
+	for _, g := range groups(secret.NewText("123456789é")) {
 		s := ""
 		for _, c := range g {
 			s += c.Text

@@ -1,0 +1,277 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pinreset/events"
+	"pinreset/functions/consent"
+	"pinreset/functions/passcodereset"
+	"pinreset/shared/client"
+	"pinreset/shared/diag"
+	"pinreset/shared/fault"
+	"pinreset/shared/graph/graphsim"
+	"pinreset/shared/passcode"
+	"pinreset/shared/work"
+)
+
+// contract makes calls of the client and compares what the server sent with the Go types that the client reads it into.
+type contract struct {
+	t      *testing.T
+	called map[string]bool // methods of the client
+
+	mu   sync.Mutex
+	last []byte // the last answer's body
+}
+
+// RoundTrip keeps the body of the answer.
+func (c *contract) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	c.mu.Lock()
+	c.last = body
+	c.mu.Unlock()
+	res.Body = io.NopCloser(bytes.NewReader(body))
+	return res, err
+}
+
+// fits decodes the last answer into a value of the same type as into, and refuses a member that the type does not have.
+func (c *contract) fits(method string, into any) {
+	c.t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := json.NewDecoder(bytes.NewReader(c.last))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		c.t.Errorf("%s: %v in %s", method, err, c.last)
+	}
+}
+
+// single checks a call that answers with a T.
+func single[T any](c *contract, method string, value T, err error) T {
+	c.t.Helper()
+	if err != nil {
+		c.t.Fatalf("%s: %v", method, err)
+	}
+	c.called[method] = true
+	c.fits(method, new(T))
+	return value
+}
+
+// several checks a call that lists Ts, of which there must be some.
+func several[T any](c *contract, method string, seq iter.Seq2[T, error]) []T {
+	c.t.Helper()
+	var values []T
+	for v, err := range seq {
+		if err != nil {
+			c.t.Fatalf("%s: %v", method, err)
+		}
+		values = append(values, v)
+	}
+	if len(values) == 0 {
+		c.t.Fatalf("%s: nothing to compare", method)
+	}
+	c.called[method] = true
+	c.fits(method, &struct {
+		Items []T    `json:"items"`
+		Next  string `json:"next"`
+	}{})
+	return values
+}
+
+// silent checks a call whose answer the client does not read.
+func silent(c *contract, method string, err error) {
+	c.t.Helper()
+	if err != nil {
+		c.t.Fatalf("%s: %v", method, err)
+	}
+	c.called[method] = true
+}
+
+// TestClientReadsAllThatTheServerSends calls every read and change of the client on a whole server with simulated tenants.
+// The client's types are written by hand beside the server's: a member that one has and the other lacks is found here.
+func TestClientReadsAllThatTheServerSends(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	defer cancel()
+	cfg, err := loadConfig(func(string) string { return "" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cfg.Listen, cfg.Data = "127.0.0.1:0", filepath.Join(dir, "data")
+	cfg.SimListen, cfg.SimPages, cfg.SimData = "127.0.0.1:0", "127.0.0.1:0", filepath.Join(dir, "sim")
+	s, err := start(ctx, cfg, startOptions{
+		pace: pace{
+			consent: consent.Schedule{First: 100 * time.Millisecond, Longest: time.Second, Deadline: time.Hour},
+			reset:   passcodereset.Schedule{Looks: []time.Duration{100 * time.Millisecond}, Trace: 5 * time.Second, Lost: time.Minute},
+		},
+		timing: graphsim.Timing{ReplicationLag: 100 * time.Millisecond, EntryDelay: 50 * time.Millisecond, PickUp: 50 * time.Millisecond, Work: 50 * time.Millisecond},
+		logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	token, err := os.ReadFile(filepath.Join(cfg.Data, "admin-token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &contract{t: t, called: map[string]bool{}}
+	api, err := client.New(client.Options{Server: s.url, Token: strings.TrimSpace(string(token)), HTTP: &http.Client{Transport: c}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const tenant = graphsim.Contoso
+
+	several(c, "Tenants", api.Tenants(ctx))
+	if state, err := api.WaitConsent(ctx, tenant, "", nil); err != nil || state.State != "proven" {
+		t.Fatalf("consent of the sample is %s: %v", state.State, err)
+	}
+	sample, err := api.Tenant(ctx, tenant)
+	single(c, "Tenant", sample, err)
+	added, err := api.AddTenant(ctx, client.NewTenant{TenantID: graphsim.Fabrikam, DisplayName: "Fabrikam", CreateServicePrincipals: true})
+	single(c, "AddTenant", added, err)
+	state, err := api.Consent(ctx, tenant)
+	single(c, "Consent", state, err)
+	hours := 24
+	settings, err := api.ChangeSettings(ctx, tenant, client.SettingsChange{PasscodeHours: &hours, Reason: "shorter is safer"})
+	single(c, "ChangeSettings", settings, err)
+
+	device := func(name string) client.Device {
+		t.Helper()
+		found := several(c, "Devices", api.Devices(ctx, tenant, name))
+		return found[0]
+	}
+	begin := func(name string) client.Reset {
+		t.Helper()
+		r, _, err := api.StartReset(ctx, tenant, device(name).ID, "forgot it", "INC-1")
+		return single(c, "StartReset", r, err)
+	}
+	ended := func(r client.Reset, want passcode.State) client.Reset {
+		t.Helper()
+		r, err := api.WaitReset(ctx, tenant, r.ID, nil)
+		if single(c, "Reset", r, err); r.State != want {
+			t.Fatalf("reset of %s is %s %s, want %s", r.DeviceName, r.State, r.FailureCode, want)
+		}
+		return r
+	}
+	issued := ended(begin("sales-pixel-12"), passcode.Issued)
+	shown, err := api.Reveal(ctx, tenant, issued.ID, "on the phone", "")
+	if single(c, "Reveal", shown, err); shown.Passcode.Clear() == "" {
+		t.Error("no code was revealed")
+	}
+	failed := ended(begin("hr-laptop-11"), passcode.Failed)
+	waits := begin("field-pixel-offline")
+	cancelled, err := api.CancelReset(ctx, tenant, waits.ID, "found it")
+	single(c, "CancelReset", cancelled, err)
+	several(c, "Resets", api.Resets(ctx, tenant, ""))
+	detail, err := api.Device(ctx, tenant, device("sales-pixel-12").ID)
+	if single(c, "Device", detail, err); len(detail.Resets) == 0 {
+		t.Error("the device has no reset to compare")
+	}
+
+	several(c, "Failures", api.Failures(ctx, tenant))
+	page, err := api.Diagnostics(ctx, tenant, failed.Diagnostics[strings.LastIndex(failed.Diagnostics, "/")+1:])
+	single(c, "Diagnostics", page, err)
+
+	letters := s.setAside(t, tenant, 2)
+	several(c, "DeadLetters", api.DeadLetters(ctx, tenant))
+	letter, err := api.DeadLetter(ctx, tenant, letters[0])
+	if single(c, "DeadLetter", letter, err); !strings.Contains(string(letter.Body), `"requestId"`) {
+		t.Errorf("the dead letter's event is %q", letter.Body)
+	}
+	var out, errs bytes.Buffer
+	args := []string{"deadletter", "show", letters[0], "--tenant", tenant, "--server", s.url, "--token-file", filepath.Join(cfg.Data, "admin-token")}
+	if code := run(ctx, args, func(string) string { return "" }, strings.NewReader(""), &out, &errs); code != 0 || !strings.Contains(out.String(), `"requestId"`) {
+		t.Errorf("deadletter show: exit %d, %s%s", code, &out, &errs)
+	}
+	replayed, err := api.ReplayDeadLetter(ctx, tenant, letters[0], "the cause is gone")
+	single(c, "ReplayDeadLetter", replayed, err)
+	silent(c, "DropDeadLetter", api.DropDeadLetter(ctx, tenant, letters[1], "of no use"))
+
+	event := fmt.Sprintf(`{"specversion":"1.0","id":"contract-1","type":"dev.pinreset.passcode.reset.requested.v1","source":"/tenants/%s","subject":"devices/%[2]s","time":"2026-11-22T08:00:00Z",
+		"data":{"requestId":"contract-1","deviceId":"%[2]s","reason":"of a ticket"}}`, tenant, device("ceo-iphone").ID)
+	accepted, err := api.SendEvent(ctx, []byte(event))
+	single(c, "SendEvent", accepted, err)
+	several(c, "Events", api.Events(ctx, tenant))
+	several(c, "Audit", api.Audit(ctx, tenant))
+
+	made, err := api.CreateToken(ctx, client.NewToken{Name: "contract", Tenants: []string{tenant}, Permissions: []string{"tenant.read"}, Days: 1})
+	if single(c, "CreateToken", made, err); made.Secret.Clear() == "" {
+		t.Error("a token without its text")
+	}
+	silent(c, "RevokeToken", api.RevokeToken(ctx, made.ID))
+	several(c, "Tokens", api.Tokens(ctx))
+	request, err := api.RestartConsent(ctx, tenant, client.ConsentStart{Reason: "roles were added"})
+	if silent(c, "RestartConsent", err); request == "" {
+		t.Error("the consent that was started has no id")
+	}
+	c.fits("RestartConsent", &struct {
+		RequestID string `json:"requestId"`
+	}{})
+
+	_, err = api.Reset(ctx, tenant, "nothing")
+	if _, ok := errors.AsType[*client.Problem](err); !ok || !client.IsCode(err, fault.NotFound) {
+		t.Errorf("a reset that is not there: %v", err)
+	}
+	c.fits("a refusal", new(client.Problem))
+
+	beside := []string{"Link", "Server", "WaitConsent", "WaitReset"} // no call of their own
+	for m := range reflect.TypeFor[*client.Client]().Methods() {
+		if !c.called[m.Name] && !slices.Contains(beside, m.Name) {
+			t.Errorf("%s was not called", m.Name)
+		}
+	}
+}
+
+// setAside puts dead letters with an event in them in the tenant's store, and returns their ids.
+func (s *server) setAside(t *testing.T, tenant string, n int) []string {
+	t.Helper()
+	newID := newIDs()
+	u := work.NewUnit(s.store, tenant, time.Now(), newID)
+	var ids []string
+	for range n {
+		id := newID()
+		e := events.Event{ID: newID(), Tenant: tenant, Time: u.Now(), Data: events.PasscodeResetCheckDue{RequestID: id, DeviceID: tenant}}
+		body, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = u.Put(diag.LetterPrefix+work.Descending(id), diag.DeadLetter{
+			ID: id, Queue: passcode.Queue, MessageID: id, RequestID: id, Kind: e.Data.Kind(), Reason: fault.AttemptsExhausted,
+			Detail: "it failed", Deliveries: 8, At: u.Now(), Diagnostics: diag.Link(tenant, diag.IDFor(tenant, id)), Body: body,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	if err := u.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return ids
+}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// effect is a place where the program touches something outside itself, or where the outside changes by itself.
+type effect uint8
+
+const (
+	readRow effect = iota
+	commit
+	commitMessages
+	commitClear
+	settle
+	settleMessages
+	settleSettle
+	settleClear
+	readKey
+	writeKey
+	eraseKey
+	readDevice
+	prepareReset
+	resetDevice
+	readResult
+	readResultBeta
+	proveAccess
+	readPrincipal
+	createPrincipal
+	readGrants
+	readRoles
+	receive
+	clock
+	device
+	effects // how many there are
+)
+
+var effectNames = [effects]string{
+	"store read", "store commit", "commit: send messages", "commit: clear outbox",
+	"store settle", "settle: send messages", "settle: delivery", "settle: clear outbox",
+	"key ring read", "key ring write", "key ring erase",
+	"graph read device", "graph token", "graph RESET", "graph read result", "graph read result (beta)",
+	"graph prove access", "graph read principal", "graph create principal", "graph read grants", "graph read roles",
+	"queue", "clock", "device",
+}
+
+func (e effect) String() string { return effectNames[e] }
+
+// mishap is what goes wrong at an effect.
+type mishap uint8
+
+const (
+	none mishap = iota
+	crashBefore
+	crashAfter
+	unavailable // refused, nothing done
+	answerLost  // done, and the answer is an error
+	leaseLost   // the run stands still until its lease has passed to somebody else
+	slow        // the run stands still for some seconds
+	throttled   // 429 with Retry-After, not done
+	throttledBare
+	throttledDone // 429 with Retry-After, and done all the same
+	throttledBareDone
+	unavailableDone // 503, and done all the same
+	noAnswer        // broken connection, not done
+	notSent         // no permit: nothing left this machine
+	refused         // 400, as of a Multi Admin Approval policy
+	forbidden       // 403: a role has not been replicated
+	stale           // a replica that is behind
+	missing         // 404 of what is there: a replica that has not heard of it
+	duplicate
+	reorder
+	delay
+	jumpAhead
+	setBack
+	leap // a week at once
+	offline
+	enrolledAgain
+	otherUser
+	retired
+	neverAnswers
+	actionFails
+	actionNotSupported
+	noCode
+	codeOnBetaOnly
+	mishaps // how many there are
+)
+
+var mishapNames = [mishaps]string{
+	"none", "crash before", "crash after", "unavailable", "done, answer lost", "lease lost", "slow",
+	"429 + Retry-After", "429 bare", "429 + Retry-After, done", "429 bare, done", "503, done", "no answer", "not sent",
+	"400 (approval)", "403", "stale", "404 of what is there", "duplicate", "reorder", "delay",
+	"jumps ahead", "set back", "leaps a week", "offline", "enrolled again", "other user", "retired",
+	"never answers", "action failed", "not supported", "no code", "code on beta only",
+}
+
+func (m mishap) String() string { return mishapNames[m] }
+
+// possible says what can go wrong where. Each cell must be hit in a run that is large enough.
+var possible = func() (p [effects][]mishap) {
+	store := []mishap{crashBefore, crashAfter, unavailable, answerLost, leaseLost}
+	read := []mishap{crashBefore, crashAfter, slow, throttled, throttledBare, unavailable, noAnswer}
+	p[readRow] = []mishap{crashBefore, unavailable}
+	p[commit], p[settle] = store, store
+	for _, step := range []effect{commitMessages, commitClear, settleMessages, settleSettle, settleClear} {
+		p[step] = []mishap{crashBefore}
+	}
+	p[readKey] = []mishap{crashBefore, unavailable}
+	p[writeKey] = []mishap{crashBefore, crashAfter, unavailable, answerLost}
+	p[eraseKey] = p[writeKey]
+	p[readDevice] = read
+	p[prepareReset] = []mishap{crashBefore, crashAfter, slow, throttled, noAnswer}
+	p[resetDevice] = []mishap{
+		crashBefore, crashAfter, slow, leaseLost, throttled, throttledBare, throttledDone, throttledBareDone, unavailableDone,
+		answerLost, noAnswer, notSent, refused,
+	}
+	p[readResult] = append([]mishap{stale}, read...)
+	p[readResultBeta] = p[readResult]
+	p[proveAccess] = append([]mishap{forbidden}, read...)
+	p[readPrincipal] = append([]mishap{missing, forbidden}, read...)
+	p[createPrincipal] = append([]mishap{answerLost}, read...)
+	p[readGrants], p[readRoles] = read, read
+	p[receive] = []mishap{duplicate, reorder, delay, crashAfter}
+	p[clock] = []mishap{jumpAhead, setBack, leap}
+	p[device] = []mishap{offline, enrolledAgain, otherUser, retired, neverAnswers, actionFails, actionNotSupported, noCode, codeOnBetaOnly}
+	return p
+}()
+
+// tally counts what was hit.
+type tally struct {
+	hits                               [effects][mishaps]int64
+	passed                             [effects]int64
+	seeds, steps, runs                 int64
+	accepted, ended, resets, reveals   int64
+	released, consents, proven, issued int64
+}
+
+func (t *tally) add(o *tally) {
+	for e := range o.hits {
+		for m := range o.hits[e] {
+			t.hits[e][m] += o.hits[e][m]
+		}
+		t.passed[e] += o.passed[e]
+	}
+	t.seeds += o.seeds
+	t.steps += o.steps
+	t.runs += o.runs
+	t.accepted += o.accepted
+	t.ended += o.ended
+	t.resets += o.resets
+	t.reveals += o.reveals
+	t.released += o.released
+	t.consents += o.consents
+	t.proven += o.proven
+	t.issued += o.issued
+}
+
+// unhit names the cells that were never hit.
+func (t *tally) unhit() []string {
+	var cells []string
+	for e := range effects {
+		for _, m := range possible[e] {
+			if t.hits[e][m] == 0 {
+				cells = append(cells, fmt.Sprintf("%s × %s", e, m))
+			}
+		}
+	}
+	return cells
+}
+
+func (t *tally) print(w io.Writer) {
+	total := int64(0)
+	for e := range effects {
+		var cells []string
+		for _, m := range possible[e] {
+			cells = append(cells, fmt.Sprintf("%s %d", m, t.hits[e][m]))
+			total += t.hits[e][m]
+		}
+		fmt.Fprintf(w, "%-26s %11d  %s\n", e, t.passed[e], strings.Join(cells, " · "))
+	}
+	fmt.Fprintf(w, "%d seeds, %d steps, %d handler runs, %d mishaps; %d resets accepted, %d ended, %d issued a code, %d effective at devices; "+
+		"%d reveals asked, %d released; %d consents, %d proven\n",
+		t.seeds, t.steps, t.runs, total, t.accepted, t.ended, t.issued, t.resets, t.reveals, t.released, t.consents, t.proven)
+}
