@@ -63,15 +63,17 @@ func TestKill(t *testing.T) {
 	k.load(r)
 
 	// A third of the kills must hit the time between intent and result; how long that takes depends on the machine.
-	limit := time.Now().Add(100*time.Second + time.Duration(max(0, *killCount-30))*3*time.Second)
+	limit := time.Now().Add(4*time.Minute + time.Duration(max(0, *killCount-30))*3*time.Second)
 	for k.kills < *killCount || k.accepted.Load() < int64(*killLoad) || 3*k.between < *killCount {
 		if time.Now().After(limit) {
 			break
 		}
-		k.disturb()
 		moment := time.Duration(100+k.random.IntN(900)) * time.Millisecond // what the seed chooses
 		if k.kills >= *killCount && 3*k.between >= *killCount {
-			moment *= 3 // only load is missing, and it moves on between kills
+			k.calm() // only load is missing, and it grows between kills
+			moment *= 8
+		} else {
+			k.disturb()
 		}
 		pass(moment)
 		r.kill()
