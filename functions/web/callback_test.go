@@ -9,11 +9,23 @@ import (
 	"time"
 
 	"pinreset/shared/onboarding"
+	"pinreset/shared/work"
 )
 
 func TestConsentCallback(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
+	run := func(state string) {
+		t.Helper()
+		u := work.NewUnit(f.rows, contoso, f.Now(), f.newID)
+		if err := onboarding.Write(u, onboarding.Consent{RequestID: "run-1", State: state}); err != nil {
+			t.Fatal(err)
+		}
+		if err := u.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(onboarding.Pending)
 	link := func(tenantID string) url.Values {
 		t.Helper()
 		l := f.links.For(tenantID, onboarding.Consent{RequestID: "run-1"}, onboarding.Step{Name: onboarding.StepApp, AppID: strings.ToUpper(nowhere)}, "op")
@@ -89,6 +101,11 @@ func TestConsentCallback(t *testing.T) {
 	if a := back(q); a.status != http.StatusOK || !strings.Contains(string(a.body), "not given") {
 		t.Errorf("declined: %d %s", a.status, a.body)
 	}
+	run(onboarding.Failed)
+	if a := back(link(contoso)); a.status != http.StatusConflict || !strings.Contains(string(a.body), "has ended") {
+		t.Errorf("after the run has ended: %d %s", a.status, a.body)
+	}
+	run(onboarding.Pending)
 	q = link(contoso)
 	q.Set("error", "<script>\u202e")
 	back(q).want(t, http.StatusOK)

@@ -279,8 +279,8 @@ func TestDiagnosticsPage(t *testing.T) {
 	path := "/tenants/" + contoso + "/diag/" + diagID
 	html, asJSON := header("Accept", "text/html"), header("Accept", "application/json")
 	there, gone := f.call(http.MethodGet, path, "", nil, html), f.call(http.MethodGet, "/tenants/"+nowhere+"/diag/XXXXXXXX", "", nil, html)
-	if there.status != http.StatusNotFound || string(there.body) != string(gone.body) {
-		t.Errorf("without a session: %d, and for nothing %d", there.status, gone.status)
+	if there.status != http.StatusSeeOther || gone.status != http.StatusSeeOther || !strings.HasSuffix(there.header.Get("Location"), url.QueryEscape(path)) {
+		t.Errorf("without a session: %d to %q, and for nothing %d", there.status, there.header.Get("Location"), gone.status)
 	}
 	there, gone = f.call(http.MethodGet, path, "", nil, asJSON), f.call(http.MethodGet, "/tenants/"+nowhere+"/diag/XXXXXXXX", "", nil, asJSON)
 	if there.status != http.StatusNotFound || string(there.body) != string(gone.body) {

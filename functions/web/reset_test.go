@@ -2,14 +2,18 @@ package web_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"pinreset/shared/audit"
 	"pinreset/shared/fault"
+	"pinreset/shared/graph"
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
 )
@@ -223,5 +227,49 @@ func TestNothingIsShownWithoutARecord(t *testing.T) {
 	}
 	if !strings.Contains(f.log.String(), "disk full") {
 		t.Error("the log does not say why")
+	}
+}
+
+// TestRevealAfterADeviceChangedHands: the code of a device that got another user, was enrolled again or left Intune is shown to
+// nobody, then or later; and while Graph can't say who has the device, nothing is shown but the code is kept.
+func TestRevealAfterADeviceChangedHands(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*graph.ManagedDevice){
+		"another user":   func(d *graph.ManagedDevice) { d.UserID = nowhere },
+		"enrolled again": func(d *graph.ManagedDevice) { d.Enrolled = d.Enrolled.Add(time.Hour) },
+		"left Intune":    func(d *graph.ManagedDevice) { d.ID = nowhere },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setUp(t)
+			id := f.startReset(contoso, pixel)
+			f.issue(contoso, id, canary)
+			reveal := "/v1/tenants/" + contoso + "/resets/" + id + "/reveal"
+			why := map[string]any{"reason": "user on the phone"}
+
+			f.fleet.fail(fault.After(time.Second, fault.GraphUnavailable, errors.New("no answer")))
+			f.call(http.MethodPost, reveal, f.admin, why).refused(t, http.StatusServiceUnavailable, fault.GraphUnavailable)
+			f.fleet.fail(nil)
+
+			f.fleet.mu.Lock()
+			devices := slices.Clone(f.fleet.devices[contoso])
+			for i := range devices {
+				if devices[i].ID == pixel {
+					change(&devices[i])
+				}
+			}
+			before := f.fleet.devices[contoso]
+			f.fleet.devices[contoso] = devices
+			f.fleet.mu.Unlock()
+			for range 2 {
+				f.call(http.MethodPost, reveal, f.admin, why).refused(t, http.StatusConflict, fault.NotRevealable)
+				f.fleet.mu.Lock()
+				f.fleet.devices[contoso] = before // back in the same hands: too late
+				f.fleet.mu.Unlock()
+			}
+			if log := strings.Join(f.auditOf(contoso), "\n"); !strings.Contains(log, audit.PasscodeVoided) || strings.Contains(log, audit.PasscodeRevealed) {
+				t.Errorf("audit:\n%s", log)
+			}
+		})
 	}
 }

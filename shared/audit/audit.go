@@ -31,6 +31,7 @@ const (
 	ResetCancelled   = "passcode.reset.cancelled"
 	PasscodeRevealed = "passcode.revealed"
 	PasscodeExpired  = "passcode.expired"
+	PasscodeVoided   = "passcode.voided" // its device changed hands before it was shown
 	LetterReplayed   = "deadletter.replayed"
 	LetterDropped    = "deadletter.dropped"
 	TokenCreated     = "token.created"

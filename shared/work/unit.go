@@ -105,7 +105,14 @@ func (u *Unit) Send(ctx context.Context, queue Queue, at time.Time, data events.
 	return e.ID, u.Forward(queue, at, e)
 }
 
-// Forward stages an event that exists already, under its own id: one that came from outside, or one that is replayed.
+// Relay stages an event that came from outside, under an id of our own: message ids are dedup keys, and an id that a sender
+// may choose could be made to swallow another message.
+func (u *Unit) Relay(queue Queue, e events.Event) error {
+	e.ID = u.newID()
+	return u.Forward(queue, time.Time{}, e)
+}
+
+// Forward stages an event under its own id, which must be one of ours; see [Unit.Relay] for others.
 func (u *Unit) Forward(queue Queue, at time.Time, e events.Event) error {
 	if err := e.Validate(); err != nil {
 		return fmt.Errorf("send event %s: %w", e.ID, err)

@@ -50,6 +50,7 @@ type usedState struct {
 var (
 	errUnknown = errors.New("state is not of a tenant that is looked after")
 	errUsed    = errors.New("state was used before")
+	errEnded   = errors.New("consent run has ended")
 )
 
 func (o Options) returned(w http.ResponseWriter, r *http.Request) {
@@ -69,6 +70,10 @@ func (o Options) returned(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, onboarding.ErrState), errors.Is(err, errUnknown):
 		o.say(w, http.StatusBadRequest, "This link is not valid", "",
 			"The link is too old, or is not one that pinreset made.", "Open the tenant's page in pinreset and follow the step's link from there.")
+	case errors.Is(err, errEnded):
+		o.say(w, http.StatusConflict, "This consent has ended", back.Tenant,
+			"The run that this link belongs to has failed or was started again since. What was accepted in Entra ID stays accepted.",
+			"Start the consent again on the tenant's page in pinreset; steps that are in place turn green by themselves.")
 	case errors.Is(err, errUsed):
 		o.say(w, http.StatusConflict, "This was noted before", back.Tenant,
 			"The browser came back a second time with the same link. Nothing more is needed.")
@@ -97,6 +102,12 @@ func (o Options) accept(ctx context.Context, back onboarding.Returned, declined 
 		return err
 	}
 	u := work.NewUnit(o.Store, back.Tenant, o.Now(), o.NewID)
+	switch c, err := onboarding.Read(ctx, u); {
+	case err != nil && !errors.Is(err, work.ErrNotFound):
+		return err
+	case err == nil && (c.RequestID != back.Request || c.State == onboarding.Failed):
+		return fmt.Errorf("run %s: %w", back.Request, errEnded)
+	}
 	if err := u.Create(StatePrefix+back.Nonce, usedState{RequestID: back.Request, ExpiresAt: o.Now().Add(2 * onboarding.StateLife).UTC()}); err != nil {
 		return err
 	}

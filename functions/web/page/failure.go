@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 
 	"pinreset/functions/web/internal/desk"
 	"pinreset/functions/web/internal/problem"
@@ -27,13 +28,17 @@ func (p *pages) failures(v *visit) error {
 }
 
 // diagnostics shows a failure to who may see it: as a page to a session, as JSON to a session or a token that asks for it.
-// To anybody else there is nothing here, signed in or not.
+// A browser without a session is sent to sign in, whether or not there is anything; to anybody else there is nothing here.
 func (p *pages) diagnostics(w http.ResponseWriter, r *http.Request) {
 	who, err := p.holder(r)
 	if errors.Is(err, identity.ErrUnauthenticated) {
 		who, err = p.Auth.Authenticate(r)
 	}
 	if errors.Is(err, identity.ErrUnauthenticated) {
+		if view.WantsHTML(r) { // whatever the link is: somebody followed it, and comes back to it signed in
+			http.Redirect(w, r, "/sign-in?return="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)
+			return
+		}
 		err = &problem.Refusal{Code: fault.NotFound, Err: err}
 	}
 	if err != nil {

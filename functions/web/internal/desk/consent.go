@@ -84,7 +84,9 @@ func (r *Room) consent(ctx context.Context, u *work.Unit, links bool) (Consent, 
 			Name: s.Name, Title: s.Title, AppID: s.AppID, State: s.State, Why: s.Why, WhyText: titleOf(s.Why),
 			ServicePrincipal: s.ServicePrincipal, Grants: s.Grants, CheckedAt: s.CheckedAt, ProvenAt: s.ProvenAt,
 		}
-		if links {
+		// A link can end the run as well as further it (the page behind it may answer "declined"), so it is for those who may
+		// start one; and a run that has ended has none.
+		if links && c.State == onboarding.Pending && r.Can(identity.TenantOnboard) {
 			link := r.desk.o.Links.For(r.ID(), c, s, r.who.ID)
 			step.Link, step.Warning = link.URL, link.Warning
 		}

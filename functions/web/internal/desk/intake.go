@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"pinreset/events"
 	"pinreset/functions/web/internal/problem"
@@ -90,7 +89,7 @@ func (r *Room) takeConsent(ctx context.Context, e events.Event, asked events.Con
 	asked.By = r.who.Sender()
 	e.Data = asked
 	return once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Accepted], error) {
-		return accepted(e, asked.RequestID, "/v1/tenants/"+r.ID()+"/consent"), u.Forward(onboarding.Queue, time.Time{}, e)
+		return accepted(e, asked.RequestID, "/v1/tenants/"+r.ID()+"/consent"), u.Relay(onboarding.Queue, e)
 	})
 }
 

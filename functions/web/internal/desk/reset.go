@@ -14,6 +14,7 @@ import (
 	"pinreset/shared/audit"
 	"pinreset/shared/diag"
 	"pinreset/shared/fault"
+	"pinreset/shared/graph"
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
 	"pinreset/shared/secret"
@@ -174,7 +175,8 @@ func inState(state string) (func(passcode.Reset) bool, error) {
 
 // Reset shows one reset with what was done for it.
 func (r *Room) Reset(ctx context.Context, id string) (ResetDetail, error) {
-	if err := r.Need(identity.TenantRead); err != nil {
+	// Who may start a reset may see what becomes of it.
+	if err := r.Need(identity.TenantRead); err != nil && !r.Can(identity.ResetStart) {
 		return ResetDetail{}, err
 	}
 	reset, err := r.readReset(ctx, r.unit(), id)
@@ -240,6 +242,9 @@ func (r *Room) Reveal(ctx context.Context, id string, in Viewing) (Revealed, err
 	if err := checkWhy(in.Reason, in.Ticket, true); err != nil {
 		return Revealed{}, err
 	}
+	if err := r.sameHands(ctx, id); err != nil {
+		return Revealed{}, err
+	}
 	var (
 		reset   passcode.Reset
 		receipt audit.Receipt
@@ -276,6 +281,44 @@ func (r *Room) Reveal(ctx context.Context, id string, in Viewing) (Revealed, err
 	return Revealed{
 		Passcode: text, ExpiresAt: reset.ExpiresAt, Views: reset.Views, DeviceName: reset.DeviceName, User: reset.User,
 	}, nil
+}
+
+// sameHands makes sure, by asking Graph, that the device is still enrolled as it was and still belongs to whom the code was made
+// for. A code of a device that changed hands is not shown and is destroyed at once. When Graph can't be asked nothing is shown:
+// a code can be asked for again, and can't be taken back.
+func (r *Room) sameHands(ctx context.Context, id string) error {
+	reset, err := r.readReset(ctx, r.unit(), id)
+	if err != nil {
+		return err
+	}
+	if !reset.Readable(r.desk.o.Now()) {
+		return notRevealable(reset, nil)
+	}
+	device, err := r.desk.o.Devices.ManagedDevice(graph.WithPriority(ctx, graph.People), r.ID(), reset.DeviceID)
+	switch {
+	case err == nil && device.UserID == reset.UserID && device.Enrolled.Equal(reset.EnrolledAt):
+		return nil
+	case err != nil && !errors.Is(err, graph.ErrNotFound):
+		return fmt.Errorf("check who has device %s: %w", reset.DeviceID, err)
+	}
+	err = r.desk.change(ctx, r.ID(), func(u *work.Unit) error {
+		reset, err := r.readReset(ctx, u, id)
+		if err != nil || !reset.Readable(u.Now()) {
+			return err
+		}
+		reset.ExpiresAt = u.Now()
+		if _, err := u.Send(ctx, passcode.Queue, time.Time{}, events.PasscodeExpiryDue{RequestID: reset.ID, DeviceID: reset.DeviceID}); err != nil {
+			return err
+		}
+		return errors.Join(passcode.Write(u, reset), audit.Append(u, audit.Entry{
+			Actor: r.who.Operator(), Action: audit.PasscodeVoided, DeviceID: reset.DeviceID, RequestID: reset.ID,
+		}))
+	})
+	if err != nil {
+		return err
+	}
+	return &problem.Refusal{Code: fault.NotRevealable, Instance: reset.Diagnostics,
+		Detail: "Since the code was made the device was enrolled again, got another user, or left Intune. The code is not shown to anybody and is destroyed."}
 }
 
 func notRevealable(reset passcode.Reset, err error) error {

@@ -133,7 +133,7 @@ func register(ctx context.Context, u *work.Unit, e events.Event, added events.Te
 		return there, err
 	}
 	t, err := tenant.Add(u, e.Tenant, added.DisplayName, added.By)
-	return t, errors.Join(err, u.Forward(onboarding.Queue, time.Time{}, e))
+	return t, errors.Join(err, u.Relay(onboarding.Queue, e))
 }
 
 // Tenant shows the room's tenant.

@@ -136,6 +136,10 @@ func Assets() http.Handler {
 	}
 	serve := http.FileServerFS(sub)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/") {
+			http.NotFound(w, r) // no list of the folder
+			return
+		}
 		w.Header().Set("Cache-Control", "max-age=300")
 		serve.ServeHTTP(w, r)
 	})
