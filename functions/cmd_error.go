@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 
 	"pinreset/shared/client"
 	"pinreset/shared/fault"
+	"pinreset/shared/work/sqlitework"
 )
 
 // Exit codes; the help of the root command explains them.
@@ -53,7 +55,7 @@ func (p *process) report(ctx context.Context, c *cobra.Command, err error) int {
 	}
 	f := p.explain(c, err)
 	if len(f.next) == 0 {
-		f.next = []string{"the same command with -v"}
+		f.next = []string{"the same command with -v prints the ids that support asks for"}
 	}
 	label := "error"
 	if f.exit == exitPending {
@@ -98,7 +100,21 @@ func (p *process) explain(c *cobra.Command, err error) *failure {
 	if problem, ok := errors.AsType[*client.Problem](err); ok {
 		return p.refused(c, problem)
 	}
-	return &failure{text: err.Error(), code: fault.Internal, exit: exitError}
+	return &failure{text: err.Error(), exit: exitError, next: nextOf(err)} // of this machine: its text says what to do
+}
+
+// nextOf is what to do about an error of this machine.
+func nextOf(err error) []string {
+	switch {
+	case errors.Is(err, sqlitework.ErrInUse):
+		return []string{"stop the other pinreset, or use another directory with --data"}
+	case errors.Is(err, fs.ErrPermission):
+		return []string{"choose a directory that you may write to with --data"}
+	case errors.Is(err, sqlitework.ErrNewer):
+		return []string{"use the pinreset that wrote the directory, or a newer one"}
+	default:
+		return []string{"correct what the message names and run the command again"}
+	}
 }
 
 // refused explains the server's refusal.

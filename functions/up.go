@@ -221,7 +221,17 @@ func banner(w io.Writer, s *server) {
 		fmt.Fprintf(w, "  Simulator  %s\n", s.simulator)
 		fmt.Fprintf(w, "             tenants, devices and faults to play with; nothing here reaches Microsoft\n")
 	}
-	fmt.Fprintf(w, "\nTry: go run ./functions device reset sales-pixel-12 --reason \"forgot it\" --watch\nCtrl-C stops it. Everything that was accepted is kept in %s.\n", s.config.Data)
+	if s.simulator != "" && !s.config.NoSample {
+		where := ""
+		if s.url != defaultServer {
+			where += " --server " + s.url
+		}
+		if s.config.Data != defaultData {
+			where += " --token-file " + filepath.Join(s.config.Data, "admin-token")
+		}
+		fmt.Fprintf(w, "\nTry: go run ./functions device reset sales-pixel-12 --tenant %s --reason \"forgot it\" --watch%s\n", graphsim.Contoso, where)
+	}
+	fmt.Fprintf(w, "\nCtrl-C stops it. Everything that was accepted is kept in %s.\n", s.config.Data)
 }
 
 // version is the module's version as the toolchain knows it, "(devel)" for a build from a checkout.
