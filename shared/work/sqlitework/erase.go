@@ -101,3 +101,21 @@ func (p *purge) step(g *group) error {
 	}
 	return nil
 }
+
+// ErasePartition deletes every row of the partition and every message for it, those that wait, those that are held and those
+// that are done, as [Store.Erase] does: no byte of them stays in a file. Whoever holds one of the messages gets
+// work.ErrLeaseLost. An empty partition is no error. What is written to the partition afterwards stays.
+func (s *Store) ErasePartition(ctx context.Context, partition string) (rows, messages int, err error) {
+	var r, m int64
+	err = s.writer.submit(ctx, &operation{empties: true, run: func(g *group) (err error) {
+		if r, err = g.sql.removeAll.run(g.ctx, partition); err != nil {
+			return err
+		}
+		m, err = g.sql.dropAll.run(g.ctx, partition)
+		return err
+	}})
+	if err != nil {
+		return int(r), int(m), fmt.Errorf("erase partition: %w", err)
+	}
+	return int(r), int(m), nil
+}
