@@ -119,3 +119,16 @@ func (s *Store) ErasePartition(ctx context.Context, partition string) (rows, mes
 	}
 	return int(r), int(m), nil
 }
+
+// Discard ends every message of the queue that is not done, unseen, and returns how many there were. Their ids stay known.
+func (s *Store) Discard(ctx context.Context, queue work.Queue) (int, error) {
+	var n int64
+	err := s.writer.do(ctx, 0, func(g *group) (err error) {
+		n, err = g.sql.discard.run(g.ctx, string(queue), g.now)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("discard messages of %s: %w", queue, err)
+	}
+	return int(n), nil
+}

@@ -29,7 +29,7 @@ type statements struct {
 	oldest, forget              *statement
 	reserve, reserved           *statement
 	emptyLog                    *statement
-	removeAll, dropAll          *statement
+	removeAll, dropAll, discard *statement
 }
 
 func (s *statements) prepare(ctx context.Context, c *connection) error {
@@ -46,6 +46,9 @@ func (s *statements) prepare(ctx context.Context, c *connection) error {
 
 		removeAll: prepare("delete rows", `DELETE FROM rows WHERE partition = ?1`),
 		dropAll:   prepare("delete messages", `DELETE FROM messages WHERE partition = ?1`),
+
+		discard: prepare("discard messages",
+			`UPDATE messages SET lease = 0, due = NULL, done = ?2, body = NULL WHERE queue = ?1 AND due IS NOT NULL`),
 
 		// An id that is known, waiting or done, is not sent again.
 		send: prepare("send message", `INSERT INTO messages (partition, id, queue, enqueued, at, due, body)
