@@ -222,7 +222,10 @@ func TestRestoredBackupOpensNoCode(t *testing.T) {
 				t.Errorf("%d codes open, resets are %v; want %d readable of %d, and 1 cancelled", n, states, c.readable, codes)
 			}
 			var d passcode.Device
-			r.do(backedTenant, func(u *work.Unit) (err error) { d, err = passcode.ReadDevice(t.Context(), u, open.DeviceID); return err })
+			r.do(backedTenant, func(u *work.Unit) (err error) {
+				d, err = passcode.ReadDevice(t.Context(), u, open.DeviceID)
+				return err
+			})
 			stats, err := r.store.Stats(t.Context())
 			if err != nil || d.Pending != "" {
 				t.Errorf("the device waits for %q (%v)", d.Pending, err)
