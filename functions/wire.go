@@ -107,6 +107,7 @@ func wire(ctx context.Context, c config, t cloud, p pace, logger *slog.Logger) (
 		return nil, err
 	}
 	prog.handler = web.New(web.Options{
+		Eraser: prog.store, Keys: prog.keys,
 		Store: prog.store, Devices: prog.graph, Vault: vault, Tokens: prog.tokens, Sessions: prog.session,
 		Links: onboarding.Links{
 			Authority: t.consent, Microsoft: t.microsoft, Graph: t.graph, Callback: c.PublicURL + "/consent/callback", Key: stateKey, NewID: newID, Now: now,
