@@ -92,7 +92,7 @@ func (p *process) command() *cobra.Command {
 		p.upCommand(), p.demoCommand(), p.simCommand(),
 		p.tenantCommand(), p.deviceCommand(), p.passcodeCommand(),
 		p.diagCommand(), p.deadletterCommand(), p.auditCommand(), p.eventCommand(), p.tokenCommand(),
-		p.versionCommand())
+		p.doctorCommand(), p.backupCommand(), p.restoreCommand(), p.versionCommand())
 	root.Long = rootHelp
 	root.Version = thisBuild().String()
 	root.SetVersionTemplate("{{.Version}}\n")

@@ -74,13 +74,13 @@ func wire(ctx context.Context, c config, t cloud, p pace, logger *slog.Logger) (
 	}()
 
 	// The key ring is a store of its own: it is left out of backups, and destroying a key empties its log.
-	if prog.store, err = sqlitework.Open(filepath.Join(c.Data, "work"), sqlitework.Options{Now: now}); err != nil {
+	if prog.store, err = sqlitework.Open(filepath.Join(c.Data, workDir), sqlitework.Options{Now: now}); err != nil {
 		return nil, err
 	}
-	if prog.keys, err = sqlitework.Open(filepath.Join(c.Data, "keys"), sqlitework.Options{Now: now}); err != nil {
+	if prog.keys, err = sqlitework.Open(filepath.Join(c.Data, keysDir), sqlitework.Options{Now: now}); err != nil {
 		return nil, err
 	}
-	kek, err := secret.OpenLocalKey(filepath.Join(c.Data, "keys", "root-key"))
+	kek, err := secret.OpenLocalKey(filepath.Join(c.Data, keysDir, rootKeyFile))
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +107,7 @@ func wire(ctx context.Context, c config, t cloud, p pace, logger *slog.Logger) (
 		return nil, err
 	}
 	prog.handler = web.New(web.Options{
+		Eraser: prog.store, Keys: prog.keys,
 		Store: prog.store, Devices: prog.graph, Vault: vault, Tokens: prog.tokens, Sessions: prog.session,
 		Links: onboarding.Links{
 			Authority: t.consent, Microsoft: t.microsoft, Graph: t.graph, Callback: c.PublicURL + "/consent/callback", Key: stateKey, NewID: newID, Now: now,
@@ -118,6 +119,10 @@ func wire(ctx context.Context, c config, t cloud, p pace, logger *slog.Logger) (
 }
 
 func newGraph(t cloud, now func() time.Time) (*graph.Client, error) {
+	return graph.New(graphConfig(t, now))
+}
+
+func graphConfig(t cloud, now func() time.Time) graph.Config {
 	cfg := graph.Config{Graph: t.graph, Authority: t.authority, Limits: t.limits, Now: now}
 	// An authority on this machine is a simulated one: Microsoft knows nothing of it, and is not to be asked.
 	cfg.DisableInstanceDiscovery = onLoopback(t.authority)
@@ -132,7 +137,7 @@ func newGraph(t cloud, now func() time.Time) (*graph.Client, error) {
 		app := cfg.SecretApp(t.privileged.id, t.privileged.secret)
 		cfg.Privileged = &app
 	}
-	return graph.New(cfg)
+	return cfg
 }
 
 func onLoopback(address string) bool {

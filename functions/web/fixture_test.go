@@ -50,6 +50,7 @@ type fixture struct {
 	t        testing.TB
 	rows     *sqlitework.Store
 	store    *brokenStore
+	ring     *sqlitework.Store
 	vault    *secret.Vault
 	fleet    *fleet
 	tokens   *identity.Tokens
@@ -79,7 +80,8 @@ func setUp(t testing.TB) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.vault = secret.NewVault(open("keys"), kek, f.Now)
+	f.ring = open("keys")
+	f.vault = secret.NewVault(f.ring, kek, f.Now)
 	var n atomic.Int64
 	f.newID = func() string { return fmt.Sprintf("01%024d", n.Add(1)) }
 	f.fleet = &fleet{devices: map[string][]graph.ManagedDevice{
@@ -106,6 +108,7 @@ func setUp(t testing.TB) *fixture {
 
 func (f *fixture) handler() http.Handler {
 	return web.New(web.Options{
+		Eraser: f.rows, Keys: f.ring,
 		Store: f.store, Devices: f.fleet, Vault: f.vault, Links: f.links, Tokens: f.tokens, Sessions: f.sessions,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "pinreset_up 1\n") }),
 		Ready: func(context.Context) error {

@@ -23,6 +23,8 @@ type Options struct {
 	Store    work.Store
 	Devices  desk.Devices // Graph
 	Vault    desk.Vault
+	Eraser   desk.Eraser // of Store; without it and Keys no tenant can be offboarded
+	Keys     desk.Eraser // of the key ring
 	Links    onboarding.Links
 	Tokens   *identity.Tokens
 	Sessions *identity.Sessions
@@ -52,6 +54,7 @@ func New(o Options) http.Handler {
 	}
 	d := desk.New(desk.Options{
 		Store: o.Store, Devices: o.Devices, Vault: o.Vault, Links: o.Links, Tokens: o.Tokens, Now: o.Now, NewID: o.NewID,
+		Eraser: o.Eraser, Keys: o.Keys,
 	})
 	mux := http.NewServeMux()
 	api.Mount(mux, api.Options{Desk: d, Auth: o.Auth, Now: o.Now, Version: o.Version})

@@ -36,6 +36,9 @@ const (
 	LetterDropped    = "deadletter.dropped"
 	TokenCreated     = "token.created"
 	TokenRevoked     = "token.revoked"
+	TokenNarrowed    = "token.narrowed" // a tenant was taken from those that it reaches
+	TenantOffboarded = "tenant.offboarded"
+	StoreRestored    = "store.restored"
 )
 
 // Entry is one record of the log.

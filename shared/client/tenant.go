@@ -111,3 +111,24 @@ func (c *Client) RestartConsent(ctx context.Context, id string, s ConsentStart) 
 	_, err = c.do(ctx, post(s, "v1", "tenants", id, "consent"), &answer)
 	return answer.RequestID, err
 }
+
+// Offboarding ends the care for a tenant. Confirm is the tenant's id again.
+type Offboarding struct {
+	Confirm string `json:"confirm"`
+	Reason  string `json:"reason"` // why, for the audit log
+}
+
+// Offboarded counts what was erased, and what is left of it, which is 0.
+type Offboarded struct {
+	Rows     int `json:"rows"`
+	Messages int `json:"messages"`
+	Keys     int `json:"keys"`   // of codes
+	Tokens   int `json:"tokens"` // revoked, or narrowed to the other tenants
+	Left     int `json:"left"`   // rows found afterwards
+}
+
+// Offboard erases everything that pinreset keeps of a tenant. It is sent once; a tenant that is gone is not found.
+func (c *Client) Offboard(ctx context.Context, id string, o Offboarding) (done Offboarded, err error) {
+	_, err = c.do(ctx, call{method: http.MethodPost, path: []string{"v1", "tenants", id, "offboard"}, body: o}, &done)
+	return done, err
+}

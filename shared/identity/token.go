@@ -162,6 +162,26 @@ func (t *Tokens) Revoke(ctx context.Context, u *work.Unit, id string, by events.
 		audit.Append(u, audit.Entry{Actor: by, Action: audit.TokenRevoked, RequestID: id, Change: map[string]string{"name": row.Name}}))
 }
 
+// Forget stages what takes a tenant from a token, on a unit of [Partition]: a token for it alone is revoked, one for others too
+// loses it, and one for every tenant stays. changed tells whether anything was staged.
+func (t *Tokens) Forget(ctx context.Context, u *work.Unit, id, tenant string, by events.Actor) (changed bool, err error) {
+	var row tokenRow
+	if err := u.Get(ctx, TokenPrefix+id, &row); err != nil {
+		return false, fmt.Errorf("read token %s: %w", id, err)
+	}
+	if !row.RevokedAt.IsZero() || !slices.Contains(row.Tenants, tenant) {
+		return false, nil
+	}
+	if len(row.Tenants) == 1 {
+		_, err := t.Revoke(ctx, u, id, by)
+		return true, err
+	}
+	row.Tenants = slices.DeleteFunc(row.Tenants, func(other string) bool { return other == tenant })
+	return true, errors.Join(u.Put(TokenPrefix+id, row), audit.Append(u, audit.Entry{
+		Actor: by, Action: audit.TokenNarrowed, RequestID: id, Change: map[string]string{"name": row.Name},
+	}))
+}
+
 // List returns a page of tokens in the order they were made.
 func (t *Tokens) List(ctx context.Context, limit int, page string) (tokens []Token, next string, err error) {
 	p, err := t.store.List(ctx, work.Query{Partition: Partition, Prefix: TokenPrefix, Limit: limit, Page: page})

@@ -154,6 +154,18 @@ func (v *Vault) Open(ctx context.Context, env Envelope, want Binding, receipt au
 	return NewText(string(clearText)), nil
 }
 
+// Has reports whether the key of the tenant's secret is in the ring, so that its envelope can be opened until it expires.
+func (v *Vault) Has(ctx context.Context, tenant, id string) (bool, error) {
+	_, err := v.ring.Get(ctx, work.Key{Partition: tenant, Row: keyPrefix + id})
+	if errors.Is(err, work.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for key of %s: %w", id, err)
+	}
+	return true, nil
+}
+
 // Destroy erases the secret's key, so that no copy of its envelope can be opened again. Destroying twice is no error.
 func (v *Vault) Destroy(ctx context.Context, tenant, id string) error {
 	if err := v.ring.Erase(ctx, work.Key{Partition: tenant, Row: keyPrefix + id}); err != nil {

@@ -54,4 +54,12 @@ func (a *api) tenants() {
 			}
 			return committed(room(ctx).StartConsent(ctx, in.Key, asked))
 		})
+	add(a, operation{method: http.MethodPost, path: "/v1/tenants/{tenant}/offboard", permission: identity.TenantOnboard, everywhere: true, tag: "tenants",
+		summary: "Stop looking after a tenant and erase everything that is kept of it; nothing is written to its devices"},
+		func(ctx context.Context, in *struct {
+			InTenant
+			Body desk.Offboarding
+		}) (*answer[desk.Offboarded], error) {
+			return answered(room(ctx).Offboard(ctx, in.Body))
+		})
 }

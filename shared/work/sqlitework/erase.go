@@ -101,3 +101,34 @@ func (p *purge) step(g *group) error {
 	}
 	return nil
 }
+
+// ErasePartition deletes every row of the partition and every message for it, those that wait, those that are held and those
+// that are done, as [Store.Erase] does: no byte of them stays in a file. Whoever holds one of the messages gets
+// work.ErrLeaseLost. An empty partition is no error. What is written to the partition afterwards stays.
+func (s *Store) ErasePartition(ctx context.Context, partition string) (rows, messages int, err error) {
+	var r, m int64
+	err = s.writer.submit(ctx, &operation{empties: true, run: func(g *group) (err error) {
+		if r, err = g.sql.removeAll.run(g.ctx, partition); err != nil {
+			return err
+		}
+		m, err = g.sql.dropAll.run(g.ctx, partition)
+		return err
+	}})
+	if err != nil {
+		return int(r), int(m), fmt.Errorf("erase partition: %w", err)
+	}
+	return int(r), int(m), nil
+}
+
+// Discard ends every message of the queue that is not done, unseen, and returns how many there were. Their ids stay known.
+func (s *Store) Discard(ctx context.Context, queue work.Queue) (int, error) {
+	var n int64
+	err := s.writer.do(ctx, 0, func(g *group) (err error) {
+		n, err = g.sql.discard.run(g.ctx, string(queue), g.now)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("discard messages of %s: %w", queue, err)
+	}
+	return int(n), nil
+}

@@ -29,6 +29,7 @@ type statements struct {
 	oldest, forget              *statement
 	reserve, reserved           *statement
 	emptyLog                    *statement
+	removeAll, dropAll, discard *statement
 }
 
 func (s *statements) prepare(ctx context.Context, c *connection) error {
@@ -42,6 +43,12 @@ func (s *statements) prepare(ctx context.Context, c *connection) error {
 		version: prepare("read version", `SELECT version FROM rows WHERE partition = ?1 AND row = ?2`),
 		put:     prepare("put row", `REPLACE INTO rows (partition, row, version, value) VALUES (?1, ?2, ?3, ?4)`),
 		remove:  prepare("delete row", `DELETE FROM rows WHERE partition = ?1 AND row = ?2`),
+
+		removeAll: prepare("delete rows", `DELETE FROM rows WHERE partition = ?1`),
+		dropAll:   prepare("delete messages", `DELETE FROM messages WHERE partition = ?1`),
+
+		discard: prepare("discard messages",
+			`UPDATE messages SET lease = 0, due = NULL, done = ?2, body = NULL WHERE queue = ?1 AND due IS NOT NULL`),
 
 		// An id that is known, waiting or done, is not sent again.
 		send: prepare("send message", `INSERT INTO messages (partition, id, queue, enqueued, at, due, body)

@@ -19,8 +19,10 @@ const (
 	lockName     = "pinreset.lock"
 )
 
-// schemaNumber is stored as user_version. Raise it with a migration from the number before.
-const schemaNumber = 1
+// steps lead from one layout to the next: the first makes layout 1 in an empty file, each other one takes the layout before
+// it. The number of the layout is the file's user_version. A step that was released is never changed; whoever adds one adds a
+// file of the layout before it to testdata.
+var steps = []string{schema}
 
 // A row of messages lives through three states: due (due has come or will), held (lease is not 0, due is the end of the
 // lease) and done (due is NULL, the body is gone, only the id is kept for dedup). at keeps the time it was sent for, or put
@@ -66,7 +68,11 @@ var reading = []string{"busy_timeout(2000)", "temp_store(MEMORY)", "query_only(O
 
 // connect opens the database of the directory with the pragmas.
 func connect(ctx context.Context, dir string, pragmas []string) (*connection, error) {
-	path, err := filepath.Abs(filepath.Join(dir, databaseName))
+	return connectFile(ctx, filepath.Join(dir, databaseName), url.Values{"_pragma": pragmas})
+}
+
+func connectFile(ctx context.Context, path string, options url.Values) (*connection, error) {
+	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +80,7 @@ func connect(ctx context.Context, dir string, pragmas []string) (*connection, er
 	if !strings.HasPrefix(path, "/") { // a drive letter
 		path = "/" + path
 	}
-	name := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{"_pragma": pragmas}.Encode()}
+	name := url.URL{Scheme: "file", Path: path, RawQuery: options.Encode()}
 	connector, err := sqlite.NewConnector(name.String())
 	if err != nil {
 		return nil, err
@@ -104,9 +110,10 @@ func createFiles(dir string) error {
 	return f.Close()
 }
 
-// prepareSchema creates the tables of a new database, refuses one of a newer program, and checks that the settings that
-// durability and erasure rest on are really on: SQLite answers a refused pragma with the old value, not with an error.
-func prepareSchema(ctx context.Context, c *connection) error {
+// prepareSchema brings the tables to the layout that the steps lead to, and refuses those of a newer program. It checks that
+// the settings that durability and erasure rest on are really on: SQLite answers a refused pragma with the old value, not with
+// an error.
+func prepareSchema(ctx context.Context, c *connection, steps []string) error {
 	for pragma, want := range map[string]driver.Value{
 		"journal_mode": "wal", "synchronous": int64(2), "secure_delete": int64(1),
 	} {
@@ -114,17 +121,37 @@ func prepareSchema(ctx context.Context, c *connection) error {
 			return errors.Join(fmt.Errorf("%s is %v, not %v: is the directory on a local disk?", pragma, got, want), err)
 		}
 	}
-	version, err := c.pragma(ctx, "user_version")
+	return upgrade(ctx, c, steps)
+}
+
+// upgrade takes the steps that the file has not taken, each in a transaction of its own: a crash leaves a whole layout, from
+// which the next start goes on.
+func upgrade(ctx context.Context, c *connection, steps []string) error {
+	layout, err := layoutOf(ctx, c, len(steps))
 	if err != nil {
 		return err
 	}
-	switch number := version.(int64); {
-	case number > schemaNumber:
-		return fmt.Errorf("schema %d, this program knows %d: %w", number, schemaNumber, ErrNewer)
-	case number == schemaNumber:
-		return nil
+	for n := layout; n < len(steps); n++ {
+		err := c.script(ctx, fmt.Sprintf("BEGIN IMMEDIATE;%s;PRAGMA user_version = %d;COMMIT;", steps[n], n+1))
+		if err != nil {
+			_ = c.script(ctx, "ROLLBACK") // refused where the step never began its transaction
+			return fmt.Errorf("upgrade to layout %d: %w", n+1, err)
+		}
 	}
-	return c.script(ctx, fmt.Sprintf("BEGIN IMMEDIATE;%sPRAGMA user_version = %d;COMMIT;", schema, schemaNumber))
+	return nil
+}
+
+// layoutOf reads the number of the layout, or returns ErrNewer when it is above the newest that is known.
+func layoutOf(ctx context.Context, c *connection, newest int) (int, error) {
+	version, err := c.pragma(ctx, "user_version")
+	if err != nil {
+		return 0, err
+	}
+	layout := int(version.(int64))
+	if layout > newest {
+		return layout, fmt.Errorf("layout %d, this program knows %d: %w", layout, newest, ErrNewer)
+	}
+	return layout, nil
 }
 
 // releaseLeases makes the messages due that a dead process held: the lock on the directory proves that nobody holds them

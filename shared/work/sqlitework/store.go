@@ -103,7 +103,7 @@ func open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	opened = append(opened, c.close)
-	if err := prepareSchema(ctx, c); err != nil {
+	if err := prepareSchema(ctx, c, steps); err != nil {
 		return nil, err
 	}
 	if s.key, err = pageKey(ctx, c); err != nil {

@@ -3,6 +3,7 @@ package sqlitework
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -102,7 +103,7 @@ func TestOpenRefusesANewerSchema(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(c.script(t.Context(), "PRAGMA user_version = 2"), c.close()); err != nil {
+	if err := errors.Join(c.script(t.Context(), fmt.Sprintf("PRAGMA user_version = %d", len(steps)+1)), c.close()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(dir, Options{}); !errors.Is(err, ErrNewer) {

@@ -30,7 +30,12 @@ type Vault interface {
 	Open(ctx context.Context, env secret.Envelope, want secret.Binding, receipt audit.Receipt) (secret.Text, error)
 }
 
-// Options are the parts of a desk. All are required.
+// Eraser takes a whole partition away, so that no byte of it stays.
+type Eraser interface {
+	ErasePartition(ctx context.Context, partition string) (rows, messages int, err error)
+}
+
+// Options are the parts of a desk. All but the last two are required.
 type Options struct {
 	Store   work.Store
 	Devices Devices
@@ -39,6 +44,9 @@ type Options struct {
 	Tokens  *identity.Tokens
 	Now     func() time.Time
 	NewID   func() string
+
+	Eraser Eraser // of Store; nil where tenants can't be offboarded
+	Keys   Eraser // of the key ring
 }
 
 // Desk serves every tenant. It is safe for concurrent use.

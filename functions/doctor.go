@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"pinreset/shared/graph"
+	"pinreset/shared/graph/graphsim"
+	"pinreset/shared/identity"
+	"pinreset/shared/passcode"
+	"pinreset/shared/work/sqlitework"
+)
+
+// Bounds of what the doctor finds good.
+const (
+	littleSpace = 1 << 30   // bytes free, below which it warns
+	noSpace     = 100 << 20 // below which it fails: a store that can't grow accepts nothing
+	largeLog    = 256 << 20 // bytes of a write-ahead log that was not copied back
+	skewWarn    = passcode.StartSkew
+	// skewFail is the tolerance that token validation commonly has; beyond it sign-in itself begins to fail.
+	skewFail = 5 * time.Minute
+)
+
+// leastGeneral and leastPrivileged are the application permissions without which something does not work; each may be
+// given by one of several. The page of each call in Microsoft's "Graph REST API v1.0 reference" names them.
+var (
+	leastGeneral = [][]string{
+		{"Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
+		{"Directory.Read.All", "Directory.ReadWrite.All"},
+		{"Organization.Read.All", "Organization.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
+		{"DeviceManagementManagedDevices.Read.All", "DeviceManagementManagedDevices.ReadWrite.All"},
+	}
+	leastPrivileged = [][]string{{"DeviceManagementManagedDevices.PrivilegedOperations.All"}}
+)
+
+// examination collects findings.
+type examination struct {
+	config   config
+	now      func() time.Time
+	findings []finding
+}
+
+func (x *examination) say(check, state, fix, format string, args ...any) {
+	if state == fine {
+		fix = ""
+	}
+	x.findings = append(x.findings, finding{Check: check, State: state, Found: fmt.Sprintf(format, args...), Fix: fix})
+}
+
+func (x *examination) configured(err error) {
+	const check = "configuration"
+	if err != nil {
+		for problem := range strings.SplitSeq(err.Error(), "\n") {
+			x.say(check, broken, "correct the variable; `pinreset up --help` and the README name them", "%s", problem)
+		}
+		return
+	}
+	if err := checkExposure(x.config.Listen, x.config.PublicURL); err != nil {
+		x.say(check, broken, "set PINRESET_LISTEN or PINRESET_PUBLIC_URL", "%v", err)
+		return
+	}
+	switch {
+	case x.config.simulated():
+		x.say(check, warned, "set PINRESET_CLIENT_ID and its neighbours to reach Microsoft", "the tenants are simulated: no client id is set")
+	case x.config.PublicURL == "":
+		x.say(check, broken, "set PINRESET_PUBLIC_URL", "%v", errNoPublicURL)
+	case x.config.PrivilegedClientID == "":
+		x.say(check, warned, "register a second application for resets, and set PINRESET_PRIVILEGED_CLIENT_ID", "one application reads and resets: whoever steals its secret can wipe devices")
+	default:
+		x.say(check, fine, "", "two applications at %s", x.config.Graph)
+	}
+}
+
+// directory looks at the data directory: who can read it, whether it is sound, and whether there is room.
+func (x *examination) directory(ctx context.Context) {
+	data := x.config.Data
+	if _, err := os.Stat(data); errors.Is(err, fs.ErrNotExist) {
+		x.say("data directory", warned, "start the server, or name another with --data", "%s does not exist yet", data)
+		return
+	}
+	for _, f := range []struct {
+		name string
+		must bool // it is there wherever a server has run
+	}{{"", true}, {workDir, true}, {keysDir, true}, {filepath.Join(keysDir, rootKeyFile), true}, {identity.AdminFile, true}} {
+		path := filepath.Join(data, f.name)
+		check := "mode of " + cmpName(f.name)
+		info, err := os.Stat(path)
+		switch {
+		case err != nil:
+			x.say(check, broken, "start the server once; restore a root key that was lost, without it no code can be read", "%v", err)
+		case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
+			x.say(check, broken, fmt.Sprintf("chmod go= %s", quoted(path)), "others than the owner may use %s (%v)", path, info.Mode().Perm())
+		default:
+			x.say(check, fine, "", "%v", info.Mode().Perm())
+		}
+	}
+	for _, name := range []string{workDir, keysDir} {
+		x.store(ctx, name)
+	}
+	const check = "free space"
+	free, err := freeSpace(data)
+	switch {
+	case err != nil:
+		x.say(check, warned, "look at it by hand", "can't be told here: %v", err)
+	case free < noSpace:
+		x.say(check, broken, "make room: nothing can be accepted soon", "%d MB", free>>20)
+	case free < littleSpace:
+		x.say(check, warned, "make room", "%d MB", free>>20)
+	default:
+		x.say(check, fine, "", "%d MB", free>>20)
+	}
+}
+
+func cmpName(name string) string {
+	if name == "" {
+		return "data directory"
+	}
+	return filepath.ToSlash(name)
+}
+
+func (x *examination) store(ctx context.Context, name string) {
+	check := "store " + name
+	c, err := sqlitework.Inspect(ctx, filepath.Join(x.config.Data, name))
+	switch {
+	case errors.Is(err, sqlitework.ErrNewer):
+		x.say(check, broken, "run the newer pinreset, or restore a backup of before", "%v", err)
+	case err != nil:
+		x.say(check, broken, "restore a backup: pinreset restore FILE --data DIR", "%v", err)
+	case c.Findings != "":
+		x.say(check, broken, "stop the server and restore a backup: pinreset restore FILE --data DIR", "damaged: %s", c.Findings)
+	case c.Layout < c.Newest:
+		x.say(check, warned, "make a backup; the next start upgrades it", "layout %d, this program's is %d", c.Layout, c.Newest)
+	case c.Log > largeLog:
+		x.say(check, warned, "restart the server; see whether a backup or another program keeps the file open", "the write-ahead log has %d MB", c.Log>>20)
+	default:
+		x.say(check, fine, "", "sound, layout %d, %d MB and %d MB of log", c.Layout, c.Data>>20, c.Log>>20)
+	}
+}
+
+// cloud looks at the clock and the permissions. tenants is asked last, because it needs a server that runs.
+func (x *examination) cloud(ctx context.Context, tenants func(context.Context) ([]string, error)) {
+	t, err := x.reach()
+	if err != nil {
+		fix := "name readable files with PINRESET_CLIENT_SECRET_FILE and PINRESET_PRIVILEGED_SECRET_FILE"
+		if x.config.simulated() {
+			fix = "start it: pinreset up"
+		}
+		x.say("sign-in", broken, fix, "%v", err)
+		return
+	}
+	cfg := graphConfig(t, x.now)
+	if !x.clock(ctx, cfg) {
+		return
+	}
+	ids, err := tenants(ctx)
+	if err != nil || len(ids) == 0 {
+		x.say("permissions", warned, "give --tenant TENANT-ID, or start the server", "no tenant to look at: the server does not tell which there are")
+		return
+	}
+	for _, id := range ids {
+		if t.privileged.id == "" {
+			x.permissions(ctx, cfg, t.app, id, "application", slices.Concat(leastGeneral, leastPrivileged))
+			continue
+		}
+		x.permissions(ctx, cfg, t.app, id, "application that reads", leastGeneral)
+		x.permissions(ctx, cfg, t.privileged, id, "application that resets", leastPrivileged)
+	}
+}
+
+func (x *examination) reach() (cloud, error) {
+	if !x.config.simulated() {
+		return realCloud(x.config)
+	}
+	dir := x.config.SimAt
+	if dir == "" {
+		dir = x.config.SimData
+	}
+	if dir == "" {
+		dir = filepath.Clean(x.config.Data) + "-sim"
+	}
+	at, err := graphsim.Find(dir)
+	if err != nil {
+		return cloud{}, err
+	}
+	return simulated(at), nil
+}
+
+// clock compares ours with the one of Graph's answers, and reports whether Graph answers at all. The answer's time is in whole
+// seconds, and it was told somewhere between sending and receiving.
+func (x *examination) clock(ctx context.Context, cfg graph.Config) (answers bool) {
+	const check = "clock"
+	ctx, cancel := context.WithTimeout(ctx, graph.DefaultTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, cfg.Graph+"/v1.0/organization", nil)
+	var res *http.Response
+	sent := x.now()
+	if err == nil {
+		transport := cfg.Transport
+		if transport == nil {
+			transport = http.DefaultTransport
+		}
+		res, err = transport.RoundTrip(req) // without a token: the refusal has a date too
+	}
+	if err != nil {
+		x.say("Graph", broken, "let this machine reach the addresses of PINRESET_GRAPH and PINRESET_AUTHORITY by https", "%s does not answer: %v", cfg.Graph, err)
+		return false
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 1<<20))
+	_ = res.Body.Close()
+	received := x.now()
+	x.say("Graph", fine, "", "%s answers", cfg.Graph)
+	theirs, err := http.ParseTime(res.Header.Get("Date"))
+	if err != nil {
+		x.say(check, warned, "set the clock by NTP and look at it by hand", "the answer has no date")
+		return true
+	}
+	apart := time.Duration(0)
+	switch {
+	case theirs.After(received):
+		apart = theirs.Sub(received)
+	case theirs.Add(time.Second).Before(sent):
+		apart = sent.Sub(theirs.Add(time.Second))
+	}
+	const fix = "set the clock by NTP: codes expire by it, and results of devices are told from others by it"
+	switch {
+	case apart > skewFail:
+		x.say(check, broken, fix, "%s away from Graph's", apart.Round(time.Second))
+	case apart > skewWarn:
+		x.say(check, warned, fix, "%s away from Graph's", apart.Round(time.Second))
+	default:
+		x.say(check, fine, "", "within %s of Graph's", (apart + time.Second).Round(time.Second))
+	}
+	return true
+}
+
+// permissions compares those of the app's token with the least that it needs. One that is not needed is worth a warning.
+func (x *examination) permissions(ctx context.Context, cfg graph.Config, app application, tenantID, what string, least [][]string) {
+	check := "permissions in " + tenantID
+	roles, err := cfg.Roles(ctx, cfg.SecretApp(app.id, app.secret), tenantID)
+	if err != nil {
+		x.say(check, broken, "let an administrator of the tenant consent: pinreset tenant consent "+tenantID, "the %s can't sign in: %v", what, err)
+		return
+	}
+	var lacking []string
+	for _, need := range least {
+		if !slices.ContainsFunc(need, func(role string) bool { return slices.Contains(roles, role) }) {
+			lacking = append(lacking, need[0])
+		}
+	}
+	if len(lacking) > 0 {
+		x.say(check, broken, "add the permission to the registration and let an administrator consent again: pinreset tenant consent "+tenantID+" --restart",
+			"the %s lacks %s", what, strings.Join(lacking, ", "))
+		return
+	}
+	reset := leastPrivileged[0][0]
+	if slices.Contains(roles, reset) && !slices.ContainsFunc(least, func(need []string) bool { return slices.Contains(need, reset) }) {
+		x.say(check, warned, "take the permission from the registration, and its consent back", "the %s may reset and wipe devices, and does not need to", what)
+		return
+	}
+	x.say(check, fine, "", "the %s has what it needs", what)
+}
