@@ -3,6 +3,7 @@ package tracing
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -94,9 +95,13 @@ func (s *Span) Name(name string) {
 	}
 }
 
-// Text sets an attribute, unless its value is empty.
+// maxText bounds an attribute, of which some are what another server says.
+const maxText = 256
+
+// Text sets an attribute, cut to what an id or a path can have, unless it is empty.
 func (s *Span) Text(key, value string) {
 	if s != nil && value != "" {
+		value = strings.ToValidUTF8(value[:min(len(value), maxText)], "")
 		s.span.SetAttributes(attribute.String(key, value))
 	}
 }
