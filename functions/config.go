@@ -21,6 +21,9 @@ type config struct {
 	Data      string // PINRESET_DATA: directory of the store, the keys and the administrator's token
 	PublicURL string // PINRESET_PUBLIC_URL: how browsers reach this server; consent callbacks return there
 	LogLevel  string // PINRESET_LOG_LEVEL: debug, info, warn or error
+	// TraceTo is where an OpenTelemetry collector listens for OTLP over HTTP: OTEL_EXPORTER_OTLP_ENDPOINT, such as
+	// http://localhost:4318. "" traces nothing. OpenTelemetry's other variables hold where this one is set.
+	TraceTo string
 
 	// The tenant side. Without a client id, `up` starts a simulated cloud and fills these in.
 	Graph                string // PINRESET_GRAPH: https://graph.microsoft.com, or a national cloud's
@@ -70,6 +73,7 @@ func loadConfig(getenv func(string) string) (config, error) {
 		Data:      value("DATA", defaultData),
 		PublicURL: strings.TrimSuffix(value("PUBLIC_URL", ""), "/"),
 		LogLevel:  value("LOG_LEVEL", "warn"),
+		TraceTo:   strings.TrimSuffix(getenv("OTEL_EXPORTER_OTLP_ENDPOINT"), "/"),
 
 		Graph:                strings.TrimSuffix(value("GRAPH", "https://graph.microsoft.com"), "/"),
 		Authority:            strings.TrimSuffix(value("AUTHORITY", "https://login.microsoftonline.com"), "/"),
@@ -105,6 +109,9 @@ func (c config) validate() error {
 	}
 	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "") {
 		problem("PUBLIC_URL", "must be an http or https address, not %q", c.PublicURL)
+	}
+	if u, err := url.Parse(c.TraceTo); c.TraceTo != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "") {
+		problems = append(problems, errors.New("OTEL_EXPORTER_OTLP_ENDPOINT must be an http or https address, without a password or a query")) // which it may hold
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		problem("LISTEN", "must be host:port, not %q", c.Listen)

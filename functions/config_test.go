@@ -52,3 +52,24 @@ func TestSimAtWithoutASimulator(t *testing.T) {
 		t.Errorf("found %s and %s, %v", at.URL, at.Pages, err)
 	}
 }
+
+// TestTraceToIsChecked: where traces go is an address without anything secret in it, and a mistake does not quote one.
+func TestTraceToIsChecked(t *testing.T) {
+	t.Parallel()
+	load := func(endpoint string) (config, error) {
+		return loadConfig(func(name string) string { return map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}[name] })
+	}
+	if c, err := load("http://localhost:4318/"); err != nil || c.TraceTo != "http://localhost:4318" {
+		t.Errorf("traces go to %q: %v", c.TraceTo, err)
+	}
+	for _, wrong := range []string{"localhost:4318", "ftp://localhost", "http://", "http://user:hunter2@localhost:4318", "http://localhost:4318?key=hunter2"} {
+		if _, err := load(wrong); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
+	if c, err := load(""); err != nil {
+		t.Error(err)
+	} else if tracer, err := newTracer(t.Context(), c, nil); tracer != nil || err != nil {
+		t.Errorf("without a collector there is a tracer %v: %v", tracer, err)
+	}
+}

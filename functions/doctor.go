@@ -158,7 +158,7 @@ func (x *examination) cloud(ctx context.Context, tenants func(context.Context) (
 		x.say("sign-in", broken, fix, "%v", err)
 		return
 	}
-	cfg := graphConfig(t, x.now)
+	cfg := graphConfig(t, x.now, nil)
 	if !x.clock(ctx, cfg) {
 		return
 	}

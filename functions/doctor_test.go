@@ -98,7 +98,7 @@ func TestDoctor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := graphConfig(at, time.Now)
+	cfg := graphConfig(at, time.Now, nil)
 	x.permissions(t.Context(), cfg, at.app, graphsim.Contoso, "reader", [][]string{{"Nothing.Read.All", "Nothing.ReadWrite.All"}, {"Directory.Read.All"}})
 	x.permissions(t.Context(), cfg, at.privileged, graphsim.Contoso, "resetter", [][]string{{"DeviceManagementManagedDevices.Read.All"}})
 	x.permissions(t.Context(), cfg, application{at.app.id, "wrong"}, graphsim.Contoso, "stranger", leastGeneral)

@@ -8,8 +8,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"pinreset/events"
+	"pinreset/shared/audit"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/graph"
+	"pinreset/shared/secret"
 	"pinreset/shared/work/sqlitework"
 )
 
@@ -19,6 +22,10 @@ type metrics struct {
 	runs     *prometheus.CounterVec
 	took     *prometheus.HistogramVec
 	waited   *prometheus.HistogramVec
+	action   prometheus.Histogram
+	outcomes *prometheus.CounterVec
+	reveals  prometheus.Counter
+	letters  *prometheus.CounterVec
 }
 
 func newMetrics(store *sqlitework.Store, client *graph.Client) *metrics {
@@ -30,15 +37,74 @@ func newMetrics(store *sqlitework.Store, client *graph.Client) *metrics {
 			Name: "pinreset_run_seconds", Help: "How long a run took, settlement included.", Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 12)}, []string{"function"}),
 		waited: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "pinreset_wait_seconds", Help: "From when a message was due to when its run began.", Buckets: prometheus.ExponentialBuckets(0.001, 2.5, 12)}, []string{"function"}),
+		action: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "pinreset_click_to_action_seconds", Help: "From when a reset was accepted to when Graph had accepted its call.",
+			Buckets: []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600}}),
+		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pinreset_reset_outcomes_total", Help: "Resets that ended: passcode, removed, failed, cancelled."}, []string{"outcome"}),
+		reveals: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pinreset_secret_reveals_total", Help: "Codes that were opened to be shown."}),
+		letters: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pinreset_deadletters_total", Help: "Messages that were set aside."}, []string{"function"}),
 	}
-	m.registry.MustRegister(m.runs, m.took, m.waited, &collector{store: store, client: client})
+	for _, outcome := range []string{events.OutcomePasscode, events.OutcomeRemoved, outcomeFailed, outcomeCancelled} {
+		m.outcomes.WithLabelValues(outcome) // there from the start: a rate needs the 0 before the 1
+	}
+	m.registry.MustRegister(m.runs, m.took, m.waited, m.action, m.outcomes, m.reveals, m.letters, &collector{store: store, client: client})
 	return m
 }
 
+// expect makes the counters of the functions appear before there is anything to count.
+func (m *metrics) expect(routes []dispatch.Route) {
+	for _, r := range routes {
+		m.letters.WithLabelValues(r.Function)
+	}
+}
+
 func (m *metrics) observe(o dispatch.Observation) {
+	if o.Dead {
+		m.letters.WithLabelValues(o.Function).Inc()
+	}
 	m.runs.WithLabelValues(o.Function, o.Verdict, string(o.Code)).Inc()
 	m.took.WithLabelValues(o.Function).Observe(o.Took.Seconds())
 	m.waited.WithLabelValues(o.Function).Observe(max(0, o.Waited.Seconds()))
+}
+
+// Outcomes beside those of events.PasscodeResetIssued.
+const (
+	outcomeFailed    = "failed"
+	outcomeCancelled = "cancelled"
+)
+
+// announced counts the ends of resets, which are all announced, once they are committed.
+func (m *metrics) announced(d events.Data) {
+	switch d := d.(type) {
+	case events.PasscodeResetIssued:
+		m.outcomes.WithLabelValues(d.Outcome).Inc()
+	case events.PasscodeResetCancelled:
+		m.outcomes.WithLabelValues(outcomeCancelled).Inc()
+	case events.FailureRaised:
+		if d.DeviceID != "" {
+			m.outcomes.WithLabelValues(outcomeFailed).Inc()
+		}
+	}
+}
+
+func (m *metrics) called(requested time.Time) { m.action.Observe(time.Since(requested).Seconds()) }
+
+// openings counts the codes that the vault opens.
+type openings struct {
+	*secret.Vault
+	count prometheus.Counter
+}
+
+// Open opens the code and counts it.
+func (o openings) Open(ctx context.Context, env secret.Envelope, want secret.Binding, receipt audit.Receipt) (secret.Text, error) {
+	text, err := o.Vault.Open(ctx, env, want, receipt)
+	if err == nil {
+		o.count.Inc()
+	}
+	return text, err
 }
 
 func (m *metrics) handler() http.Handler {

@@ -34,14 +34,15 @@ type needs struct {
 	privileged string
 	pace       pace
 	logger     *slog.Logger
+	metrics    *metrics
 }
 
 // routes is the table of functions: what runs, and for which queue.
 func routes(n needs) []dispatch.Route {
 	return []dispatch.Route{
 		(&consent.Handler{Directory: n.graph, Store: n.store, App: n.app, Privileged: n.privileged, Schedule: n.pace.consent}).Route(),
-		(&passcodereset.Handler{Devices: n.graph, Vault: n.vault, Store: n.store, Schedule: n.pace.reset}).Route(),
-		(&announcement.Handler{Logger: n.logger}).Route(),
+		(&passcodereset.Handler{Devices: n.graph, Vault: n.vault, Store: n.store, Schedule: n.pace.reset, Called: n.metrics.called}).Route(),
+		(&announcement.Handler{Logger: n.logger, Kept: n.metrics.announced}).Route(),
 		n.housekeeping().Route(),
 	}
 }

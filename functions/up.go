@@ -18,6 +18,7 @@ import (
 	"pinreset/shared/graph/graphsim"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/tenant"
+	"pinreset/shared/tracing"
 	"pinreset/shared/work"
 )
 
@@ -31,7 +32,13 @@ func runUp(ctx context.Context, c config, stdout, stderr io.Writer) error {
 	if err := forbidDumps(); err != nil {
 		return fmt.Errorf("forbid core files: %w", err)
 	}
-	s, err := start(ctx, c, startOptions{pace: c.pace(), logger: logTo(stderr, level)})
+	logger := logTo(stderr, level)
+	tracer, err := newTracer(ctx, c, logger)
+	if err != nil {
+		return err
+	}
+	defer closeTracer(tracer, logger)
+	s, err := start(ctx, c, startOptions{pace: c.pace(), logger: logger, tracer: tracer})
 	if err != nil {
 		return err
 	}
@@ -52,6 +59,7 @@ type startOptions struct {
 	limits *graph.Limits // kept by the client
 	sim    graphsim.Limits
 	logger *slog.Logger
+	tracer *tracing.Tracer // nil for none; whoever made it closes it
 }
 
 // server is a running pinreset.
@@ -105,7 +113,7 @@ func start(ctx context.Context, c config, o startOptions) (_ *server, err error)
 	}
 	t.limits, s.simulator = o.limits, t.noticeLink
 	s.config = c
-	if s.program, err = wire(ctx, c, t, o.pace, o.logger); err != nil {
+	if s.program, err = wire(ctx, c, t, o); err != nil {
 		return nil, err
 	}
 	if c.simulated() && !c.NoSample {

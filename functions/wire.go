@@ -26,6 +26,7 @@ import (
 	"pinreset/shared/identity"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/secret"
+	"pinreset/shared/tracing"
 	"pinreset/shared/work"
 	"pinreset/shared/work/sqlitework"
 )
@@ -64,8 +65,8 @@ type program struct {
 }
 
 // wire puts the program together. Nothing runs yet; close releases what is open.
-func wire(ctx context.Context, c config, t cloud, p pace, logger *slog.Logger) (_ *program, err error) {
-	now, newID := time.Now, newIDs()
+func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, err error) {
+	logger, now, newID := o.logger, time.Now, newIDs()
 	prog := &program{logger: logger}
 	defer func() {
 		if err != nil {
@@ -86,14 +87,16 @@ func wire(ctx context.Context, c config, t cloud, p pace, logger *slog.Logger) (
 	}
 	vault := secret.NewVault(prog.keys, kek, now)
 
-	if prog.graph, err = newGraph(t, now); err != nil {
+	if prog.graph, err = newGraph(t, now, o.tracer); err != nil {
 		return nil, err
 	}
 	m := newMetrics(prog.store, prog.graph)
 	n := needs{
-		store: prog.store, graph: prog.graph, vault: vault, app: t.app.id, privileged: t.privileged.id, pace: p, logger: logger,
+		store: prog.store, graph: prog.graph, vault: vault, app: t.app.id, privileged: t.privileged.id, pace: o.pace, logger: logger, metrics: m,
 	}
-	dispatcher := dispatch.New(prog.store, prog.store, routes(n), dispatch.Options{Now: now, NewID: newID, Logger: logger, Observe: m.observe})
+	table := routes(n)
+	m.expect(table)
+	dispatcher := dispatch.New(prog.store, prog.store, table, dispatch.Options{Now: now, NewID: newID, Logger: logger, Observe: m.observe, Tracer: o.tracer})
 	prog.host = local.New(prog.store, dispatcher, queues, logger)
 	prog.timer = &housekeeping.Timer{Store: prog.store, Handler: n.housekeeping(), Now: now, NewID: newID, Logger: logger}
 
@@ -108,22 +111,22 @@ func wire(ctx context.Context, c config, t cloud, p pace, logger *slog.Logger) (
 	}
 	prog.handler = web.New(web.Options{
 		Eraser: prog.store, Keys: prog.keys,
-		Store: prog.store, Devices: prog.graph, Vault: vault, Tokens: prog.tokens, Sessions: prog.session,
+		Store: prog.store, Devices: prog.graph, Vault: openings{vault, m.reveals}, Tokens: prog.tokens, Sessions: prog.session,
 		Links: onboarding.Links{
 			Authority: t.consent, Microsoft: t.microsoft, Graph: t.graph, Callback: c.PublicURL + "/consent/callback", Key: stateKey, NewID: newID, Now: now,
 		},
-		Metrics: m.handler(), Ready: prog.ready, Now: now, NewID: newID, Logger: logger, Version: version(),
+		Metrics: m.handler(), Ready: prog.ready, Now: now, NewID: newID, Logger: logger, Tracer: o.tracer, Version: version(),
 		SampleNotice: t.notice, SampleLink: t.noticeLink,
 	})
 	return prog, nil
 }
 
-func newGraph(t cloud, now func() time.Time) (*graph.Client, error) {
-	return graph.New(graphConfig(t, now))
+func newGraph(t cloud, now func() time.Time, tracer *tracing.Tracer) (*graph.Client, error) {
+	return graph.New(graphConfig(t, now, func(next http.RoundTripper) http.RoundTripper { return tracer.Transport(next, graph.Template) }))
 }
 
-func graphConfig(t cloud, now func() time.Time) graph.Config {
-	cfg := graph.Config{Graph: t.graph, Authority: t.authority, Limits: t.limits, Now: now}
+func graphConfig(t cloud, now func() time.Time, wrap func(http.RoundTripper) http.RoundTripper) graph.Config {
+	cfg := graph.Config{Graph: t.graph, Authority: t.authority, Limits: t.limits, Now: now, Wrap: wrap}
 	// An authority on this machine is a simulated one: Microsoft knows nothing of it, and is not to be asked.
 	cfg.DisableInstanceDiscovery = onLoopback(t.authority)
 	if t.roots != nil {

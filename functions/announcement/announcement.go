@@ -15,6 +15,8 @@ import (
 // Handler handles announcements.
 type Handler struct {
 	Logger *slog.Logger
+	// Kept, where it is set, is told of each announcement. One that is delivered again is told again.
+	Kept func(events.Data)
 }
 
 // Route binds the handler to its queue.
@@ -36,6 +38,9 @@ func keep[D events.Data](h *Handler) func(context.Context, *work.Unit, events.Ev
 			attrs = append(attrs, "code", f.Code, "diagnostics", f.Diagnostics)
 		}
 		h.Logger.InfoContext(ctx, "announced", attrs...)
+		if h.Kept != nil {
+			h.Kept(d)
+		}
 		return u.Put(diag.EventPrefix+work.Descending(e.ID), e)
 	}
 }

@@ -73,6 +73,8 @@ type Handler struct {
 	Vault    vault
 	Store    work.Store // for the register of tenants
 	Schedule Schedule
+	// Called, where it is set, is told of each call that Graph accepted, as soon as it has, and of when its request was.
+	Called func(requested time.Time)
 }
 
 // Route binds the handler to its queue.
@@ -198,6 +200,9 @@ func (h *Handler) call(ctx context.Context, u *work.Unit, r passcode.Reset) erro
 	verdict, _ := fault.As(err)
 	switch {
 	case err == nil:
+		if h.Called != nil {
+			h.Called(r.RequestedAt)
+		}
 		r.State, r.Why = passcode.Waiting, fault.WaitingForDevice
 		if accepted.ServerDate.After(r.CalledAt) {
 			r.CalledAt = accepted.ServerDate // closer to the call than the read before it

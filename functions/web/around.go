@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"regexp"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"pinreset/functions/web/internal/problem"
 	"pinreset/functions/web/internal/view"
 	"pinreset/shared/fault"
+	"pinreset/shared/tracing"
 )
 
 // correlationHeader is on every answer, refusals included.
@@ -23,12 +25,21 @@ const correlationHeader = "X-Correlation-Id"
 var traceParent = regexp.MustCompile(`^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$`)
 
 // observed gives each request its trace and writes its log line.
-func observed(logger *slog.Logger, now func() time.Time, next http.Handler) http.Handler {
+func observed(logger *slog.Logger, tracer *tracing.Tracer, now func() time.Time, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		started := now()
 		trace, parent := traceOf(r.Header.Get("traceparent"))
+		ctx := r.Context()
+		var span *tracing.Span
+		if r.URL.Path != "/healthz" && r.URL.Path != "/metrics" { // asked every few seconds, and nothing comes of it
+			ctx, span = tracer.Start(events.WithTrace(ctx, r.Header.Get("traceparent")), tracing.Server, "request")
+			defer span.End()
+		}
+		if span != nil {
+			trace, parent = span.Trace(), events.TraceFrom(ctx)
+		}
 		w.Header().Set(correlationHeader, trace)
-		ctx, record := problem.NewContext(events.WithTrace(r.Context(), parent), trace)
+		ctx, record := problem.NewContext(events.WithTrace(ctx, parent), trace)
 		r = r.WithContext(ctx)
 		answer := &answer{ResponseWriter: w}
 		next.ServeHTTP(answer, r)
@@ -44,6 +55,14 @@ func observed(logger *slog.Logger, now func() time.Time, next http.Handler) http
 			level = slog.LevelWarn
 		}
 		logger.Log(ctx, level, "request", attrs...)
+		if r.Pattern != "" {
+			span.Name(r.Pattern)
+			span.Text("http.route", r.Pattern)
+		}
+		span.Int("http.response.status_code", answer.status())
+		if answer.status() >= http.StatusInternalServerError {
+			span.Fail(strconv.Itoa(answer.status()))
+		}
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"pinreset/shared/fault"
 	"pinreset/shared/identity"
 	"pinreset/shared/onboarding"
+	"pinreset/shared/tracing"
 	"pinreset/shared/work"
 )
 
@@ -33,7 +34,8 @@ type Options struct {
 	Ready    func(context.Context) error
 	Now      func() time.Time
 	NewID    func() string
-	Logger   *slog.Logger // default none
+	Logger   *slog.Logger    // default none
+	Tracer   *tracing.Tracer // makes each request a span; nil for none
 	Version  string
 
 	// SampleNotice is a sentence on every page, such as that the tenants are simulated, with SampleLink beside it.
@@ -66,7 +68,7 @@ func New(o Options) http.Handler {
 	})
 	mux.HandleFunc("GET /healthz", o.health)
 	mux.HandleFunc("GET /metrics", o.metrics)
-	return observed(o.Logger, o.Now, secured(recovered(o.Logger, mux)))
+	return observed(o.Logger, o.Tracer, o.Now, secured(recovered(o.Logger, mux)))
 }
 
 type health struct {

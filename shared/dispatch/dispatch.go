@@ -16,6 +16,7 @@ import (
 	"pinreset/events"
 	"pinreset/shared/diag"
 	"pinreset/shared/fault"
+	"pinreset/shared/tracing"
 	"pinreset/shared/work"
 )
 
@@ -30,6 +31,7 @@ type Options struct {
 	Jitter        func() float64 // 0 ≤ x < 1
 	Logger        *slog.Logger
 	Observe       func(Observation) // called after each run
+	Tracer        *tracing.Tracer   // makes each run a span of its event's trace; nil for none
 }
 
 // Observation is what metrics need to know of a run.
@@ -98,6 +100,7 @@ type run struct {
 	record   *diag.Record
 	started  time.Time
 	dead     bool // the message is being set aside
+	span     *tracing.Span
 }
 
 // Process runs the delivery's handler and settles the delivery. It returns an error only when the delivery could not be
@@ -105,7 +108,10 @@ type run struct {
 // at once, uncounted.
 func (d *Dispatcher) Process(ctx context.Context, delivery work.Delivery) error {
 	r := &run{Dispatcher: d, delivery: delivery, record: &diag.Record{}, started: d.o.Now().UTC()}
-	if code, err := r.admit(); err != nil {
+	code, err := r.admit()
+	ctx, r.span = d.o.Tracer.Start(events.WithTrace(ctx, r.event.TraceParent), tracing.Consumer, "run "+r.function())
+	defer r.span.End()
+	if err != nil {
 		settle, cancel := r.settling(ctx)
 		defer cancel()
 		return r.setAside(settle, code, err)
@@ -160,7 +166,7 @@ func (r *run) settling(ctx context.Context) (context.Context, context.CancelFunc
 
 // handle runs the handler under its deadline; a panic is an error like any other.
 func (r *run) handle(ctx context.Context) (u *work.Unit, err error) {
-	ctx, cancel := context.WithTimeout(diag.NewContext(events.WithTrace(ctx, r.event.TraceParent), r.record), r.o.Timeout)
+	ctx, cancel := context.WithTimeout(diag.NewContext(ctx, r.record), r.o.Timeout)
 	defer cancel()
 	u = r.unit()
 	defer func() {
@@ -259,7 +265,7 @@ func (r *run) raise(ctx context.Context, u *work.Unit, code fault.Code, cause er
 	if about, ok := r.event.Data.(interface{ Device() string }); ok {
 		f.DeviceID = about.Device()
 	}
-	_, err := diag.Raise(events.WithTrace(ctx, r.event.TraceParent), u, f)
+	_, err := diag.Raise(ctx, u, f)
 	return err
 }
 
@@ -317,6 +323,7 @@ func (r *run) finish(ctx context.Context, b work.Batch, o work.Outcome, verdict 
 		level = slog.LevelWarn
 	}
 	r.o.Logger.Log(ctx, level, "run", attrs...)
+	r.trace(verdict, code, err)
 	due := r.delivery.EnqueuedAt
 	if r.delivery.At.After(due) {
 		due = r.delivery.At
@@ -326,6 +333,23 @@ func (r *run) finish(ctx context.Context, b work.Batch, o work.Outcome, verdict 
 		return fmt.Errorf("settle %s: %w", r.delivery.ID, err)
 	}
 	return nil
+}
+
+// trace says on the run's span what the log says of the run, but for texts.
+func (r *run) trace(verdict string, code fault.Code, settle error) {
+	r.span.Text("pinreset.kind", r.kind())
+	r.span.Text("pinreset.tenant", r.delivery.Partition)
+	r.span.Text("pinreset.request", r.requestID())
+	r.span.Text("pinreset.message", r.delivery.ID)
+	r.span.Int("pinreset.delivery", r.delivery.Deliveries)
+	r.span.Text("pinreset.verdict", verdict)
+	r.span.Text("pinreset.code", string(code))
+	switch {
+	case settle != nil:
+		r.span.Fail("not_settled")
+	case verdict == verdictFailed:
+		r.span.Fail(string(code))
+	}
 }
 
 func (r *run) unit() *work.Unit {

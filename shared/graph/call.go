@@ -44,7 +44,7 @@ func (r request) path() string {
 	if r.version != V1 {
 		path = "/" + r.version + path
 	}
-	return template(path)
+	return Template(path)
 }
 
 // exchange is what the pipeline's policies need to know of a call, and what they find out. It travels in the context.

@@ -102,7 +102,7 @@ type signIn struct {
 
 func (t *signIn) Do(req *http.Request) (*http.Response, error) {
 	started := t.now()
-	step := diag.Step{At: started, Kind: diag.KindCall, Text: req.Method + " " + template(req.URL.Path), ClientRequestID: req.Header.Get("client-request-id")}
+	step := diag.Step{At: started, Kind: diag.KindCall, Text: req.Method + " " + Template(req.URL.Path), ClientRequestID: req.Header.Get("client-request-id")}
 	defer func() {
 		step.Milliseconds = milliseconds(t.now().Sub(started))
 		diag.Add(req.Context(), step)
@@ -133,8 +133,8 @@ func (t *signIn) Do(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// template puts {id} in place of every GUID of a path, so that it says which call and not about whom.
-func template(path string) string {
+// Template puts {id} in place of every GUID of a path, so that it says which call and not about whom.
+func Template(path string) string {
 	var b strings.Builder
 	for i := 0; i < len(path); {
 		if i+36 <= len(path) && isGUID(path[i:i+36]) {
