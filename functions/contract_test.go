@@ -240,6 +240,9 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 	}
 	c.fits("a refusal", new(client.Problem))
 
+	gone, err := api.Offboard(ctx, tenant, client.Offboarding{Confirm: tenant, Reason: "the contract has ended"})
+	single(c, "Offboard", gone, err)
+
 	beside := []string{"Link", "Server", "WaitConsent", "WaitReset"} // no call of their own
 	for m := range reflect.TypeFor[*client.Client]().Methods() {
 		if !c.called[m.Name] && !slices.Contains(beside, m.Name) {
