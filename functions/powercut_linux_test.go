@@ -208,8 +208,11 @@ func readTrace(t *testing.T, file string) (calls []systemCall) {
 		}
 		m := callLine.FindStringSubmatch(line)
 		if m == nil {
+			if end := strings.TrimSpace(line); strings.HasSuffix(end, "= ?") || strings.HasSuffix(end, "= ? <unavailable>") {
+				continue // the process ended during the call, so nobody was answered by it
+			}
 			if strings.Contains(line, "sync(") || strings.Contains(line, "write(") || strings.Contains(line, "pwrite64(") || strings.Contains(line, "truncate(") {
-				t.Fatalf("line of strace is not understood: %.300s", line)
+				t.Fatalf("line of strace is not understood: %.100s … %s", line, line[max(0, len(line)-100):])
 			}
 			continue
 		}
