@@ -40,6 +40,8 @@ func wantsEmptyLog(ops []*operation, refusals []error) bool {
 // emptyLog runs on the writer's goroutine, between groups. SQLite can cut the log only while nobody reads from it, so the
 // readers are held back meanwhile.
 func (w *writer) emptyLog(ctx context.Context) error {
+	w.store.checkpoints.running.Lock()
+	defer w.store.checkpoints.running.Unlock()
 	readers := w.store.drainReaders()
 	defer func() {
 		for _, r := range readers {

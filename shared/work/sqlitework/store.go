@@ -37,15 +37,16 @@ type Options struct {
 
 // Store is a [work.Store] and a [work.Source] over one data directory. All methods are safe for concurrent use.
 type Store struct {
-	lease   time.Duration
-	inbox   time.Duration
-	now     func() time.Time
-	key     []byte // of page tokens
-	lock    *os.File
-	writer  *writer
-	readers chan *reader // the idle ones
-	closing chan struct{}
-	close   func() error
+	lease       time.Duration
+	inbox       time.Duration
+	now         func() time.Time
+	key         []byte // of page tokens
+	lock        *os.File
+	writer      *writer
+	checkpoints *checkpointer
+	readers     chan *reader // the idle ones
+	closing     chan struct{}
+	close       func() error
 }
 
 var (
@@ -131,10 +132,18 @@ func open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 		}
 		s.readers <- r
 	}
+	second, err := connect(ctx, dir, copying)
+	if err != nil {
+		return nil, err
+	}
+	opened = append(opened, second.close)
+	s.checkpoints = newCheckpointer(second)
+	go s.checkpoints.run()
 	go s.writer.run()
 	s.close = sync.OnceValue(func() error {
 		close(s.closing)
 		s.writer.stop()
+		s.checkpoints.stop()
 		s.drainReaders()
 		return undo()
 	})

@@ -198,6 +198,7 @@ func (w *writer) group(ops []*operation, now int64) {
 		w.numbers.reserved = 0
 	} else {
 		w.groups.Add(1)
+		w.store.checkpoints.wrote()
 	}
 	var emptied error
 	if err == nil && wantsEmptyLog(ops, refusals) {
