@@ -63,7 +63,6 @@ type DeadLetter struct {
 	Reason      fault.Code `json:"reason"`
 	Detail      string     `json:"detail"`
 	Deliveries  int        `json:"deliveries"`
-	Replays     int        `json:"replays,omitempty"`
 	At          time.Time  `json:"at"`
 	Diagnostics string     `json:"diagnostics"`
 	Body        []byte     `json:"body"`
