@@ -4,7 +4,8 @@
 // crash: what was acknowledged is there, what was not is not. A commit returns when it is on stable storage (WAL with
 // synchronous=FULL, and fullfsync on macOS).
 //
-// One goroutine owns the only connection that writes. It takes everything that waits, runs it as one transaction and
+// One goroutine owns the only connection that commits; another one copies what it has committed from the log to the database
+// (file checkpoint.go). The first takes everything that waits, runs it as one transaction and
 // answers everybody after one fsync. While the disk works the next group gathers, so there is no artificial delay: one caller alone
 // pays one fsync, and a hundred callers pay one together. Members of a group don't disturb each other: what can be refused
 // (a condition, a lease) is checked before its first write. A storage error fails the whole group.

@@ -64,8 +64,8 @@ var writing = []string{
 	"secure_delete(ON)", "wal_autocheckpoint(4000)", "temp_store(MEMORY)", "cache_size(-16384)", "trusted_schema(OFF)",
 }
 
-// copying is the checkpointer's connection: it must sync as the writer does.
-var copying = []string{"busy_timeout(0)", "synchronous(FULL)", "fullfsync(ON)", "checkpoint_fullfsync(ON)", "secure_delete(ON)", "trusted_schema(OFF)"}
+// copying is the checkpointer's connection: it must sync as the writer does, and reads no pages that are worth keeping.
+var copying = []string{"busy_timeout(0)", "cache_size(-64)", "synchronous(FULL)", "fullfsync(ON)", "checkpoint_fullfsync(ON)", "secure_delete(ON)", "trusted_schema(OFF)"}
 
 var reading = []string{"busy_timeout(2000)", "temp_store(MEMORY)", "query_only(ON)", "trusted_schema(OFF)"}
 
