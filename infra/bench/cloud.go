@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"time"
@@ -20,50 +23,131 @@ const (
 	fleetDevices = 110
 )
 
-// cloud is the simulated tenants in this process, and when they saw each device's reset.
+// cloud is the simulated tenants, and when they saw each device's reset. They are a process of their own, at a low priority: they
+// stand for machines elsewhere, which take no processor time from pinreset.
 type cloud struct {
-	sim     *graphsim.Cloud
+	about
 	dir     string
-	tenants []graphsim.TenantInfo // of the fleet
+	process *exec.Cmd
+	stdin   io.Closer // the tenants end when it is closed
+	ended   chan error
 
 	mu   sync.Mutex
 	seen map[string]time.Time // by domain and device name
 }
 
+// about is what the tenants' process says of itself.
+type about struct {
+	URL, CAFile         string
+	General, Privileged graphsim.App
+	Tenants             []graphsim.TenantInfo // of the fleet
+}
+
+// arrival is what it says of each reset that it has taken.
+type arrival struct {
+	Domain, Device string
+	At             time.Time
+}
+
+// cloudRole is the argument that makes this program the simulated tenants.
+const cloudRole = "cloud"
+
 // openCloud starts the simulated tenants.
 func openCloud(ctx context.Context, dir string) (*cloud, error) {
-	c := &cloud{dir: dir, seen: map[string]time.Time{}}
-	var err error
-	c.sim, err = graphsim.Start(graphsim.Options{
-		Dir: dir, Fleet: graphsim.Fleet{Tenants: fleetTenants, Devices: fleetDevices}, Logger: slog.New(watch{c}),
-		Timing: graphsim.Timing{EntryDelay: time.Second, PickUp: time.Second, Work: time.Second},
-	})
+	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	general, privileged := c.sim.Apps()
-	for name, secret := range map[string]string{"general": general.Secret, "privileged": privileged.Secret} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(secret), 0o600); err != nil {
-			return nil, errors.Join(err, c.sim.Close())
-		}
+	c := &cloud{dir: dir, seen: map[string]time.Time{}, ended: make(chan error, 1)}
+	command := []string{self, cloudRole, dir}
+	if nice, err := exec.LookPath("nice"); err == nil {
+		command = append([]string{nice, "-n", "15"}, command...)
 	}
-	for i := range fleetTenants {
-		t, err := c.sim.Tenant(fmt.Sprintf("fleet-%04d", i+1))
-		if err != nil {
-			return nil, errors.Join(err, c.sim.Close())
+	c.process = exec.Command(command[0], command[1:]...)
+	c.process.Stderr = os.Stderr
+	if c.stdin, err = c.process.StdinPipe(); err != nil {
+		return nil, err
+	}
+	stdout, err := c.process.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.process.Start(); err != nil {
+		return nil, err
+	}
+	said := json.NewDecoder(stdout)
+	if err := said.Decode(&c.about); err != nil {
+		return nil, errors.Join(fmt.Errorf("simulated tenants: %w", err), c.stdin.Close(), c.process.Wait())
+	}
+	go func() { c.ended <- errors.Join(c.listen(said), c.process.Wait()) }()
+	for name, secret := range map[string]string{"general": c.General.Secret, "privileged": c.Privileged.Secret} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(secret), 0o600); err != nil {
+			return nil, errors.Join(err, c.Close())
 		}
-		c.tenants = append(c.tenants, t)
 	}
 	return c, ctx.Err()
 }
 
+// listen notes what the tenants say until they end.
+func (c *cloud) listen(said *json.Decoder) error {
+	for {
+		var a arrival
+		if err := said.Decode(&a); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.seen[a.Domain+" "+a.Device] = a.At
+		c.mu.Unlock()
+	}
+}
+
+// Close ends the tenants.
+func (c *cloud) Close() error { return errors.Join(c.stdin.Close(), <-c.ended) }
+
+// serveCloud is the simulated tenants, until stdin ends.
+func serveCloud(dir string, stdin io.Reader, stdout io.Writer) error {
+	var mu sync.Mutex
+	out := json.NewEncoder(stdout)
+	sim, err := graphsim.Start(graphsim.Options{
+		Dir: dir, Fleet: graphsim.Fleet{Tenants: fleetTenants, Devices: fleetDevices},
+		Logger: slog.New(watch(func(a arrival) {
+			mu.Lock()
+			defer mu.Unlock()
+			_ = out.Encode(a) // nobody listens any more: it ends soon
+		})),
+		Timing: graphsim.Timing{EntryDelay: time.Second, PickUp: time.Second, Work: time.Second},
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sim.Close() }()
+	a := about{URL: sim.URL(), CAFile: sim.CAFile()}
+	a.General, a.Privileged = sim.Apps()
+	for i := range fleetTenants {
+		t, err := sim.Tenant(fmt.Sprintf("fleet-%04d", i+1))
+		if err != nil {
+			return err
+		}
+		a.Tenants = append(a.Tenants, t)
+	}
+	mu.Lock()
+	err = out.Encode(a)
+	mu.Unlock()
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, stdin)
+	return err
+}
+
 // environment configures pinreset as for real tenants: their addresses, and the authority that signed their certificate.
 func (c *cloud) environment() []string {
-	general, privileged := c.sim.Apps()
 	return []string{
-		"PINRESET_GRAPH=" + c.sim.URL(), "PINRESET_AUTHORITY=" + c.sim.URL(), "SSL_CERT_FILE=" + c.sim.CAFile(),
-		"PINRESET_CLIENT_ID=" + general.ClientID, "PINRESET_CLIENT_SECRET_FILE=" + filepath.Join(c.dir, "general"),
-		"PINRESET_PRIVILEGED_CLIENT_ID=" + privileged.ClientID, "PINRESET_PRIVILEGED_SECRET_FILE=" + filepath.Join(c.dir, "privileged"),
+		"PINRESET_GRAPH=" + c.URL, "PINRESET_AUTHORITY=" + c.URL, "SSL_CERT_FILE=" + c.CAFile,
+		"PINRESET_CLIENT_ID=" + c.General.ClientID, "PINRESET_CLIENT_SECRET_FILE=" + filepath.Join(c.dir, "general"),
+		"PINRESET_PRIVILEGED_CLIENT_ID=" + c.Privileged.ClientID, "PINRESET_PRIVILEGED_SECRET_FILE=" + filepath.Join(c.dir, "privileged"),
 	}
 }
 
@@ -76,7 +160,7 @@ func (c *cloud) targets(n, skip int) ([]target, error) {
 	var list []target
 	for i := skip; i < fleetDevices; i++ {
 		name := fmt.Sprintf("pixel-%04d", i+1)
-		for _, t := range c.tenants {
+		for _, t := range c.Tenants {
 			for _, d := range t.Devices {
 				if d.Name == name {
 					list = append(list, target{t.ID, t.Domain, d.ID, name})
@@ -98,29 +182,26 @@ func (c *cloud) arrived(t target) (at time.Time, ok bool) {
 	return at, ok
 }
 
-// watch is a log handler that notes when resets are taken.
-type watch struct{ cloud *cloud }
+// watch is a log handler that tells of the resets that are taken.
+type watch func(arrival)
 
 func (watch) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
 func (w watch) WithAttrs([]slog.Attr) slog.Handler         { return w }
 func (w watch) WithGroup(string) slog.Handler              { return w }
 
 func (w watch) Handle(_ context.Context, r slog.Record) error {
-	var domain, device string
-	r.Attrs(func(a slog.Attr) bool {
-		switch a.Key {
+	a := arrival{At: r.Time}
+	r.Attrs(func(field slog.Attr) bool {
+		switch field.Key {
 		case "tenant":
-			domain = a.Value.String()
+			a.Domain = field.Value.String()
 		case "device":
-			device = a.Value.String()
+			a.Device = field.Value.String()
 		}
 		return true
 	})
-	if device == "" || r.Message != "passcode reset accepted" {
-		return nil
+	if a.Device != "" && r.Message == "passcode reset accepted" {
+		w(a)
 	}
-	w.cloud.mu.Lock()
-	defer w.cloud.mu.Unlock()
-	w.cloud.seen[domain+" "+device] = r.Time
 	return nil
 }

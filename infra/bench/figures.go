@@ -26,14 +26,14 @@ func (b *bench) seeded(ctx context.Context, name string, fill func(*seeding, *cl
 	}
 	s, err := openSeeding(data)
 	if err != nil {
-		return "", nil, errors.Join(err, c.sim.Close())
+		return "", nil, errors.Join(err, c.Close())
 	}
-	err = s.tenants(ctx, c.tenants)
+	err = s.tenants(ctx, c.Tenants)
 	if err == nil && fill != nil {
 		err = fill(s, c)
 	}
 	if err = errors.Join(err, s.close()); err != nil {
-		return "", nil, errors.Join(err, c.sim.Close())
+		return "", nil, errors.Join(err, c.Close())
 	}
 	return data, c, nil
 }
@@ -42,12 +42,12 @@ func (b *bench) seeded(ctx context.Context, name string, fill func(*seeding, *cl
 func (b *bench) start(ctx context.Context) (err error) {
 	rows := b.scaled(100_000)
 	data, c, err := b.seeded(ctx, "start", func(s *seeding, c *cloud) error {
-		return s.resets(ctx, c.tenants, rows, func(int) time.Time { return time.Now().Add(secret.MaxLife) })
+		return s.resets(ctx, c.Tenants, rows, func(int) time.Time { return time.Now().Add(secret.MaxLife) })
 	})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, c.sim.Close()) }()
+	defer func() { err = errors.Join(err, c.Close()) }()
 	var took []time.Duration
 	var idle int64
 	for turn := range 5 {
@@ -79,7 +79,7 @@ func (b *bench) accept(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, c.sim.Close()) }()
+	defer func() { err = errors.Join(err, c.Close()) }()
 	const perSecond = 200
 	return b.running(ctx, data, c, nil, func(p *process) error {
 		if err := p.warm(ctx, c); err != nil {
@@ -113,12 +113,12 @@ func (b *bench) bulk(ctx context.Context) (err error) {
 	waiting := b.scaled(100_000)
 	data, c, err := b.seeded(ctx, "bulk", func(s *seeding, c *cloud) error {
 		past := time.Now().Add(-time.Minute)
-		return s.resets(ctx, c.tenants, waiting, func(int) time.Time { return past })
+		return s.resets(ctx, c.Tenants, waiting, func(int) time.Time { return past })
 	})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, c.sim.Close()) }()
+	defer func() { err = errors.Join(err, c.Close()) }()
 	const perSecond = 20
 	var until, list []time.Duration
 	err = b.running(ctx, data, c, nil, func(p *process) error {
@@ -177,17 +177,17 @@ func (b *bench) expiry(ctx context.Context) (err error) {
 			if n == 0 {
 				return nil
 			}
-			if err := s.expiries(ctx, c.tenants, n, time.Now().Add(6*24*time.Hour)); err != nil {
+			if err := s.expiries(ctx, c.Tenants, n, time.Now().Add(6*24*time.Hour)); err != nil {
 				return err
 			}
 			first = time.Now().Add(settled + 5*time.Second)
 			s.made = func(reset string, due time.Time) { f.due[reset] = due }
-			return s.resets(ctx, c.tenants, sample, func(i int) time.Time { return first.Add(time.Duration(i) * 50 * time.Millisecond) })
+			return s.resets(ctx, c.Tenants, sample, func(i int) time.Time { return first.Add(time.Duration(i) * 50 * time.Millisecond) })
 		})
 		if err != nil {
 			return 0, nil, err
 		}
-		defer func() { err = errors.Join(err, c.sim.Close()) }()
+		defer func() { err = errors.Join(err, c.Close()) }()
 		var memory int64
 		err = b.running(ctx, data, c, f.line, func(p *process) error {
 			if err := sleep(ctx, settled); err != nil {

@@ -4,7 +4,8 @@
 //
 // It prints the machine and what one fsync costs, then each figure beside its target, and beside what others reach on the
 // same disk. It ends with 1 when a target is missed. The program that is measured is the one that people get: built stripped
-// and without cgo, run as a process of its own, and asked over HTTP. The tenants are simulated, in this process.
+// and without cgo, run as a process of its own, and asked over HTTP. The tenants are simulated, in a
+// process of its own that stands for machines elsewhere: it runs at a low priority.
 //
 // A target that rests on the disk or on two cores says so, and holds only there. Run it while the machine does nothing else:
 // the load average is printed, because a busy machine misses targets that an idle one keeps.
@@ -28,6 +29,13 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if len(os.Args) == 3 && os.Args[1] == cloudRole {
+		if err := serveCloud(os.Args[2], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: simulated tenants:", err)
+			os.Exit(2)
+		}
+		return
+	}
 	ok, err := run(ctx, os.Args[1:], os.Stdout)
 	switch {
 	case err != nil:

@@ -28,7 +28,7 @@ type statements struct {
 	done, retry, postpone, held *statement
 	oldest, forget              *statement
 	reserve, reserved           *statement
-	emptyLog                    *statement
+	restartLog, emptyLog        *statement
 	removeAll, dropAll, discard *statement
 }
 
@@ -75,7 +75,8 @@ func (s *statements) prepare(ctx context.Context, c *connection) error {
 		reserve:  prepare("reserve numbers", `REPLACE INTO settings VALUES ('numbers', ?1)`),
 		reserved: prepare("read numbers", `SELECT value FROM settings WHERE name = 'numbers'`),
 
-		emptyLog: prepare("empty write-ahead log", `PRAGMA wal_checkpoint(TRUNCATE)`),
+		restartLog: prepare("restart write-ahead log", passiveCheckpoint),
+		emptyLog:   prepare("empty write-ahead log", `PRAGMA wal_checkpoint(TRUNCATE)`),
 	}
 	return err
 }

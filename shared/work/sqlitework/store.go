@@ -137,7 +137,9 @@ func open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 		return nil, err
 	}
 	opened = append(opened, second.close)
-	s.checkpoints = newCheckpointer(second)
+	if s.checkpoints, err = newCheckpointer(ctx, second); err != nil {
+		return nil, err
+	}
 	go s.checkpoints.run()
 	go s.writer.run()
 	s.close = sync.OnceValue(func() error {
@@ -164,12 +166,12 @@ func (s *Store) Commit(ctx context.Context, batch work.Batch) error {
 	if err := batch.Validate(); err != nil {
 		return err
 	}
-	return s.writer.do(ctx, sizeOf(batch), func(g *group) error {
+	return s.writer.submit(ctx, &operation{urgent: true, size: sizeOf(batch), run: func(g *group) error {
 		if err := g.check(batch); err != nil {
 			return err
 		}
 		return g.apply(batch)
-	})
+	}})
 }
 
 // sizeOf says about how much a batch adds to its transaction, in bytes.

@@ -2,6 +2,7 @@ package sqlitework
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"sync"
@@ -17,12 +18,20 @@ const (
 	maxGroupBytes      = 16 << 20
 )
 
+// Operations of background work wait for company, because a transaction of one costs nearly as much as one of ten: until a person's
+// operation comes, or enough of them have, or this long after the last group began.
+const (
+	company    = 8
+	companyFor = 4 * time.Millisecond
+)
+
 // operation is one caller's part of a group. Either the writer takes it or its caller withdraws it, never both.
 type operation struct {
 	taken   atomic.Bool // by the writer, or back by the caller
 	size    int
 	run     func(*group) error
 	receive *receipt // instead of run: the operation waits for messages
+	urgent  bool     // somebody waits for it: it starts a group at once
 	empties bool     // asks for an empty write-ahead log after the commit
 	err     error
 	done    chan struct{}
@@ -49,6 +58,7 @@ type writer struct {
 
 	mu      sync.Mutex
 	waiting []*operation
+	urgent  bool // one of them is
 	stopped bool
 	signal  chan struct{} // something is waiting, or the clock was moved, or the writer is stopped
 	ended   chan struct{}
@@ -82,6 +92,7 @@ func (w *writer) submit(ctx context.Context, o *operation) error {
 		return ErrClosed
 	}
 	w.waiting = append(w.waiting, o)
+	w.urgent = w.urgent || o.urgent
 	w.mu.Unlock()
 	w.nudge()
 
@@ -133,7 +144,9 @@ func (w *writer) run() {
 	defer close(w.ended)
 	nap := time.NewTimer(0)
 	defer nap.Stop()
+	var last time.Time // when a group began
 	for {
+		w.gather(last, nap)
 		ops, stopped := w.collect()
 		if stopped {
 			w.refuse(ops)
@@ -142,7 +155,9 @@ func (w *writer) run() {
 		now := microseconds(w.store.now())
 		run := w.sort(ops)
 		if len(run) > 0 || w.anyDue(now) {
+			last = time.Now()
 			w.group(run, now)
+			w.restartLog()
 			continue
 		}
 		if len(ops) > 0 {
@@ -154,6 +169,38 @@ func (w *writer) run() {
 		case <-nap.C:
 		}
 	}
+}
+
+// gather waits until a group is worth its transaction.
+func (w *writer) gather(last time.Time, nap *time.Timer) {
+	for {
+		w.mu.Lock()
+		enough := w.urgent || w.stopped || len(w.waiting) >= company
+		w.urgent = false
+		w.mu.Unlock()
+		rest := companyFor - time.Since(last)
+		if enough || rest <= 0 {
+			return
+		}
+		nap.Reset(rest)
+		select {
+		case <-w.signal:
+		case <-nap.C:
+			return
+		}
+	}
+}
+
+// restartLog copies the last pages of a log that has grown long, so that the next group begins it anew.
+func (w *writer) restartLog() {
+	c := w.store.checkpoints
+	if !c.restart.Load() || !c.running.TryLock() {
+		return
+	}
+	defer c.running.Unlock()
+	c.restart.Store(false)
+	// What fails here is tried again by the next checkpoint.
+	_ = w.statements.restartLog.query(context.Background(), func([]driver.Value) error { return nil })
 }
 
 // refuse answers everybody who still waits.
