@@ -38,6 +38,8 @@ type TenantFacts struct {
 
 	// Domains are the tenant's verified domains.
 	Domains reading.Of[[]Domain] `json:"domains,omitzero"`
+	// AllowLists are the policies that set ConfigureWebSignInAllowedUrls.
+	AllowLists reading.Of[[]AllowList] `json:"allowLists,omitzero"`
 	// Coverage counts devices; an audit computes it.
 	Coverage reading.Of[Coverage] `json:"coverage,omitzero"`
 }
@@ -64,6 +66,16 @@ type Domain struct {
 	Name      string `json:"name"`
 	Federated bool   `json:"federated"`         // authenticationType is Federated: another provider signs people in
 	Default   bool   `json:"default,omitempty"` // isDefault
+	// SignIn are the hosts of a federated domain's sign-in pages, in lower case.
+	SignIn reading.Of[[]string] `json:"signIn,omitzero"`
+}
+
+// AllowList is a policy that sets ConfigureWebSignInAllowedUrls.
+type AllowList struct {
+	PolicyID string `json:"policyId"`
+	Name     string `json:"name,omitempty"`
+	Value    string `json:"value"` // as it is stored, mistakes included
+	Assigned bool   `json:"assigned"`
 }
 
 // Coverage counts a tenant's devices. NotApplicable are those of targeted groups that the policy can't apply to (phones in a
@@ -77,5 +89,10 @@ type Coverage struct {
 	Succeeded     int `json:"succeeded"`               // of those: took the policy
 	Failed        int `json:"failed"`                  // of those: error, conflict or not compliant
 	NotApplicable int `json:"notApplicable,omitempty"` // beside Targeted
-	Proven        int `json:"proven,omitempty"`        // devices whose own report says that non-destructive reset is possible
+
+	// What the devices' own reports say.
+	Reported   int `json:"reported,omitempty"`   // devices with a report
+	Proven     int `json:"proven,omitempty"`     // CanReset says that non-destructive reset is possible
+	KeyTrust   int `json:"keyTrust,omitempty"`   // hybrid joined with key trust
+	LockScreen int `json:"lockScreen,omitempty"` // a setting blocks the reset above the lock screen
 }
