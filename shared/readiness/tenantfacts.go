@@ -3,6 +3,7 @@ package readiness
 import (
 	"time"
 
+	"pinreset/shared/policy"
 	"pinreset/shared/reading"
 )
 
@@ -36,10 +37,14 @@ type TenantFacts struct {
 	Service reading.Of[ServicePrincipal] `json:"service,omitzero"` // Microsoft Pin Reset Service Production
 	Client  reading.Of[ServicePrincipal] `json:"client,omitzero"`  // Microsoft Pin Reset Client Production
 
+	// Policies are what was found in each of Intune's stores, of EnablePinRecovery and of the web sign-in allow list. A store
+	// that is not in the map was not read.
+	Policies map[policy.Store]reading.Of[[]policy.Found] `json:"policies,omitempty"`
+	// Findings are those of package policy's lint over all of Policies; whoever reads the policies computes them.
+	Findings []policy.Finding `json:"findings,omitempty"`
+
 	// Domains are the tenant's verified domains.
 	Domains reading.Of[[]Domain] `json:"domains,omitzero"`
-	// AllowLists are the policies that set ConfigureWebSignInAllowedUrls.
-	AllowLists reading.Of[[]AllowList] `json:"allowLists,omitzero"`
 	// Coverage counts devices; an audit computes it.
 	Coverage reading.Of[Coverage] `json:"coverage,omitzero"`
 }
@@ -68,14 +73,6 @@ type Domain struct {
 	Default   bool   `json:"default,omitempty"` // isDefault
 	// SignIn are the hosts of a federated domain's sign-in pages, in lower case.
 	SignIn reading.Of[[]string] `json:"signIn,omitzero"`
-}
-
-// AllowList is a policy that sets ConfigureWebSignInAllowedUrls.
-type AllowList struct {
-	PolicyID string `json:"policyId"`
-	Name     string `json:"name,omitempty"`
-	Value    string `json:"value"` // as it is stored, mistakes included
-	Assigned bool   `json:"assigned"`
 }
 
 // Coverage counts a tenant's devices. NotApplicable are those of targeted groups that the policy can't apply to (phones in a

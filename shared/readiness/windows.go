@@ -25,8 +25,9 @@ func isDesktop(os string) bool {
 // firstBuild of each band of versions.
 var firstBuild = [bands]int{before1703: 0, only1703: 15063, from1709to1809: 16299, from1903: 18362}
 
-// bandOf tells the band of a Windows version such as "10.0.19045.4291", or false if it does not say.
-func bandOf(version string) (band, bool) {
+// buildOf tells the build of a version of Windows 10 or 11 such as "10.0.19045.4291"; 0 is any older Windows. It is false for
+// a text that does not say.
+func buildOf(version string) (build int, ok bool) {
 	var numbers []int
 	for part := range strings.SplitSeq(strings.TrimSpace(version), ".") {
 		n, err := strconv.Atoi(part)
@@ -37,16 +38,24 @@ func bandOf(version string) (band, bool) {
 	}
 	switch {
 	case len(numbers) >= 2 && numbers[0] < 10:
-		return before1703, true // "6.3.9600" is Windows 8.1
+		return 0, true // "6.3.9600" is Windows 8.1
 	case len(numbers) < 3 || numbers[0] != 10 || numbers[1] != 0:
 		return 0, false
 	}
-	for b := bands - 1; b > before1703; b-- {
-		if numbers[2] >= firstBuild[b] {
-			return b, true
-		}
+	return numbers[2], true
+}
+
+// bandOf tells the band of a Windows version.
+func bandOf(version string) (band, bool) {
+	build, ok := buildOf(version)
+	if !ok {
+		return 0, false
 	}
-	return before1703, true
+	b := bands - 1
+	for build < firstBuild[b] {
+		b--
+	}
+	return b, true
 }
 
 // editionIDs are the registry's EditionID values whose family is certain; skuNumbers the same by the product types of
