@@ -43,8 +43,8 @@ var (
 		"deviceManagementConfigurationGroupSettingValue":              "deviceManagementConfigurationSettingValue",
 	}
 	betaExtra = map[string][]string{
-		"omaSettingString":  {"value"},
-		"omaSettingInteger": {"value", "isReadOnly"},
+		"omaSettingString":                          {"value"},
+		"omaSettingInteger":                         {"value", "isReadOnly"},
 		"deviceManagementConfigurationSettingValue": {"settingValueTemplateReference"},
 	}
 )

@@ -15,7 +15,7 @@ import (
 // wantNames are the beta types that the simulator answers with.
 var wantNames = []string{
 	"deviceConfiguration", "windows10CustomConfiguration", "windowsIdentityProtectionConfiguration",
-	"deviceConfigurationAssignment", "deviceConfigurationDeviceStatus", "managedDevice",
+	"deviceConfigurationAssignment", "managedDevice",
 	"omaSetting", "omaSettingBoolean",
 	"deviceAndAppManagementAssignmentTarget", "groupAssignmentTarget", "exclusionGroupAssignmentTarget",
 	"allDevicesAssignmentTarget", "allLicensedUsersAssignmentTarget",
@@ -90,7 +90,7 @@ func TestNamesCheck(t *testing.T) {
 		`{"name":"x","settings":[{"@odata.type":"#microsoft.graph.deviceManagementConfigurationSetting","settingInstance":{"@odata.type":"#microsoft.graph.deviceManagementConfigurationChoiceSettingInstance","settingDefinitionId":"d"}}]}`: "",
 		`{"displayName":"x"}`: "body.displayName: deviceManagementConfigurationPolicy has no such property",
 		`{"settings":[{"settingInstance":{"@odata.type":"microsoft.graph.deviceManagementConfigurationChoiceSettingInstance","value":"d"}}]}`: "deviceManagementConfigurationChoiceSettingInstance has no such property",
-		`{"@odata.type":"#microsoft.graph.deviceManagementIntent"}`: "does not derive from",
+		`{"@odata.type":"#microsoft.graph.deviceManagementIntent"}`:                                                                           "does not derive from",
 		`[`: "decode body",
 	} {
 		r := Beta().Check("deviceManagementConfigurationPolicy", []byte(body))
