@@ -100,19 +100,58 @@ func (r *Room) DeviceReadiness(ctx context.Context, id string) (DeviceReadiness,
 
 // look reads the device from Graph.
 func (r *Room) look(ctx context.Context, f *readiness.DeviceFacts) error {
-	d, err := r.desk.o.Devices.ManagedDevice(ctx, r.ID(), f.DeviceID)
+	cloud := r.desk.o.Devices
+	d, err := cloud.ManagedDevice(ctx, r.ID(), f.DeviceID)
 	switch {
 	case errors.Is(err, graph.ErrNotFound) && !f.Report.OK():
 		return missing(err)
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
 	case err != nil:
 		f.Managed = reading.From(readiness.Managed{}, err)
-		return nil
+		f.Directory = reading.From(readiness.Directory{}, err)
+		f.Groups, f.UserGroups = reading.From([]string(nil), err), reading.From([]string(nil), err)
+		return stopped(ctx)
 	}
-	f.Managed = reading.Read(readiness.Managed{
+	m := readiness.Managed{
 		Name: d.DeviceName, OperatingSystem: d.OperatingSystem, OSVersion: d.OSVersion, Model: d.Model, EnrollmentType: d.EnrollmentType,
 		ManagementAgent: d.ManagementAgent, Owner: d.OwnerType, UserID: d.UserID, User: d.UserPrincipalName, LastSync: d.LastSync,
-	})
+	}
+	// Beta's part is an addition: without it, edition and join type are not known by Graph, and the rest is.
+	if e, err := cloud.DeviceEdition(ctx, r.ID(), f.DeviceID); err == nil {
+		m.JoinType, m.SKUFamily, m.SKUNumber = e.JoinType, e.SKUFamily, e.SKUNumber
+	}
+	f.Managed = reading.Read(m)
+	f.Directory, f.Groups = r.directory(ctx, d.AzureADDeviceID)
+	f.UserGroups = reading.Read([]string{})
+	if d.UserID != "" {
+		f.UserGroups = reading.From(cloud.UserGroups(ctx, r.ID(), d.UserID))
+	}
+	return stopped(ctx)
+}
+
+// directory reads the directory's device, and its groups.
+func (r *Room) directory(ctx context.Context, deviceID string) (reading.Of[readiness.Directory], reading.Of[[]string]) {
+	if !events.IsGUID(deviceID) || strings.Trim(deviceID, "0-") == "" {
+		const why = "Intune does not say which device of the directory this is."
+		return reading.Unread[readiness.Directory](fault.NotRead, why), reading.Unread[[]string](fault.NotRead, why)
+	}
+	x, err := r.desk.o.Devices.DirectoryDevice(ctx, r.ID(), deviceID)
+	switch {
+	case errors.Is(err, graph.ErrNotFound):
+		return reading.Read(readiness.Directory{}), reading.Read([]string{})
+	case err != nil:
+		return reading.From(readiness.Directory{}, err), reading.From([]string(nil), err)
+	}
+	groups := reading.From(r.desk.o.Devices.DeviceGroups(ctx, r.ID(), x.ID))
+	if x.AccountEnabled == nil {
+		return reading.Unread[readiness.Directory](fault.NotRead, "The directory does not say whether the device is enabled."), groups
+	}
+	return reading.Read(readiness.Directory{Present: true, TrustType: x.TrustType, Enabled: *x.AccountEnabled}), groups
+}
+
+// stopped tells a reader who has gone away from a read that failed.
+func stopped(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	return nil
 }
