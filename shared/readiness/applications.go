@@ -16,7 +16,7 @@ func application(c Check, o reading.Of[ServicePrincipal]) Check {
 	sp, ok := o.Get()
 	switch {
 	case !ok:
-		return unread(c, fault.UnknownConsent, causeOf(o))
+		return missing(c, fault.UnknownConsent, o)
 	case !sp.Present:
 		return failed(c, fault.ConsentMissing, "the directory has no service principal of it")
 	case sp.Enabled():

@@ -82,8 +82,6 @@ func nonDestructive(e *Edition, b *band) cell {
 				found = &c
 			case found.answer != c.answer:
 				return cell{reading.Unknown, unknownPart(e, b)}
-			case found.code != c.code && c.code == fault.VersionTooOld:
-				found = &c // the reason that is checked first
 			}
 		}
 	}

@@ -25,27 +25,16 @@ func (p Path) purpose() string {
 	return "resetting the passcode remotely"
 }
 
-// sentence says the answer of a path and, unless it is yes, the evidence of the check that decided.
-func sentence(p Path, answer reading.Answer, checks []Check) string {
+// sentence says the answer of a path and, unless it is yes, the evidence that decided.
+func sentence(p Path, answer reading.Answer, evidence string) string {
 	text := upper(p.purpose())
 	switch answer {
 	case reading.Yes:
 		return text + " is possible."
 	case reading.No:
-		text += " is not possible: "
-	default:
-		text += " may or may not be possible: "
+		return text + " is not possible: " + evidence + "."
 	}
-	want := Failed
-	if answer == reading.Unknown {
-		want = Unread
-	}
-	for _, c := range checks {
-		if c.Outcome == want && !c.Advice {
-			return text + c.Evidence + "."
-		}
-	}
-	return text
+	return text + " may or may not be possible: " + evidence + "."
 }
 
 func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
