@@ -55,6 +55,16 @@ func missing[T any](c Check, code fault.Code, o reading.Of[T], fix ...string) Ch
 	return unread(c, code, causeOf(o), fix...)
 }
 
+// fixOf is the fix of the first check that could not be read.
+func fixOf(checks ...Check) []string {
+	for _, c := range checks {
+		if c.Outcome == Unread && len(c.Fix) > 0 {
+			return c.Fix
+		}
+	}
+	return nil
+}
+
 func advice(c Check) Check {
 	c.Advice = true
 	return c

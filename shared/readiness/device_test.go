@@ -169,6 +169,7 @@ func TestChecks(t *testing.T) {
 			t.Service = missing
 			t.Policies = map[policy.Store]reading.Of[[]policy.Found]{}
 		}), destroy, "recovery-trap", unread, fault.UnknownPolicy, u},
+		{"trap: recovery in conflict without the service", also(policies(recovery(policy.On, everybody), recovery(policy.Off, everybody)), func(t *tenant, _ *device) { t.Service = missing }), destroy, "recovery-trap", unread, fault.UnknownPolicy, u},
 		{"trap: recovery on, service refused", func(t *tenant, _ *device) { t.Service = refused }, destroy, "recovery-trap", unread, fault.UnknownConsent, u},
 
 		{"policy: the device has it from its user's MDM", report(func(r *readiness.DeviceReport) {

@@ -49,7 +49,7 @@ func (t TenantFacts) path(p Path, s State) []Check {
 	case service.Outcome == Passed && client.Outcome == Passed, rolled.Outcome == Failed:
 		trap = passed(trap, "it is not")
 	default:
-		trap = unread(trap, fault.UnknownConsent, "the applications or the policies could not all be read")
+		trap = unread(trap, fault.UnknownConsent, "the applications or the policies could not all be read", fixOf(service, client, rolled)...)
 	}
 	return []Check{trap}
 }
