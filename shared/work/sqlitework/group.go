@@ -41,7 +41,8 @@ func (s *statements) prepare(ctx context.Context, c *connection) error {
 		rollback: prepare("roll back", `ROLLBACK`),
 
 		version: prepare("read version", `SELECT version FROM rows WHERE partition = ?1 AND row = ?2`),
-		put:     prepare("put row", `REPLACE INTO rows (partition, row, version, value) VALUES (?1, ?2, ?3, ?4)`),
+		put:     prepare("put row", `INSERT INTO rows (partition, row, version, value) VALUES (?1, ?2, ?3, ?4)
+			ON CONFLICT (partition, row) DO UPDATE SET version = ?3, value = ?4`),
 		remove:  prepare("delete row", `DELETE FROM rows WHERE partition = ?1 AND row = ?2`),
 
 		removeAll: prepare("delete rows", `DELETE FROM rows WHERE partition = ?1`),
