@@ -63,6 +63,7 @@ func Mount(mux *http.ServeMux, o Options) {
 	a.failures()
 	a.events()
 	a.tokens()
+	a.groupPolicy()
 
 	// The framework's own route encodes the description lazily and without a lock.
 	description, err := json.Marshal(a.huma.OpenAPI())
