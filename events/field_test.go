@@ -46,6 +46,7 @@ var rules = map[string]rule{
 	"names[]":                 idRule(),
 	"diagnostics":             linkRule("/d", "//example.com/a", `/\example.com`, "/", "diag/7KQ4MXWD", "javascript:alert(1)"),
 	"createServicePrincipals": boolRule(),
+	"domain":                  domainRule(),
 
 	"tenant.consent.completed.v1 servicePrincipalsCreated": boolRule(),
 	"passcode.reset.requested.v1 reason":                   textRule(500, true),
@@ -122,6 +123,16 @@ func enumRule(values ...string) rule {
 	return rule{
 		good: func(r *rand.Rand) any { return values[r.IntN(len(values))] },
 		bad:  []any{"", "other", strings.ToUpper(values[0]), values[0] + " ", values[0] + "\u202e"},
+	}
+}
+
+func domainRule() rule {
+	return rule{
+		good: func(r *rand.Rand) any {
+			return pick(r, hex, 1+r.IntN(63)) + "." + pick(r, hex, 1) + "-" + pick(r, hex, 1+r.IntN(61))
+		},
+		bad: []any{"", "corp", "Corp.example", ".corp.example", "corp..example", "corp.example.", "-a.example", "a-.example", "a b.example",
+			"ä.example", "a_b.example", "corp.example\n", "\u202ecorp.example", strings.Repeat("a", 64) + ".example", strings.Repeat("a.", 127)},
 	}
 }
 

@@ -27,14 +27,17 @@ func (a Actor) validate(field string) error {
 		CheckText(field+".name", a.Name, MaxActorName, false))
 }
 
-// TenantAdded asks pinreset to look after a tenant: its consent begins.
+// TenantAdded asks pinreset to look after a tenant: its consent begins, unless it is on premises.
 type TenantAdded struct {
 	RequestID   string `json:"requestId"`   // names the consent run
 	DisplayName string `json:"displayName"` // what people call the tenant
 	// CreateServicePrincipals asks for the two PIN reset applications to be created through Graph instead of by an
 	// administrator's click. Off unless asked for: whether Microsoft allows it is not documented.
-	CreateServicePrincipals bool  `json:"createServicePrincipals,omitempty"`
-	By                      Actor `json:"by,omitzero"`
+	CreateServicePrincipals bool `json:"createServicePrincipals,omitempty"`
+	// Domain is the DNS name of the Active Directory domain, in lower case, of a tenant on premises: it has no directory to
+	// consent in, so no consent begins. "" is an Entra tenant.
+	Domain string `json:"domain,omitempty"`
+	By     Actor  `json:"by,omitzero"`
 }
 
 func (TenantAdded) Kind() string      { return "tenant.added.v1" }
@@ -43,6 +46,11 @@ func (TenantAdded) subject() Subject  { return "" }
 
 // Validate implements Data.
 func (d TenantAdded) Validate() error {
+	if d.Domain != "" {
+		if err := CheckDomain("domain", d.Domain); err != nil {
+			return err
+		}
+	}
 	return check(id("requestId", d.RequestID), CheckText("displayName", d.DisplayName, 120, true), d.By.validate("by"))
 }
 

@@ -54,7 +54,7 @@ func TestRegister(t *testing.T) {
 	if err := add(t, s, contoso, "Contoso"); err != nil {
 		t.Fatal(err)
 	}
-	want := tenant.Tenant{ID: contoso, DisplayName: "Contoso", AddedAt: now, AddedBy: who}
+	want := tenant.Tenant{ID: contoso, Kind: tenant.Entra, DisplayName: "Contoso", AddedAt: now, AddedBy: who}
 	for _, id := range []string{contoso, strings.ToUpper(contoso)} {
 		if got, err := tenant.Get(t.Context(), s, id); err != nil || got != want {
 			t.Errorf("get %s: %+v, %v", id, got, err)

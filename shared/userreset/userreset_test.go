@@ -16,8 +16,8 @@ func TestByVersion(t *testing.T) {
 		build                int
 		settings, lockScreen bool
 	}{
-		{14393, false, false}, // 1607
-		{15063, true, false},  // 1703
+		{14393, false, false},                     // 1607
+		{15063, true, false},                      // 1703
 		{16298, true, false}, {16299, true, true}, // 1709
 		{19045, true, true}, {22631, true, true},
 	} {
