@@ -16,7 +16,7 @@ import (
 	"pinreset/shared/tenant"
 )
 
-var tenantColumns = columns("id", "NAME=displayName", "kind", "CONSENT=consent.state", "NEXT STEP=consent.next", "ADDED=addedAt")
+var tenantColumns = columns("id", "NAME=displayName", "CONSENT=consent.state", "NEXT STEP=consent.next", "ADDED=addedAt")
 
 func (p *process) tenantCommand() *cobra.Command {
 	list := p.verb("list", "List the tenants that you may see", func(ctx context.Context, _ []string) error {
@@ -36,7 +36,7 @@ func (p *process) tenantCommand() *cobra.Command {
 			return err
 		}
 		cols := append(tenantColumns[:len(tenantColumns):len(tenantColumns)],
-			columns("domain", "PASSCODE HOURS=settings.passcodeHours", "RESET DEADLINE HOURS=settings.resetDeadlineHours")...)
+			columns("PASSCODE HOURS=settings.passcodeHours", "RESET DEADLINE HOURS=settings.resetDeadlineHours", "kind", "domain")...)
 		return printOne(p, cols, t, func(w io.Writer) {
 			p.printConsent(w, s.Client, t.Consent)
 			printWays(w, t.Ways)
@@ -171,7 +171,7 @@ func (p *process) followConsent(ctx context.Context, s scope, request string, w 
 		return err
 	}
 	switch state.State {
-	case onboarding.Proven:
+	case onboarding.Proven, onboarding.NotApplicable:
 		return nil
 	case onboarding.Pending:
 		return &failure{
