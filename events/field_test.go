@@ -24,6 +24,7 @@ var rules = map[string]rule{
 	"requestId":               idRule(),
 	"deviceId":                guidRule(),
 	"app":                     guidRule(),
+	"domain":                  domainRule(),
 	"task":                    idRule(),
 	"page":                    textRule(1000, false),
 	"serviceServicePrincipal": guidRule(),
@@ -46,7 +47,6 @@ var rules = map[string]rule{
 	"names[]":                 idRule(),
 	"diagnostics":             linkRule("/d", "//example.com/a", `/\example.com`, "/", "diag/7KQ4MXWD", "javascript:alert(1)"),
 	"createServicePrincipals": boolRule(),
-	"domain":                  domainRule(),
 
 	"tenant.consent.completed.v1 servicePrincipalsCreated": boolRule(),
 	"passcode.reset.requested.v1 reason":                   textRule(500, true),

@@ -18,8 +18,6 @@ const (
 	maxFix  = 500  // one fix
 	maxName = 64   // settings named by one event
 	maxPage = 1000 // a place in a list of rows
-
-	maxDomain = 253 // a DNS name
 )
 
 var (
@@ -30,9 +28,7 @@ var (
 	// A page of pinreset, by path or by address. The path's second character keeps out "//host", which is a link to
 	// another host.
 	pagePattern = regexp.MustCompile(`^(https?://|/[0-9A-Za-z])[!-~]{1,500}$`)
-
-	domainPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+$`)
-	linkPattern   = regexp.MustCompile(`^https://[!-~]{1,500}$`)
+	linkPattern = regexp.MustCompile(`^https://[!-~]{1,500}$`)
 )
 
 const (
@@ -68,14 +64,6 @@ func guid(field, value string) error {
 		return &FieldError{field, "must be a GUID in lower case"}
 	}
 	return nil
-}
-
-// CheckDomain is the rule of a domain's DNS name: lower case, at least two labels. Its error is a *[FieldError].
-func CheckDomain(field, value string) error {
-	if len(value) > maxDomain {
-		return &FieldError{field, fmt.Sprintf("must be text of at most %d characters", maxDomain)}
-	}
-	return match(field, value, domainPattern, "must be a domain's DNS name in lower case, such as corp.example")
 }
 
 // CheckText is the rule of free text by a person: at most longest characters, printable, one line. Its error is a

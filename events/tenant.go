@@ -1,5 +1,15 @@
 package events
 
+import (
+	"fmt"
+	"regexp"
+)
+
+// maxDomain is the longest DNS name, in characters.
+const maxDomain = 253
+
+var domainPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+$`)
+
 // Actor is who caused an event: filled in by pinreset from the credential, never taken from a sender's word.
 type Actor struct {
 	Kind string `json:"kind"`           // "operator", "sender" or "system"
@@ -52,6 +62,14 @@ func (d TenantAdded) Validate() error {
 		}
 	}
 	return check(id("requestId", d.RequestID), CheckText("displayName", d.DisplayName, 120, true), d.By.validate("by"))
+}
+
+// CheckDomain is the rule of a domain's DNS name: lower case, at least two labels. Its error is a *[FieldError].
+func CheckDomain(field, value string) error {
+	if len(value) > maxDomain {
+		return &FieldError{field, fmt.Sprintf("must be text of at most %d characters", maxDomain)}
+	}
+	return match(field, value, domainPattern, "must be a domain's DNS name in lower case, such as corp.example")
 }
 
 // TenantSettingsChanged tells that an operator changed settings of a tenant.

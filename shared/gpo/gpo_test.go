@@ -236,7 +236,7 @@ func TestBackupNamesTheExtensions(t *testing.T) {
 	for name, want := range map[string]string{
 		"MachineExtensionGuids": "[{35378EAC-683F-11D2-A89A-00C04FBBCFA2}{D02B1F72-3407-48AE-BA88-E8213C6761F1}]",
 		"UserExtensionGuids":    "", "MachineVersionNumber": "65537", "UserVersionNumber": "0", "Options": "0",
-		"DisplayName": "pinreset: PIN recovery on", "WMIFilter": "",
+		"DisplayName": "pinreset PIN recovery on", "WMIFilter": "",
 	} {
 		if got := core.at(t, name).Text; got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)

@@ -37,6 +37,7 @@ func Steps(dir string, on bool) Instructions {
 			`Copy the whole folder to where the console runs.`,
 			`In the Group Policy Management Console, create a Group Policy object, or choose one whose settings may all be replaced: an import removes what was there.`,
 			`Right-click the object > Import Settings, name the folder, and choose "` + nameOf(on) + `". "Restore from Backup" does not work: that is for the domain in which a backup was made.`,
+			`Or, in PowerShell with the GroupPolicy module: Import-GPO -BackupGpoName "` + nameOf(on) + `" -Path "` + dir + `" -TargetName "` + nameOf(on) + `" -CreateIfNeeded (-Path must be a whole path).`,
 			`Edit the object and look at ` + PolicyPath + ` > ` + PolicyName + `.`,
 			`Link the object to the organizational units of the computers.`,
 		},
@@ -64,7 +65,7 @@ func Steps(dir string, on bool) Instructions {
 
 func nameOf(on bool) string {
 	if on {
-		return "pinreset: PIN recovery on"
+		return "pinreset PIN recovery on"
 	}
-	return "pinreset: PIN recovery off"
+	return "pinreset PIN recovery off"
 }

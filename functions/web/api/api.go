@@ -216,7 +216,7 @@ func room(ctx context.Context) *desk.Room { return ctx.Value(roomKey{}).(*desk.R
 // Parts of inputs and outputs.
 type (
 	InTenant struct {
-		Tenant string `path:"tenant" doc:"The Entra tenant's id"`
+		Tenant string `path:"tenant" doc:"The tenant's id"`
 	}
 	ByID struct {
 		InTenant
