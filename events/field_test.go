@@ -105,6 +105,16 @@ func guidRule() rule {
 	}
 }
 
+func domainRule() rule {
+	return rule{
+		good: func(r *rand.Rand) any {
+			return pick(r, hex, 1+r.IntN(63)) + "." + pick(r, hex, 1) + "-" + pick(r, hex, 1+r.IntN(61))
+		},
+		bad: []any{"", "corp", "Corp.example", ".corp.example", "corp..example", "corp.example.", "-a.example", "a-.example", "a b.example",
+			"ä.example", "a_b.example", "corp.example\n", "\u202ecorp.example", strings.Repeat("a", 64) + ".example", strings.Repeat("a.", 127)},
+	}
+}
+
 func textRule(longest int, required bool) rule {
 	bad := []any{strings.Repeat("é", longest+1), "a\nb", "a\tb", "\x00", "a\x1b[31m", "a\x7f", "a\u0085b", "a\u202eb", "a\u2066b",
 		"a\u200bb", "a\u2028b", "\ufeffa", "a\u061cb", "a\U000e0041b"}
@@ -123,16 +133,6 @@ func enumRule(values ...string) rule {
 	return rule{
 		good: func(r *rand.Rand) any { return values[r.IntN(len(values))] },
 		bad:  []any{"", "other", strings.ToUpper(values[0]), values[0] + " ", values[0] + "\u202e"},
-	}
-}
-
-func domainRule() rule {
-	return rule{
-		good: func(r *rand.Rand) any {
-			return pick(r, hex, 1+r.IntN(63)) + "." + pick(r, hex, 1) + "-" + pick(r, hex, 1+r.IntN(61))
-		},
-		bad: []any{"", "corp", "Corp.example", ".corp.example", "corp..example", "corp.example.", "-a.example", "a-.example", "a b.example",
-			"ä.example", "a_b.example", "corp.example\n", "\u202ecorp.example", strings.Repeat("a", 64) + ".example", strings.Repeat("a.", 127)},
 	}
 }
 

@@ -45,8 +45,9 @@ func printWays(w io.Writer, ways []tenant.Way) {
 	}
 }
 
-// printOnPremises prints what a reset on premises needs, and what to read aloud to a user.
-func (p *process) printOnPremises(w io.Writer) {
+// printOnPremises prints what a tenant on premises is, what a reset there needs, and what to read aloud to a user.
+func (p *process) printOnPremises(w io.Writer, domain string) {
+	fmt.Fprintf(w, "\non premises: Active Directory domain %s, without Microsoft Entra ID\n", clean(domain))
 	fmt.Fprintln(w, "\nwhat a reset needs")
 	for _, r := range userreset.Requirements() {
 		how := "ask"

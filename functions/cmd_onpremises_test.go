@@ -32,7 +32,7 @@ func TestOnPremisesFromTheCommandLine(t *testing.T) {
 	if err := json.Unmarshal([]byte(added.out), &one); err != nil || added.exit != exitDone || one.Kind != tenant.OnPremises || one.Domain != "corp.example" {
 		t.Fatalf("exit %d, %v: %s%s", added.exit, err, added.out, added.err)
 	}
-	pin("tenant", "show", "Northwind").has(t, exitDone, "on-premises", "corp.example", "notApplicable", "what applies", "read aloud, from Settings",
+	pin("tenant", "show", "Northwind").has(t, exitDone, "on premises: Active Directory domain corp.example", "notApplicable", "what applies", "read aloud, from Settings",
 		"read aloud, above the lock screen", "A domain controller in reach (the device reports it)", "The federation service in reach")
 	if show := pin("tenant", "show", "Northwind"); strings.Contains(show.out+show.err, "tenant consent") {
 		t.Errorf("it offers a consent: %s%s", show.out, show.err)

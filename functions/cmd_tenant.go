@@ -36,12 +36,12 @@ func (p *process) tenantCommand() *cobra.Command {
 			return err
 		}
 		cols := append(tenantColumns[:len(tenantColumns):len(tenantColumns)],
-			columns("PASSCODE HOURS=settings.passcodeHours", "RESET DEADLINE HOURS=settings.resetDeadlineHours", "kind", "domain")...)
+			columns("PASSCODE HOURS=settings.passcodeHours", "RESET DEADLINE HOURS=settings.resetDeadlineHours")...)
 		return printOne(p, cols, t, func(w io.Writer) {
 			p.printConsent(w, s.Client, t.Consent)
 			printWays(w, t.Ways)
 			if t.Kind == tenant.OnPremises {
-				p.printOnPremises(w)
+				p.printOnPremises(w, t.Domain)
 				return
 			}
 			if t.Consent.State != onboarding.Proven {
