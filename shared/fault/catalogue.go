@@ -11,6 +11,7 @@ const (
 	MessageInvalid        Code = "message_invalid"
 	AttemptsExhausted     Code = "attempts_exhausted"
 	TenantUnknown         Code = "tenant_unknown"
+	TenantOnPremises      Code = "tenant_on_premises"
 	ConsentMissing        Code = "consent_missing"
 	ConsentDeclined       Code = "consent_declined"
 	ConsentTimedOut       Code = "consent_timed_out"
@@ -121,6 +122,12 @@ var catalogue = map[Code]Entry{
 		Title: "The tenant is not onboarded",
 		Cause: "The message names a tenant that pinreset does not look after.",
 		Fix:   []string{"Add the tenant: `pinreset tenant add TENANT-ID --name NAME`.", "Send the event again."},
+	},
+	TenantOnPremises: {
+		Title:     "The tenant is on premises",
+		Cause:     "The tenant has no Microsoft Entra ID. There is nothing to consent to, and Microsoft Graph and Intune know nothing of its devices; a forgotten PIN is reset by its user, at the device.",
+		Fix:       []string{"`pinreset tenant show TENANT-ID` says what its users do instead.", "If the organisation has a Microsoft Entra tenant, add that one: `pinreset tenant add TENANT-ID --name NAME`."},
+		LearnMore: []string{docPINReset},
 	},
 	ConsentMissing: {
 		Title:     "PIN reset is not consented in this tenant",

@@ -94,6 +94,14 @@ func (d *Desk) Enter(ctx context.Context, who identity.Principal, id string) (*R
 // Need refuses a principal without the permission.
 func (r *Room) Need(permission identity.Permission) error { return need(r.who, permission) }
 
+// needInEntra is Need for what Microsoft Graph has a part in: it also refuses a tenant on premises.
+func (r *Room) needInEntra(permission identity.Permission) error {
+	if err := r.Need(permission); err != nil {
+		return err
+	}
+	return r.tenant.InEntra()
+}
+
 // ID returns the tenant's id.
 func (r *Room) ID() string { return r.tenant.ID }
 
