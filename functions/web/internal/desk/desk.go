@@ -23,6 +23,10 @@ import (
 type Devices interface {
 	DevicePage(ctx context.Context, tenant string, filter graph.DeviceFilter, after string) (devices []graph.ManagedDevice, next string, err error)
 	ManagedDevice(ctx context.Context, tenant, id string) (graph.ManagedDevice, error)
+	DeviceEdition(ctx context.Context, tenant, id string) (graph.DeviceEdition, error)
+	DirectoryDevice(ctx context.Context, tenant, deviceID string) (graph.DirectoryDevice, error)
+	DeviceGroups(ctx context.Context, tenant, objectID string) ([]string, error)
+	UserGroups(ctx context.Context, tenant, userID string) ([]string, error)
 }
 
 // Vault opens codes.
