@@ -64,11 +64,11 @@ func (h *Handler) replicating(ctx context.Context, u *work.Unit, step string) (b
 }
 
 // links are where an administrator of the tenant consents to Microsoft's two applications.
-func (h *Handler) links(tenantID string) []rollout.Link {
-	var links []rollout.Link
+func (h *Handler) links(tenantID string) []rollout.ConsentLink {
+	var links []rollout.ConsentLink
 	for _, app := range applications {
 		l := h.Links.For(tenantID, onboarding.Consent{}, onboarding.Step{Name: app.step, AppID: app.id}, "")
-		links = append(links, rollout.Link{Step: l.Step, URL: l.URL, Warning: l.Warning})
+		links = append(links, rollout.ConsentLink{Step: l.Step, URL: l.URL, Warning: l.Warning})
 	}
 	return links
 }

@@ -49,7 +49,7 @@ func (h *Handler) place(ctx context.Context, u *work.Unit, r rollout.Rollout) er
 	if err != nil {
 		return wait(u, r, r.BeginBy, fmt.Errorf("read policies: %w", err))
 	}
-	r.Found(policy.Lint(u.Partition(), found, nil))
+	r.Found(policy.Lint(found, nil))
 	if err := samePlan(u, r, found); err != nil {
 		return err
 	}

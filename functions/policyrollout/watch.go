@@ -89,8 +89,8 @@ func (h *Handler) progress(ctx context.Context, u *work.Unit, r rollout.Rollout,
 
 // count adds a device's status. The names are those of the enum complianceStatus.
 func count(p *rollout.Progress, s graph.DeviceStatus, since time.Time) {
-	fresh := since.IsZero() || s.LastReported.After(since)
-	switch s.Status {
+	fresh := since.IsZero() || s.Reported.After(since)
+	switch s.State {
 	case "notApplicable", "notAssigned":
 		p.NotApplicable++
 	case "compliant", "remediated":

@@ -41,15 +41,15 @@ const (
 	RolledBack  State = "rolledback"
 )
 
-// Link is a consent link that an administrator must follow before the rollout can be asked for again.
-type Link struct {
+// ConsentLink is a link that an administrator must follow before the rollout can be asked for again.
+type ConsentLink struct {
 	Step    string `json:"step"`
 	URL     string `json:"url"`
 	Warning string `json:"warning,omitempty"`
 }
 
-// Step is something that was done for a rollout.
-type Step struct {
+// Note is something that was done for a rollout.
+type Note struct {
 	At   time.Time `json:"at"`
 	Text string    `json:"text"`
 }
@@ -76,10 +76,10 @@ type Rollout struct {
 	IntentAt   time.Time           `json:"intentAt,omitzero"`  // when a create was about to be made
 	PlacedAt   time.Time           `json:"placedAt,omitzero"`  // value and assignments read back as asked
 	Writes     int                 `json:"writes"`             // calls to Graph that changed something
-	Steps      []Step              `json:"steps,omitempty"`    // newest last, at most keptSteps
+	Steps      []Note              `json:"steps,omitempty"`    // newest last, at most keptSteps
 	Added      []policy.Assignment `json:"added,omitempty"`    // targets that it added, which a rollback may take away
 	Findings   []policy.Finding    `json:"findings,omitempty"` // wrong among the tenant's policies when it read them, at most keptFindings
-	Links      []Link              `json:"links,omitempty"`    // where consent was missing
+	Links      []ConsentLink       `json:"links,omitempty"`    // where consent was missing
 
 	Progress   *Progress `json:"progress,omitempty"` // the latest; nil: nothing was looked at yet
 	Samples    []Sample  `json:"samples,omitempty"`  // progress over time, oldest first
@@ -161,9 +161,9 @@ func sameSet(a, b []string) bool {
 	return slices.Equal(slices.Compact(slices.Sorted(slices.Values(a))), slices.Compact(slices.Sorted(slices.Values(b))))
 }
 
-// Note adds a step.
+// Note adds what was done.
 func (r *Rollout) Note(at time.Time, format string, args ...any) {
-	r.Steps = append(r.Steps, Step{At: at, Text: fmt.Sprintf(format, args...)})
+	r.Steps = append(r.Steps, Note{At: at, Text: fmt.Sprintf(format, args...)})
 	r.Steps = r.Steps[max(0, len(r.Steps)-keptSteps):]
 }
 

@@ -53,10 +53,10 @@ type Plan struct {
 // Guard says whether the rollout would be let through: it never is while one of Microsoft's two applications is missing or
 // disabled.
 type Guard struct {
-	State string         `json:"state" enum:"passed,refused,unread" doc:"unread: it could not be read, and a rollout would wait or fail"`
-	Text  string         `json:"text,omitempty"`
-	Code  fault.Code     `json:"code,omitempty"`
-	Links []rollout.Link `json:"links" nullable:"false" doc:"Where an administrator of the tenant consents"`
+	State string                `json:"state" enum:"passed,refused,unread" doc:"unread: it could not be read, and a rollout would wait or fail"`
+	Text  string                `json:"text,omitempty"`
+	Code  fault.Code            `json:"code,omitempty"`
+	Links []rollout.ConsentLink `json:"links" nullable:"false" doc:"Where an administrator of the tenant consents"`
 }
 
 // States of the guard.
@@ -75,7 +75,7 @@ func (r *Room) Policies(ctx context.Context) (Policies, error) {
 	if err != nil {
 		return Policies{}, err
 	}
-	out := Policies{ReadAt: r.desk.o.Now().UTC(), Policies: list(found), Findings: list(policy.Lint(r.ID(), found, nil))}
+	out := Policies{ReadAt: r.desk.o.Now().UTC(), Policies: list(found), Findings: list(policy.Lint(found, nil))}
 	current, err := rollout.Current(ctx, r.unit())
 	switch {
 	case err == nil:
@@ -116,14 +116,14 @@ func (r *Room) Plan(ctx context.Context, in Target) (Plan, error) {
 		return Plan{}, err
 	}
 	return Plan{
-		Plan: plan, Nothing: plan.Nothing(), ETASeconds: plan.ETA.Seconds(), Guard: r.guard(ctx), Findings: list(policy.Lint(r.ID(), found, nil)),
+		Plan: plan, Nothing: plan.Nothing(), ETASeconds: plan.ETA.Seconds(), Guard: r.guard(ctx), Findings: list(policy.Lint(found, nil)),
 	}, nil
 }
 
 // guard reads both service principals, as a rollout does before each write that counts.
 func (r *Room) guard(ctx context.Context) Guard {
 	ctx = graph.WithPriority(ctx, graph.People)
-	state := Guard{State: guardPassed, Links: []rollout.Link{}}
+	state := Guard{State: guardPassed, Links: []rollout.ConsentLink{}}
 	for _, app := range []onboarding.Step{
 		{Name: onboarding.StepService, AppID: onboarding.ServiceAppID, Title: "Microsoft Pin Reset Service Production"},
 		{Name: onboarding.StepClient, AppID: onboarding.ClientAppID, Title: "Microsoft Pin Reset Client Production"},
@@ -150,7 +150,7 @@ func (r *Room) guard(ctx context.Context) Guard {
 		}
 		link := r.desk.o.Links.For(r.ID(), onboarding.Consent{}, app, r.who.ID)
 		state.State, state.Code = guardRefused, fault.ConsentMissing
-		state.Links = append(state.Links, rollout.Link{Step: link.Step, URL: link.URL, Warning: link.Warning})
+		state.Links = append(state.Links, rollout.ConsentLink{Step: link.Step, URL: link.URL, Warning: link.Warning})
 	}
 	return state
 }

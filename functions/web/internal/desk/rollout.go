@@ -21,39 +21,39 @@ import (
 
 // Rollout is a rollout of the PIN recovery policy as it is shown.
 type Rollout struct {
-	ID           string             `json:"id"`
-	State        rollout.State      `json:"state" enum:"accepted,creating,assigning,watching,completed,failed,withdrawing,rolledback"`
-	Open         bool               `json:"open" doc:"Whether it, or its rollback, has not ended"`
-	Placed       bool               `json:"placed" doc:"Whether the policy was read back as asked"`
-	Shape        policy.Shape       `json:"shape"`
-	Include      []string           `json:"include" nullable:"false" doc:"Groups that get the policy"`
-	Exclude      []string           `json:"exclude" nullable:"false" doc:"Groups that do not"`
-	AllDevices   bool               `json:"allDevices"`
-	AllUsers     bool               `json:"allUsers"`
-	PlanHash     string             `json:"planHash,omitempty"`
-	Reason       string             `json:"reason"`
-	By           events.Actor       `json:"by"`
-	RequestedAt  time.Time          `json:"requestedAt"`
-	PolicyID     string             `json:"policyId,omitempty" doc:"Intune's id"`
-	PolicyName   string             `json:"policyName,omitempty"`
-	Created      bool               `json:"created" doc:"Whether the policy was created for it, and not found"`
-	Writes       int                `json:"writes" doc:"Calls that changed something in the tenant"`
-	PlacedAt     time.Time          `json:"placedAt,omitzero"`
-	Steps        []rollout.Step     `json:"steps" nullable:"false" doc:"What was done, oldest first"`
-	Findings     []policy.Finding   `json:"findings" nullable:"false" doc:"What was wrong among the tenant's policies"`
-	Links        []rollout.Link     `json:"links" nullable:"false" doc:"Where an administrator of the tenant consents, when consent was missing"`
-	Progress     *rollout.Progress  `json:"progress,omitempty" doc:"Devices by state; absent until they were looked at"`
-	Percent      *int               `json:"percent,omitempty" doc:"Share of the devices that have it, of those it applies to; absent where it is unknown"`
-	Samples      []rollout.Progress `json:"samples" nullable:"false" doc:"Progress over time, oldest first"`
-	WatchUntil   time.Time          `json:"watchUntil,omitzero" doc:"When devices are no longer watched; that is no failure"`
-	Why          fault.Code         `json:"why,omitempty" doc:"Why it waits"`
-	WhyText      string             `json:"whyText,omitempty"`
-	NextCheck    time.Time          `json:"nextCheck,omitzero"`
-	Rollback     *rollout.Rollback  `json:"rollback,omitempty"`
-	EndedAt      time.Time          `json:"endedAt,omitzero"`
-	FailureCode  fault.Code         `json:"failureCode,omitempty"`
-	FailureTitle string             `json:"failureTitle,omitempty"`
-	Diagnostics  string             `json:"diagnostics,omitempty" doc:"Path of the page of the failure"`
+	ID           string                `json:"id"`
+	State        rollout.State         `json:"state" enum:"accepted,creating,assigning,watching,completed,failed,withdrawing,rolledback"`
+	Open         bool                  `json:"open" doc:"Whether it, or its rollback, has not ended"`
+	Placed       bool                  `json:"placed" doc:"Whether the policy was read back as asked"`
+	Shape        policy.Shape          `json:"shape"`
+	Include      []string              `json:"include" nullable:"false" doc:"Groups that get the policy"`
+	Exclude      []string              `json:"exclude" nullable:"false" doc:"Groups that do not"`
+	AllDevices   bool                  `json:"allDevices"`
+	AllUsers     bool                  `json:"allUsers"`
+	PlanHash     string                `json:"planHash,omitempty"`
+	Reason       string                `json:"reason"`
+	By           events.Actor          `json:"by"`
+	RequestedAt  time.Time             `json:"requestedAt"`
+	PolicyID     string                `json:"policyId,omitempty" doc:"Intune's id"`
+	PolicyName   string                `json:"policyName,omitempty"`
+	Created      bool                  `json:"created" doc:"Whether the policy was created for it, and not found"`
+	Writes       int                   `json:"writes" doc:"Calls that changed something in the tenant"`
+	PlacedAt     time.Time             `json:"placedAt,omitzero"`
+	Steps        []rollout.Note        `json:"steps" nullable:"false" doc:"What was done, oldest first"`
+	Findings     []policy.Finding      `json:"findings" nullable:"false" doc:"What was wrong among the tenant's policies"`
+	Links        []rollout.ConsentLink `json:"links" nullable:"false" doc:"Where an administrator of the tenant consents, when consent was missing"`
+	Progress     *rollout.Progress     `json:"progress,omitempty" doc:"Devices by state; absent until they were looked at"`
+	Percent      *int                  `json:"percent,omitempty" doc:"Share of the devices that have it, of those it applies to; absent where it is unknown"`
+	Samples      []rollout.Progress    `json:"samples" nullable:"false" doc:"Progress over time, oldest first"`
+	WatchUntil   time.Time             `json:"watchUntil,omitzero" doc:"When devices are no longer watched; that is no failure"`
+	Why          fault.Code            `json:"why,omitempty" doc:"Why it waits"`
+	WhyText      string                `json:"whyText,omitempty"`
+	NextCheck    time.Time             `json:"nextCheck,omitzero"`
+	Rollback     *rollout.Rollback     `json:"rollback,omitempty"`
+	EndedAt      time.Time             `json:"endedAt,omitzero"`
+	FailureCode  fault.Code            `json:"failureCode,omitempty"`
+	FailureTitle string                `json:"failureTitle,omitempty"`
+	Diagnostics  string                `json:"diagnostics,omitempty" doc:"Path of the page of the failure"`
 }
 
 // RolloutDetail is a rollout with what was done for it, and for its rollback.
