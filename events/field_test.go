@@ -47,15 +47,28 @@ var rules = map[string]rule{
 	"names[]":                 idRule(),
 	"diagnostics":             linkRule("/d", "//example.com/a", `/\example.com`, "/", "diag/7KQ4MXWD", "javascript:alert(1)"),
 	"createServicePrincipals": boolRule(),
+	"shape":                   enumRule(events.ShapeOMAURI, events.ShapeSettingsCatalog, events.ShapeIdentityProtection, events.ShapeAccountProtection),
+	"rolloutId":               idRule(),
+	"policyId":                guidRule(),
+	"include[]":               guidRule(),
+	"exclude[]":               guidRule(),
+	"allDevices":              boolRule(),
+	"allUsers":                boolRule(),
+	"unassign":                boolRule(),
+	"delete":                  boolRule(),
+	"planHash":                idRule(),
 
 	"tenant.consent.completed.v1 servicePrincipalsCreated": boolRule(),
 	"passcode.reset.requested.v1 reason":                   textRule(500, true),
+	"policy.rollout.requested.v1 reason":                   textRule(500, true),
+	"policy.rollback.requested.v1 reason":                  textRule(500, true),
+	"policy.rollout.completed.v1 outcome":                  enumRule(events.RolloutEverywhere, events.RolloutWatched, events.RolloutUnknown, events.RolloutTakenBack),
 	"tenant.consent.requested.v1 reason":                   textRule(500, false),
 	"passcode.reset.cancelled.v1 reason":                   textRule(500, false),
 }
 
 // bounds of lists, least and most.
-var bounds = map[string][2]int{"names": {1, 64}, "fix": {1, 10}, "learnMore": {0, 10}}
+var bounds = map[string][2]int{"names": {1, 64}, "fix": {1, 10}, "learnMore": {0, 10}, "include": {0, 200}, "exclude": {0, 200}}
 
 func ruleOf(t *testing.T, kind, path string) rule {
 	t.Helper()
