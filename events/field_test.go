@@ -24,6 +24,7 @@ var rules = map[string]rule{
 	"requestId":               idRule(),
 	"deviceId":                guidRule(),
 	"app":                     guidRule(),
+	"domain":                  domainRule(),
 	"task":                    idRule(),
 	"page":                    textRule(1000, false),
 	"serviceServicePrincipal": guidRule(),
@@ -46,15 +47,28 @@ var rules = map[string]rule{
 	"names[]":                 idRule(),
 	"diagnostics":             linkRule("/d", "//example.com/a", `/\example.com`, "/", "diag/7KQ4MXWD", "javascript:alert(1)"),
 	"createServicePrincipals": boolRule(),
+	"shape":                   enumRule(events.ShapeOMAURI, events.ShapeSettingsCatalog, events.ShapeIdentityProtection, events.ShapeAccountProtection),
+	"rolloutId":               idRule(),
+	"policyId":                guidRule(),
+	"include[]":               guidRule(),
+	"exclude[]":               guidRule(),
+	"allDevices":              boolRule(),
+	"allUsers":                boolRule(),
+	"unassign":                boolRule(),
+	"delete":                  boolRule(),
+	"planHash":                idRule(),
 
 	"tenant.consent.completed.v1 servicePrincipalsCreated": boolRule(),
 	"passcode.reset.requested.v1 reason":                   textRule(500, true),
+	"policy.rollout.requested.v1 reason":                   textRule(500, true),
+	"policy.rollback.requested.v1 reason":                  textRule(500, true),
+	"policy.rollout.completed.v1 outcome":                  enumRule(events.RolloutEverywhere, events.RolloutWatched, events.RolloutUnknown, events.RolloutTakenBack),
 	"tenant.consent.requested.v1 reason":                   textRule(500, false),
 	"passcode.reset.cancelled.v1 reason":                   textRule(500, false),
 }
 
 // bounds of lists, least and most.
-var bounds = map[string][2]int{"names": {1, 64}, "fix": {1, 10}, "learnMore": {0, 10}}
+var bounds = map[string][2]int{"names": {1, 64}, "fix": {1, 10}, "learnMore": {0, 10}, "include": {0, 200}, "exclude": {0, 200}}
 
 func ruleOf(t *testing.T, kind, path string) rule {
 	t.Helper()
@@ -101,6 +115,16 @@ func guidRule() rule {
 		good: func(r *rand.Rand) any { return randomGUID(r) },
 		bad: []any{"nope", g[1:], g + "0", strings.ReplaceAll(g, "-", ""), "{" + g + "}", strings.ToUpper(g), g + "\n",
 			"\u202e" + g, strings.Replace(g, "3", "g", 1), strings.Repeat("0", 36)},
+	}
+}
+
+func domainRule() rule {
+	return rule{
+		good: func(r *rand.Rand) any {
+			return pick(r, hex, 1+r.IntN(63)) + "." + pick(r, hex, 1) + "-" + pick(r, hex, 1+r.IntN(61))
+		},
+		bad: []any{"", "corp", "Corp.example", ".corp.example", "corp..example", "corp.example.", "-a.example", "a-.example", "a b.example",
+			"ä.example", "a_b.example", "corp.example\n", "\u202ecorp.example", strings.Repeat("a", 64) + ".example", strings.Repeat("a.", 127)},
 	}
 }
 

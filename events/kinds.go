@@ -26,6 +26,10 @@ var kinds = table(
 	result[PasscodeResetCancelled](),
 	result[PasscodeExpiryDue](),
 	result[PasscodeExpired](),
+	request[PolicyRolloutRequested](),
+	result[PolicyRolloutCheckDue](),
+	request[PolicyRollbackRequested](),
+	result[PolicyRolloutCompleted](),
 	result[FailureRaised](),
 )
 

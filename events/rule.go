@@ -18,6 +18,8 @@ const (
 	maxFix  = 500  // one fix
 	maxName = 64   // settings named by one event
 	maxPage = 1000 // a place in a list of rows
+
+	maxGroups = 200 // groups of one rollout, included or excluded
 )
 
 var (

@@ -8,11 +8,13 @@ import (
 	"pinreset/functions/consent"
 	"pinreset/functions/housekeeping"
 	"pinreset/functions/passcodereset"
+	"pinreset/functions/policyrollout"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/graph"
 	"pinreset/shared/host/local"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
+	"pinreset/shared/rollout"
 	"pinreset/shared/secret"
 	"pinreset/shared/work"
 )
@@ -21,9 +23,10 @@ import (
 type pace struct {
 	consent consent.Schedule
 	reset   passcodereset.Schedule
+	rollout policyrollout.Schedule
 }
 
-var defaultPace = pace{consent: consent.DefaultSchedule, reset: passcodereset.DefaultSchedule}
+var defaultPace = pace{consent: consent.DefaultSchedule, reset: passcodereset.DefaultSchedule, rollout: policyrollout.DefaultSchedule}
 
 // needs is what handlers are made of.
 type needs struct {
@@ -32,6 +35,7 @@ type needs struct {
 	vault      *secret.Vault
 	app        string // client ids
 	privileged string
+	links      onboarding.Links
 	pace       pace
 	logger     *slog.Logger
 	metrics    *metrics
@@ -42,6 +46,7 @@ func routes(n needs) []dispatch.Route {
 	return []dispatch.Route{
 		(&consent.Handler{Directory: n.graph, Store: n.store, App: n.app, Privileged: n.privileged, Schedule: n.pace.consent}).Route(),
 		(&passcodereset.Handler{Devices: n.graph, Vault: n.vault, Store: n.store, Schedule: n.pace.reset, Called: n.metrics.called}).Route(),
+		(&policyrollout.Handler{Directory: n.graph, Policies: n.graph, Store: n.store, Links: n.links, Schedule: n.pace.rollout}).Route(),
 		(&announcement.Handler{Logger: n.logger, Kept: n.metrics.announced}).Route(),
 		n.housekeeping().Route(),
 	}
@@ -56,6 +61,7 @@ var queues = []local.Queue{
 	{Name: onboarding.Queue, Workers: 8},
 	{Name: passcode.Queue, Workers: 32},
 	{Name: passcode.Queue.Bulk(), Workers: 16},
+	{Name: rollout.Queue, Workers: 32},
 	{Name: work.Announcements, Workers: 8},
 	{Name: housekeeping.Queue.Bulk(), Workers: 2},
 }

@@ -54,7 +54,7 @@ type history struct {
 func (h *Handler) retention() []task {
 	at := func(s stamps) time.Time { return s.At }
 	expires := func(s stamps) time.Time { return s.ExpiresAt }
-	tasks := []task{{"resets.old", h.oldResets}}
+	tasks := []task{{"resets.old", h.oldResets}, {"rollouts.old", h.oldRollouts}}
 	for _, k := range []struct {
 		name string
 		history

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"pinreset/shared/graph"
+	"pinreset/shared/policy"
 	"pinreset/shared/work"
 )
 
@@ -41,6 +43,9 @@ type fleet struct {
 	page    int             // devices of a page
 	asked   []string        // places of the pages that were read
 	seen    map[string]seen // by the id that is asked for
+
+	policies map[string][]policy.Found
+	missing  []string // applications that the directory does not have
 }
 
 func (f *fleet) fail(err error) {
@@ -146,6 +151,37 @@ func (f *fleet) DeviceGroups(_ context.Context, _, id string) ([]string, error) 
 func (f *fleet) UserGroups(_ context.Context, _, id string) ([]string, error) {
 	s, err := f.sight(id)
 	return s.user, err
+}
+
+func (f *fleet) Policies(_ context.Context, tenant string) ([]policy.Found, error) {
+	_, err := f.of(tenant)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.policies[tenant], err
+}
+
+func (f *fleet) ServicePrincipal(_ context.Context, tenant, app string) (graph.ServicePrincipal, error) {
+	_, err := f.of(tenant)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if slices.Contains(f.missing, app) {
+		return graph.ServicePrincipal{}, fmt.Errorf("read %s: %w", app, graph.ErrNotFound)
+	}
+	return graph.ServicePrincipal{ID: app, AppID: app, AccountEnabled: true}, err
+}
+
+// lack takes applications from every tenant's directory.
+func (f *fleet) lack(apps ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.missing = apps
+}
+
+// have sets what policies a tenant has.
+func (f *fleet) have(tenant string, found ...policy.Found) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.policies = map[string][]policy.Found{tenant: found}
 }
 
 // brokenStore fails every commit while it is broken.

@@ -39,6 +39,12 @@ const (
 	TokenNarrowed    = "token.narrowed" // a tenant was taken from those that it reaches
 	TenantOffboarded = "tenant.offboarded"
 	StoreRestored    = "store.restored"
+
+	RolloutRequested  = "policy.rollout.requested"
+	RolloutPlaced     = "policy.rollout.placed" // the policy is on and assigned as asked
+	RolloutFailed     = "policy.rollout.failed"
+	RollbackRequested = "policy.rollback.requested"
+	RolloutTakenBack  = "policy.rollout.takenback"
 )
 
 // Entry is one record of the log.

@@ -11,6 +11,7 @@ const (
 	MessageInvalid        Code = "message_invalid"
 	AttemptsExhausted     Code = "attempts_exhausted"
 	TenantUnknown         Code = "tenant_unknown"
+	TenantOnPremises      Code = "tenant_on_premises"
 	ConsentMissing        Code = "consent_missing"
 	ConsentDeclined       Code = "consent_declined"
 	ConsentTimedOut       Code = "consent_timed_out"
@@ -35,6 +36,11 @@ const (
 	GraphForbidden        Code = "graph_forbidden"
 	GraphThrottled        Code = "graph_throttled"
 	GraphUnavailable      Code = "graph_unavailable"
+
+	PlanChanged       Code = "plan_changed"
+	AssignmentChanged Code = "assignment_changed"
+	PolicyGone        Code = "policy_gone"
+	RolloutTooLate    Code = "rollout_not_begun_in_time"
 )
 
 // Codes of readiness: why a PIN can't be reset by some path, or why that can't be told. They end no work by themselves.
@@ -80,6 +86,9 @@ const (
 	WaitingForExpiry    Code = "waiting_for_expiry"
 	WaitingForEarlier   Code = "waiting_for_earlier_reset"
 	WaitingForTrace     Code = "waiting_for_trace"
+	WaitingForTurn      Code = "waiting_for_turn"
+	WaitingForPolicy    Code = "waiting_for_policy_trace"
+	WaitingForCheckIns  Code = "waiting_for_check_ins"
 )
 
 // Codes of requests that were refused before any work began.
@@ -162,10 +171,16 @@ var catalogue = map[Code]Entry{
 		Cause: "The message names a tenant that pinreset does not look after.",
 		Fix:   []string{"Add the tenant: `pinreset tenant add TENANT-ID --name NAME`.", "Send the event again."},
 	},
+	TenantOnPremises: {
+		Title:     "The tenant is on premises",
+		Cause:     "The tenant has no Microsoft Entra ID. There is nothing to consent to, and Microsoft Graph and Intune know nothing of its devices; a forgotten PIN is reset by its user, at the device.",
+		Fix:       []string{"`pinreset tenant show TENANT-ID` says what its users do instead.", "If the organisation has a Microsoft Entra tenant, add that one: `pinreset tenant add TENANT-ID --name NAME`."},
+		LearnMore: []string{docPINReset},
+	},
 	ConsentMissing: {
 		Title:     "PIN reset is not consented in this tenant",
-		Cause:     "At least one of the two enterprise applications (Microsoft Pin Reset Service, Microsoft Pin Reset Client) is missing in the tenant's directory.",
-		Fix:       []string{"Open the tenant's consent steps and let an Application Administrator of that tenant accept both links.", "pinreset reads the directory back and turns the step green by itself."},
+		Cause:     "At least one of the two enterprise applications (Microsoft Pin Reset Service, Microsoft Pin Reset Client) is missing in the tenant's directory, or disabled there. With the policy on and an application missing, users could not reset their PIN at all, so nothing is assigned. The detail says which one.",
+		Fix:       []string{"Open the tenant's consent steps (`pinreset tenant consent TENANT-ID`) and let an Application Administrator of that tenant accept both links.", "pinreset reads the directory back and turns the step green by itself."},
 		LearnMore: []string{docPINReset},
 	},
 	ConsentDeclined: {
@@ -301,6 +316,27 @@ var catalogue = map[Code]Entry{
 		Cause:     "The call failed on the way or Graph reported a fault of its own.",
 		Fix:       []string{"Nothing at first: pinreset tries again.", "If it lasts, check the network and Microsoft's service health page."},
 		LearnMore: []string{docGraphErrors},
+	},
+	PlanChanged: {
+		Title: "The plan is not the one that was agreed to",
+		Cause: "Since the plan was made, the tenant's policies or assignments changed, so that other calls would be needed. Nothing was written.",
+		Fix:   []string{"Make a new plan: `pinreset policy plan`.", "Read what is different, then ask for the rollout with the new plan's hash."},
+	},
+	AssignmentChanged: {
+		Title:     "Somebody else changes the policy's assignments",
+		Cause:     "After assigning, the policy was read back and its assignments were not those that had been written: another writer was faster. Intune keeps the last write.",
+		Fix:       []string{"Look who else assigns this policy: an administrator, another tool.", "Ask for the rollout again; what is in place already is not written twice."},
+		LearnMore: []string{docAssign},
+	},
+	PolicyGone: {
+		Title: "The policy is not there any more",
+		Cause: "The policy that this rollout put in place was deleted behind pinreset's back, or is not marked as pinreset's any more. Devices may keep the value it gave them.",
+		Fix:   []string{"Ask who deleted it.", "Ask for the rollout again if it is still wanted."},
+	},
+	RolloutTooLate: {
+		Title: "The rollout could not begin in time",
+		Cause: "For a day, another rollout of the tenant was being written, or Microsoft could not be reached. Nothing more is written for this one.",
+		Fix:   []string{"Look at the tenant's rollouts: `pinreset policy status`.", "Ask for the rollout again if it is still wanted."},
 	},
 
 	EditionNotSupported: {
@@ -476,6 +512,21 @@ var catalogue = map[Code]Entry{
 		LearnMore: []string{docPINReset},
 	},
 
+	WaitingForTurn: {
+		Title: "Waiting for another rollout of the tenant",
+		Cause: "Only one rollout or rollback of a tenant writes at a time, so that none is done twice or undone by another.",
+		Fix:   []string{"Nothing: it goes on when the other one has done its writing."},
+	},
+	WaitingForPolicy: {
+		Title: "Looking whether the policy was created",
+		Cause: "The call that creates the policy got no clear answer. It is not made again blindly, because that could make two policies; the tenant's list shows within minutes whether it was carried out.",
+		Fix:   []string{"Nothing: if the policy does not appear, the call is made again."},
+	},
+	WaitingForCheckIns: {
+		Title: "Waiting for devices to check in",
+		Cause: "The policy is written. Devices take it at their next contact with Intune, about every eight hours while they are on.",
+		Fix:   []string{"Nothing. A device that must have it at once can be synchronised in Intune or in its Settings."},
+	},
 	WaitingForDevice: {
 		Title: "Waiting for the device to check in",
 		Cause: "Intune has accepted the reset; the device carries it out at its next contact.",

@@ -24,13 +24,15 @@ const (
 	SettingsWrite    Permission = "settings.write"
 	GrantWrite       Permission = "grant.write"
 	MetricsRead      Permission = "metrics.read"
+	PolicyRead       Permission = "policy.read"
+	PolicyWrite      Permission = "policy.write" // roll EnablePinRecovery out, and take it back
 )
 
 // Permissions returns all permissions there are.
 func Permissions() []Permission {
 	return []Permission{
 		TenantRead, DeviceRead, AuditRead, TenantOnboard, ResetStart, PasscodeReveal, DeadLetterReplay, SettingsWrite,
-		GrantWrite, MetricsRead,
+		GrantWrite, MetricsRead, PolicyRead, PolicyWrite,
 	}
 }
 

@@ -39,7 +39,7 @@ type Eraser interface {
 	ErasePartition(ctx context.Context, partition string) (rows, messages int, err error)
 }
 
-// Options are the parts of a desk. All but the last two are required.
+// Options are the parts of a desk. Those of the first block are required.
 type Options struct {
 	Store   work.Store
 	Devices Devices
@@ -48,6 +48,8 @@ type Options struct {
 	Tokens  *identity.Tokens
 	Now     func() time.Time
 	NewID   func() string
+
+	Policies PolicyReader // Graph; nil where no policies are rolled out
 
 	Eraser Eraser // of Store; nil where tenants can't be offboarded
 	Keys   Eraser // of the key ring
@@ -97,6 +99,14 @@ func (d *Desk) Enter(ctx context.Context, who identity.Principal, id string) (*R
 
 // Need refuses a principal without the permission.
 func (r *Room) Need(permission identity.Permission) error { return need(r.who, permission) }
+
+// needInEntra is Need for what Microsoft Graph has a part in: it also refuses a tenant on premises.
+func (r *Room) needInEntra(permission identity.Permission) error {
+	if err := r.Need(permission); err != nil {
+		return err
+	}
+	return r.tenant.InEntra()
+}
 
 // ID returns the tenant's id.
 func (r *Room) ID() string { return r.tenant.ID }
