@@ -11,8 +11,8 @@
 //   - Every error says what to do (package fault): permanent with a code, or not before a delay. [Error] inside it has
 //     what Microsoft's support asks for. Not found is [ErrNotFound] without a verdict, because only the caller knows what
 //     absence means.
-//   - A call that must not be repeated ([Client.ResetPasscode], [Client.CreatePolicy], [Client.SubscribeMembers]) fails with [ErrOutcomeUnknown] whenever Graph may have
-//     carried it out. The caller reads before it decides.
+//   - A call that must not be repeated ([Client.ResetPasscode], [Client.CreatePolicy], [Client.SubscribeMembers]) fails with
+//     [ErrOutcomeUnknown] whenever Graph may have carried it out. The caller reads before it decides.
 //   - Published limits are kept per application, tenant and family of resources (file limiter.go). A share of each is
 //     reserved for calls that a person waits for ([WithPriority]). A wait that is longer than a moment is an error with a
 //     delay, never a sleep.
