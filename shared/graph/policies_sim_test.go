@@ -4,7 +4,9 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
+	"pinreset/shared/fault"
 	"pinreset/shared/graph"
 	"pinreset/shared/graph/graphsim"
 	"pinreset/shared/policy"
@@ -233,5 +235,85 @@ func TestDirectoryReadsOfSimulatedTenant(t *testing.T) {
 	next, err := graph.PrincipalDelta().Since(ctx, client, tenant, all.Token)
 	if err != nil || len(next.Changed) != 1 || next.Changed[0].AppID != graphsim.PinResetService || next.Changed[0].Enabled() {
 		t.Errorf("%+v %v", next, err)
+	}
+}
+
+func TestDeltasOfSimulatedTenant(t *testing.T) {
+	t.Parallel()
+	c := start(t, graphsim.Options{}, nil)
+	ctx, client, tenant := t.Context(), c.client, graphsim.Contoso
+	pilot := c.groups("PIN recovery pilot")["PIN recovery pilot"]
+	delta := graph.GroupDelta(pilot)
+	first, err := delta.Since(ctx, client, tenant, "")
+	if err != nil || len(first.Changed) == 0 || first.Changed[0].ID != pilot {
+		t.Fatalf("%+v %v", first, err)
+	}
+	if same, err := delta.Since(ctx, client, tenant, first.Token); err != nil || len(same.Changed) > 0 || len(same.Removed) > 0 {
+		t.Errorf("nothing changed, and still %+v %v", same, err)
+	}
+	someone := c.device("hr-laptop-11").UserPrincipalName
+	if err := c.ChangeMembers(tenant, "PIN recovery pilot", []string{someone}, nil); err != nil {
+		t.Fatal(err)
+	}
+	joined, err := delta.Since(ctx, client, tenant, first.Token)
+	if err != nil || len(joined.Changed) != 1 || len(joined.Changed[0].Members) != 1 || joined.Changed[0].Members[0].Removed != nil {
+		t.Errorf("after somebody joined: %+v %v", joined, err)
+	}
+	if err := c.Inject(tenant, graphsim.Fault{Kind: graphsim.DeltaGone}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := delta.Since(ctx, client, tenant, first.Token); !errors.Is(err, graph.ErrStartOver) {
+		t.Errorf("a token that is too old: %v", err)
+	}
+	grants, err := graph.GrantDelta().Since(ctx, client, tenant, "")
+	if err != nil || len(grants.Changed) == 0 || grants.Token == "" {
+		t.Errorf("grants %+v %v", grants, err)
+	}
+	domains, err := client.Domains(ctx, graphsim.Tailspin)
+	if err != nil || !slices.ContainsFunc(domains, graph.Domain.Federated) {
+		t.Errorf("domains of a federated tenant: %+v %v", domains, err)
+	}
+}
+
+// A store that can't be read is no store without policies.
+func TestRefusedStore(t *testing.T) {
+	t.Parallel()
+	for _, store := range policy.Stores {
+		c := start(t, graphsim.Options{}, nil)
+		if err := c.Inject(graphsim.Contoso, graphsim.Fault{Kind: graphsim.Refuse, Path: "deviceManagement/" + string(store), Count: -1}); err != nil {
+			t.Fatal(err)
+		}
+		if found, err := c.client.Policies(t.Context(), graphsim.Contoso); fault.CodeOf(err) != fault.GraphForbidden || found != nil {
+			t.Errorf("%s: %v %v", store, found, err)
+		}
+		for _, other := range policy.Stores {
+			if _, err := graph.ReadPolicies(other).Do(t.Context(), c.client, graphsim.Contoso); (err != nil) != (other == store) {
+				t.Errorf("%s refused, %s: %v", store, other, err)
+			}
+		}
+	}
+}
+
+// A create whose answer is lost leaves a policy, and whoever looks again finds it and makes no second one.
+func TestCreateWithoutAnAnswerIsFound(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []graphsim.FaultKind{graphsim.LostAnswer, graphsim.ExecutedThrottle} {
+		c := start(t, graphsim.Options{}, nil)
+		if err := c.Inject(graphsim.Contoso, graphsim.Fault{Kind: kind, Family: graphsim.Configuration}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.client.CreatePolicy(t.Context(), graphsim.Contoso, policy.OMAURI); !errors.Is(err, graph.ErrOutcomeUnknown) {
+			t.Fatalf("%s: %v", kind, err)
+		}
+		c.advance(time.Minute) // of a throttled answer
+		found, err := c.client.Policies(t.Context(), graphsim.Contoso)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours, ok := policy.Ours(found, policy.OMAURI)
+		p, err := policy.Desired{Shape: policy.OMAURI, Value: policy.On, AllUsers: true}.Plan(graphsim.Contoso, found, policy.PublishedPace)
+		if err != nil || !ok || p.Policy != ours.Ref() || p.Writes != 1 {
+			t.Errorf("%s: found %+v, plan %+v %v", kind, ours, p, err)
+		}
 	}
 }
