@@ -403,3 +403,29 @@ func TestPoliciesOfManyBatches(t *testing.T) {
 		t.Errorf("%d batches, want 3 for settings and 3 for assignments", n)
 	}
 }
+
+// HTTP/2 may send a request again by itself: a create does not go by it, though reads do.
+func TestCreatesKeepOffHTTP2(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	seen := map[string]int{}
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		seen[r.Method] = r.ProtoMajor
+		mu.Unlock()
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusCreated)
+		}
+		io.WriteString(w, `{"id":"`+policyA+`","value":[]}`)
+	})
+	c := s.client(t, nil)
+	if _, err := c.Domains(t.Context(), tenantA); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.CreatePolicy(t.Context(), tenantA, policy.SettingsCatalog); err != nil {
+		t.Fatal(err)
+	}
+	if seen[http.MethodGet] != 2 || seen[http.MethodPost] != 1 {
+		t.Errorf("versions of HTTP by method: %v", seen)
+	}
+}
