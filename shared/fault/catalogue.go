@@ -425,12 +425,12 @@ var catalogue = map[Code]Entry{
 	NotAudited: {
 		Title: "This tenant has not been audited yet",
 		Cause: "What decides about the tenant is read by an audit, and none has ended.",
-		Fix:   []string{"Start an audit of the tenant."},
+		Fix:   []string{"Start an audit of the tenant: `pinreset audit run`."},
 	},
 	DeviceNotReporting: {
 		Title: "The device has not reported about itself",
 		Cause: "Some facts only the device knows: what its registry holds, whether its recovery secret was made, whether a domain controller answers.",
-		Fix:   []string{"Give the device a key and let it send a report."},
+		Fix:   []string{"Give the device a key, `pinreset device key add`, and let it report, `pinreset device report`."},
 	},
 	UnknownPlatform: {
 		Title: "The platform is not known",
