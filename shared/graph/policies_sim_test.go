@@ -12,24 +12,16 @@ import (
 	"pinreset/shared/policy"
 )
 
-// groups finds groups of Contoso by name: the ids to which a policy is assigned in the portal.
+// groups finds groups of Contoso by name.
 func (c *cloud) groups(names ...string) map[string]string {
 	c.t.Helper()
 	ids := map[string]string{}
 	for _, name := range names {
-		id, err := c.AddPolicy(graphsim.Contoso, graphsim.PolicySpec{Store: graphsim.LegacyIntents, Name: name, Value: true, Include: []string{name}})
-		if err != nil {
-			c.t.Fatal(err)
+		found, err := c.client.GroupsNamed(c.t.Context(), graphsim.Contoso, name)
+		if err != nil || len(found) != 1 || found[0].DisplayName != name {
+			c.t.Fatalf("groups named %s: %+v %v", name, found, err)
 		}
-		ref := policy.Ref{Store: policy.Intents, ID: id}
-		set, err := c.client.Assignments(c.t.Context(), graphsim.Contoso, ref)
-		if err != nil || len(set) != 1 {
-			c.t.Fatalf("assignments of %s: %+v %v", name, set, err)
-		}
-		ids[name] = set[0].GroupID
-		if err := c.DeletePolicy(graphsim.Contoso, id); err != nil {
-			c.t.Fatal(err)
-		}
+		ids[name] = found[0].ID
 	}
 	return ids
 }
@@ -199,6 +191,9 @@ func TestDirectoryReadsOfSimulatedTenant(t *testing.T) {
 		if kind, err := client.GroupKind(ctx, tenant, ids[name]); err != nil || kind != want {
 			t.Errorf("%s holds %s %v, want %s", name, kind, err, want)
 		}
+	}
+	if none, err := client.GroupsNamed(ctx, tenant, "O'Neill & sons"); err != nil || len(none) > 0 {
+		t.Errorf("groups of a name that none has: %+v %v", none, err)
 	}
 	members := 0
 	for m, err := range client.Members(ctx, tenant, ids["Windows devices"]) {
