@@ -67,7 +67,7 @@ func (h *Handler) withdraw(ctx context.Context, u *work.Unit, r rollout.Rollout)
 
 func (h *Handler) switchOff(ctx context.Context, u *work.Unit, r *rollout.Rollout, ours policy.Found) error {
 	if err := h.Policies.SetPolicyValue(ctx, u.Partition(), ours, policy.Off); err != nil {
-		return fmt.Errorf("switch policy %s off: %w", r.PolicyID, err)
+		return refused(fmt.Errorf("switch policy %s off: %w", r.PolicyID, err))
 	}
 	r.Writes++
 	note(ctx, u, r, "wrote the value false")
