@@ -20,7 +20,7 @@ import (
 
 func (p *process) policyCommand() *cobra.Command {
 	return p.noun("policy", "The policy that makes PIN resets keep the user's keys: plan, roll out, watch, take back",
-		p.policyLint(), p.policyPlan(), p.policyRollout(), p.policyStatus(), p.policyRollback())
+		p.policyLint(), p.policyPlan(), p.policyRollout(), p.policyStatus(), p.policyRollback(), p.policyExport())
 }
 
 var findingColumns = columns("severity", "code", "text", "fix", "POLICY=policyId")

@@ -28,6 +28,7 @@ import (
 	"pinreset/shared/fault"
 	"pinreset/shared/graph/graphsim"
 	"pinreset/shared/passcode"
+	"pinreset/shared/readiness"
 	"pinreset/shared/work"
 )
 
@@ -198,6 +199,13 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 	}
 
 	c.rollouts(ctx, api, tenant)
+
+	verdict, err := api.TenantReadiness(ctx, tenant)
+	single(c, "TenantReadiness", verdict, err)
+	verdicts, err := api.DeviceReadiness(ctx, tenant, device("hr-laptop-11").ID)
+	if single(c, "DeviceReadiness", verdicts, err); len(verdicts.Paths) != len(readiness.Paths()) {
+		t.Errorf("%d paths of a device", len(verdicts.Paths))
+	}
 
 	several(c, "Failures", api.Failures(ctx, tenant))
 	page, err := api.Diagnostics(ctx, tenant, failed.Diagnostics[strings.LastIndex(failed.Diagnostics, "/")+1:])
