@@ -22,7 +22,8 @@
 // users, devices and groups in them and their delta, directory devices, Windows
 // Hello methods, managed devices with resetPasscode, syncDevice and their
 // configuration states, device configurations with assign and statuses, Intune's
-// audit log, and $batch. Beta: the single managed device, device configurations
+// audit log, subscriptions to members of groups with their notifications to a
+// webhook on a loopback host, and $batch. Beta: the single managed device, device configurations
 // with what v1.0 leaves out (identity protection, assignment filters, scope
 // tags), settings catalog policies, legacy intents. Answers obey $select,
 // $expand=assignments, $filter with eq and, of times, every comparison, $top and
@@ -39,7 +40,7 @@
 // reset service principals are enabled at that check-in and edition, version and
 // join type allow it.
 //
-// Time: nothing runs in the background. Devices react, replicas catch up and
+// Time: nothing but notifications runs in the background. Devices react, replicas catch up and
 // windows slide by comparing recorded times with Options.Now whenever somebody
 // asks, so an injected clock moves the whole model.
 //
@@ -94,7 +95,7 @@
 //	PATCH  /tenants/{t}  {replicationLag, approvalRequired,
 //	                      actionHistory, slow, slowAnswer}               AdjustTenant
 //	POST   /tenants/{t}/faults  {kind: throttle|executedThrottle|lostAnswer|
-//	                      refuse|deltaGone, family: identity|devices|
+//	                      refuse|deltaGone|lostNotification, family: identity|devices|
 //	                      configuration|catalog|intents|auditing|subscriptions,
 //	                      path, writesOnly, count, status, retryAfter}   Inject
 //	DELETE /tenants/{t}/faults                                           ClearFaults
