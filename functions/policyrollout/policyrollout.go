@@ -141,7 +141,13 @@ func (h *Handler) rollback(ctx context.Context, u *work.Unit, _ events.Event, d 
 		return fault.After(h.Schedule.Turn, fault.WaitingForTurn, err)
 	case err != nil:
 		return err
-	case r.State != rollout.Withdrawing || !r.Rollback.FalseAt.IsZero():
+	}
+	if r.State == rollout.Failed && r.FailureCode == fault.AttemptsExhausted && r.FailedIn == rollout.Withdrawing {
+		if r, err = rollout.Reopen(ctx, u, r); err != nil { // its dead letter was replayed
+			return err
+		}
+	}
+	if r.State != rollout.Withdrawing || !r.Rollback.FalseAt.IsZero() {
 		return nil // delivered again after its work was done, or its reminders have taken over
 	}
 	return h.withdraw(ctx, u, r)
