@@ -26,13 +26,14 @@ var rooms = []struct {
 	{room: "pinreset/shared/graph/graphschema"},
 	{room: "pinreset/shared/graph/graphsim", imports: []string{"pinreset/shared/graph/graphschema"}},
 	{room: "pinreset/shared/graph/graphtest", imports: []string{"pinreset/shared/graph"}}, // for tests; joins client and simulator
+	{room: "pinreset/shared/policy", imports: []string{"pinreset/events"}},                // what a policy is, whoever reads or writes it
 	{room: "pinreset/shared/host", imports: []string{"pinreset/shared/work"}, sdk: true},
 	{room: "pinreset/shared", imports: []string{"pinreset/events", "pinreset/shared"}},
 	{room: "pinreset/functions/web", imports: []string{"pinreset/events", "pinreset/shared", "pinreset/functions/web"}},
 	{room: "pinreset/functions", imports: []string{"pinreset/events", "pinreset/shared"}}, // a handler
 	{room: "pinreset/infra"},
 	// The simulation is a main of its own: it wires the real handlers, over a store and a cloud in memory.
-	{room: "pinreset/infra/simulation", imports: []string{"pinreset/events", "pinreset/shared", "pinreset/functions/announcement", "pinreset/functions/consent", "pinreset/functions/passcodereset"}},
+	{room: "pinreset/infra/simulation", imports: []string{"pinreset/events", "pinreset/shared", "pinreset/functions/announcement", "pinreset/functions/consent", "pinreset/functions/passcodereset", "pinreset/functions/policyrollout"}},
 }
 
 // mainOnly are rooms that only main wires in: how messages travel, who runs a handler, and what stands in for a tenant is

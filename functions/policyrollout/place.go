@@ -26,6 +26,7 @@ type policies interface {
 	Assign(ctx context.Context, tenant string, ref policy.Ref, all []policy.Assignment) error
 	DeletePolicy(ctx context.Context, tenant string, ref policy.Ref) error
 	DeviceStatuses(ctx context.Context, tenant, id string) ([]graph.DeviceStatus, error)
+	GroupKind(ctx context.Context, tenant, id string) (policy.GroupKind, error)
 }
 
 // place brings the tenant to what was asked for, from wherever an earlier run left it.
@@ -49,10 +50,16 @@ func (h *Handler) place(ctx context.Context, u *work.Unit, r rollout.Rollout) er
 	if err != nil {
 		return wait(u, r, r.BeginBy, fmt.Errorf("read policies: %w", err))
 	}
-	r.Found(policy.Lint(found, nil))
-	if err := samePlan(u, r, found); err != nil {
-		return err
+	plan, err := r.Desired().Plan(u.Partition(), found, policy.PublishedPace)
+	if err != nil {
+		return refused(err)
 	}
+	if r.PlanHash != "" && r.State == rollout.Accepted && plan.Hash != r.PlanHash {
+		return fault.Permanentf(fault.PlanChanged, "agreed to %s, and now it is %s", r.PlanHash, plan.Hash)
+	}
+	r.Found(rollout.Findings(rollout.After(found, r.Desired(), plan.Set), func(id string) (policy.GroupKind, error) {
+		return h.Policies.GroupKind(ctx, u.Partition(), id)
+	}))
 	ours, ok := policy.Ours(found, r.Shape)
 	if !ok {
 		if ours, err = h.create(ctx, u, &r); err != nil {
@@ -61,28 +68,12 @@ func (h *Handler) place(ctx context.Context, u *work.Unit, r rollout.Rollout) er
 	} else if r.PolicyID == "" {
 		// With an intent on disk it is what an earlier run created, whose answer was lost.
 		r.PolicyID, r.PolicyName, r.Created, r.State = ours.ID, ours.Name, !r.IntentAt.IsZero(), rollout.Assigning
-		diag.Decide(ctx, u.Now(), "the tenant has pinreset's policy of this shape already: "+ours.Name)
-		r.Note(u.Now(), "found the policy %s", ours.Name)
+		note(ctx, u, &r, "found pinreset's policy of this shape: %s", ours.Name)
 	}
 	if err := h.bring(ctx, u, &r, ours); err != nil {
 		return wait(u, r, r.BeginBy, err)
 	}
 	return h.inPlace(ctx, u, r)
-}
-
-// samePlan refuses to begin when the tenant is not what the agreed plan was made for.
-func samePlan(u *work.Unit, r rollout.Rollout, found []policy.Found) error {
-	if r.PlanHash == "" || r.State != rollout.Accepted {
-		return nil
-	}
-	plan, err := r.Desired().Plan(u.Partition(), found, policy.PublishedPace)
-	if err != nil {
-		return refused(err)
-	}
-	if plan.Hash != r.PlanHash {
-		return fault.Permanentf(fault.PlanChanged, "agreed to %s, and now it is %s", r.PlanHash, plan.Hash)
-	}
-	return nil
 }
 
 // create makes the policy. The intent is on stable storage before the call, and the policy's id right after it.
@@ -117,7 +108,7 @@ func (h *Handler) create(ctx context.Context, u *work.Unit, r *rollout.Rollout) 
 	}
 	r.State, r.PolicyID, r.PolicyName, r.Created = rollout.Assigning, id, policy.Name, true
 	r.Writes++
-	r.Note(u.Now(), "created the policy %s (%s)", policy.Name, r.Shape.Title())
+	note(ctx, u, r, "created the policy %s (%s)", policy.Name, r.Shape.Title())
 	if err := errors.Join(rollout.Write(u, *r), u.Checkpoint(ctx)); err != nil {
 		return policy.Found{}, fmt.Errorf("record policy of %s: %w", r.ID, err)
 	}
@@ -147,10 +138,10 @@ func (h *Handler) bring(ctx context.Context, u *work.Unit, r *rollout.Rollout, o
 			return err
 		}
 		if err := h.Policies.SetPolicyValue(ctx, u.Partition(), ours, policy.On); err != nil {
-			return fmt.Errorf("switch policy %s on: %w", r.PolicyID, err)
+			return refused(fmt.Errorf("switch policy %s on: %w", r.PolicyID, err))
 		}
 		r.Writes++
-		r.Note(u.Now(), "wrote the value true")
+		note(ctx, u, r, "wrote the value true")
 	}
 	existing, err := h.Policies.Assignments(ctx, u.Partition(), r.Ref())
 	if err != nil {
@@ -175,10 +166,9 @@ func (h *Handler) bring(ctx context.Context, u *work.Unit, r *rollout.Rollout, o
 			return fmt.Errorf("assign policy %s: %w", r.PolicyID, err)
 		}
 		r.Writes++
-		r.Note(u.Now(), "assigned %d targets beside %d that were there", len(added), len(existing))
+		note(ctx, u, r, "assigned %d targets beside %d that were there", len(added), len(existing))
 	} else if r.Writes == 0 {
-		diag.Decide(ctx, u.Now(), "value and assignments are as asked already: nothing is written")
-		r.Note(u.Now(), "all was in place already")
+		note(ctx, u, r, "value and assignments are as asked already: nothing is written")
 		return nil // read a moment ago
 	}
 	return h.compare(ctx, u, *r, merged)
@@ -204,7 +194,7 @@ func (h *Handler) compare(ctx context.Context, u *work.Unit, r rollout.Rollout, 
 // inPlace stages the end of the writing and the first look at devices.
 func (h *Handler) inPlace(ctx context.Context, u *work.Unit, r rollout.Rollout) error {
 	r.State, r.PlacedAt, r.WatchUntil, r.Checks, r.Why = rollout.Watching, u.Now(), u.Now().Add(h.Schedule.Watch), 0, fault.WaitingForCheckIns
-	r.Note(u.Now(), "read back: in place")
+	note(ctx, u, &r, "read back: in place")
 	if err := rollout.Place(ctx, u, r); err != nil {
 		return err
 	}
@@ -213,9 +203,10 @@ func (h *Handler) inPlace(ctx context.Context, u *work.Unit, r rollout.Rollout) 
 	}))
 }
 
-// refused turns a wish that contradicts what is assigned into the end of the request.
+// refused turns what somebody has to decide into the end of the request: a wish that contradicts what is assigned, and a policy
+// whose value can't be changed without changing something else in it.
 func refused(err error) error {
-	if _, ok := errors.AsType[*policy.ContradictionError](err); ok {
+	if _, ok := errors.AsType[*policy.ContradictionError](err); ok || errors.Is(err, policy.ErrNotWritable) || errors.Is(err, policy.ErrShape) {
 		return fault.Permanent(fault.StateConflict, err)
 	}
 	return err

@@ -22,6 +22,7 @@ package policyrollout
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"pinreset/events"
@@ -39,12 +40,6 @@ import (
 // directory is what the guard needs of Graph.
 type directory interface {
 	ServicePrincipal(ctx context.Context, tenant, appID string) (graph.ServicePrincipal, error)
-}
-
-// reports tells what devices report of the policy themselves, for shapes without a status in Graph. reported is false where
-// no device has.
-type reports interface {
-	PolicyReports(ctx context.Context, u *work.Unit) (p rollout.Progress, reported bool, err error)
 }
 
 // Schedule says when devices are looked at, and how long things may take.
@@ -71,7 +66,6 @@ var DefaultSchedule = Schedule{
 type Handler struct {
 	Directory directory
 	Policies  policies
-	Reports   reports // nil: no device reports
 	Store     work.Store
 	Links     onboarding.Links // of Microsoft's two applications
 	Schedule  Schedule
@@ -147,7 +141,13 @@ func (h *Handler) rollback(ctx context.Context, u *work.Unit, _ events.Event, d 
 		return fault.After(h.Schedule.Turn, fault.WaitingForTurn, err)
 	case err != nil:
 		return err
-	case r.State != rollout.Withdrawing || !r.Rollback.FalseAt.IsZero():
+	}
+	if r.State == rollout.Failed && r.FailureCode == fault.AttemptsExhausted && r.FailedIn == rollout.Withdrawing {
+		if r, err = rollout.Reopen(ctx, u, r); err != nil { // its dead letter was replayed
+			return err
+		}
+	}
+	if r.State != rollout.Withdrawing || !r.Rollback.FalseAt.IsZero() {
 		return nil // delivered again after its work was done, or its reminders have taken over
 	}
 	return h.withdraw(ctx, u, r)
@@ -180,6 +180,12 @@ func (h *Handler) failed(ctx context.Context, u *work.Unit, id, run string, code
 	}
 	return errors.Join(rollout.End(ctx, u, r, rollout.Failed),
 		audit.Append(u, audit.Entry{Actor: events.Pinreset(), Action: audit.RolloutFailed, RequestID: run, Reason: string(code)}))
+}
+
+// note tells what was done, on the rollout and in the run's record.
+func note(ctx context.Context, u *work.Unit, r *rollout.Rollout, format string, args ...any) {
+	r.Note(u.Now(), format, args...)
+	diag.Decide(ctx, u.Now(), fmt.Sprintf(format, args...))
 }
 
 // lookAgain stages the rollout and the reminder to go on with it, no later than the deadline where there is one.

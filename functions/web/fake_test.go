@@ -170,6 +170,13 @@ func (f *fleet) ServicePrincipal(_ context.Context, tenant, app string) (graph.S
 	return graph.ServicePrincipal{ID: app, AppID: app, AccountEnabled: true}, err
 }
 
+func (f *fleet) GroupKind(_ context.Context, _, id string) (policy.GroupKind, error) {
+	if id == visitors {
+		return policy.DeviceGroup, nil
+	}
+	return policy.UserGroup, nil
+}
+
 // lack takes applications from every tenant's directory.
 func (f *fleet) lack(apps ...string) {
 	f.mu.Lock()

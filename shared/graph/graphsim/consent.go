@@ -25,6 +25,9 @@ func (c *Cloud) consentRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /{tenant}/oauth2/authorize", c.authorize)
 	mux.HandleFunc("GET /sim/landing/{app}", c.landing)
 	mux.HandleFunc("GET /{$}", c.home)
+	mux.HandleFunc("GET /sim/intune/{tenant}", c.intunePage)
+	mux.HandleFunc("POST /sim/intune/{tenant}", c.intuneForm)
+	mux.HandleFunc("GET /sim/intune/{tenant}/devices/{device}/report", c.reportPage)
 	mux.HandleFunc("GET /sim/style.css", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, pageFiles, "pages/style.css")
 	})
@@ -195,7 +198,7 @@ func (c *Cloud) landing(w http.ResponseWriter, r *http.Request) {
 func (c *Cloud) pickTenant(w http.ResponseWriter, r *http.Request) {
 	type account struct{ Admin, Link string }
 	var accounts []account
-	for _, s := range seeds(Fleet{}) {
+	for _, s := range seeds() {
 		_, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		accounts = append(accounts, account{"adele@" + s.domain, "/" + s.id + "/" + rest + "?" + r.URL.RawQuery})
 	}
@@ -220,7 +223,7 @@ func (c *Cloud) consentPage(t *tenant, app application, r *http.Request) consent
 		owner = "the publisher of pinreset"
 	}
 	return consentPage{
-		Admin: t.users[0].upn, Tenant: t.name, App: app.name, Owner: owner,
+		Admin: "adele@" + t.domain, Tenant: t.name, App: app.name, Owner: owner,
 		Action: r.URL.RequestURI(), Button: "Accept", Value: "accept",
 	}
 }
@@ -262,15 +265,25 @@ type homeTenant struct {
 
 type homeLink struct{ Text, URL string }
 
-// home lists tenants, devices, counters and links.
+// homeFleet is how many tenants of the fleet the home page shows.
+const homeFleet = 5
+
+// home lists tenants, devices, counters and links; of a fleet only the first few.
 func (c *Cloud) home(w http.ResponseWriter, r *http.Request) {
-	tenants, err := c.Tenants(r.Context())
-	if err != nil {
-		c.pageFailed(w, r, err)
-		return
-	}
 	var list []homeTenant
-	for _, t := range tenants {
+	refs := make([]string, 0, 16)
+	for _, s := range seeds() {
+		refs = append(refs, s.id)
+	}
+	for n := range min(c.fleet.Tenants, homeFleet) {
+		refs = append(refs, fleetSeed(n+1, 0).id)
+	}
+	for _, ref := range refs {
+		t, err := c.Tenant(ref)
+		if err != nil {
+			c.pageFailed(w, r, err)
+			return
+		}
 		one := homeTenant{TenantInfo: t}
 		for _, app := range catalogue {
 			if app.landing != "" {
@@ -280,7 +293,7 @@ func (c *Cloud) home(w http.ResponseWriter, r *http.Request) {
 		list = append(list, one)
 	}
 	c.page(w, http.StatusOK, "home.html", map[string]any{
-		"URL": c.url, "Pages": c.pagesURL, "Tenants": list, "Counters": c.Counters(),
+		"URL": c.url, "Pages": c.pagesURL, "Tenants": list, "Families": c.Counters().Families, "More": max(c.fleet.Tenants-homeFleet, 0),
 	}, "")
 }
 

@@ -16,14 +16,18 @@ type applied struct {
 	States    map[string]string `json:"states,omitempty"`   // by policy id: a complianceStatus
 	Recovery  *bool             `json:"recovery,omitempty"` // EnablePinRecovery on the device; nil: never written
 	Protector bool              `json:"protector,omitempty"`
+	WebSignIn *string           `json:"webSignIn,omitempty"` // ConfigureWebSignInAllowedUrls; nil: never written
 }
 
 // settle returns the changes that let every device which has checked in since
 // the current evaluation began take it. Whoever reads what devices took, or
 // changes what they will take, settles first; so nothing need run in between.
 func (c *Cloud) settle(t *tenant, now time.Time) []change {
+	if t.evaluation.Seq == 0 {
+		return nil // no policy ever was
+	}
 	var changes []change
-	for _, d := range t.devices {
+	for _, d := range t.devices() {
 		if d.Retired || d.Applied.Seq == t.evaluation.Seq {
 			continue
 		}
@@ -52,7 +56,7 @@ func (c *Cloud) settled(t *tenant, now time.Time) error {
 // Microsoft's page "Assign device profiles in Microsoft Intune" says that a
 // setting might keep its value.
 func (t *tenant) take(d *device, at time.Time) applied {
-	next := applied{Seq: t.evaluation.Seq, At: at, States: make(map[string]string), Recovery: d.Applied.Recovery}
+	next := applied{Seq: t.evaluation.Seq, At: at, States: make(map[string]string), Recovery: d.Applied.Recovery, WebSignIn: d.Applied.WebSignIn}
 	var setting []string // policies with a value
 	var values []bool
 	for _, p := range t.livePolicies("") {
@@ -69,6 +73,9 @@ func (t *tenant) take(d *device, at time.Time) applied {
 			continue
 		}
 		next.States[p.ID] = "compliant"
+		if domains, ok := p.webSignIn(); ok {
+			next.WebSignIn = &domains
+		}
 		if len(own) > 0 {
 			setting = append(setting, p.ID)
 			values = append(values, own...)
@@ -163,7 +170,7 @@ type standing struct {
 // standings lists the devices that a policy reaches, by name. Settle first.
 func (c *Cloud) standings(t *tenant, p *policy, now time.Time) []standing {
 	var list []standing
-	for _, d := range t.devices {
+	for _, d := range t.devices() {
 		if d.Retired || !t.targets(p, d) {
 			continue
 		}
