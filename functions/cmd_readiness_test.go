@@ -64,8 +64,8 @@ audited     2026-11-22T08:14:03Z
 allow list  sts.contoso.example
 
 PATH                        POSSIBLE  FIRST FIX
-non-destructive-settings    no        Open the tenant's consent steps and let an Application Administrator of that tenant accept both links.
-non-destructive-lockscreen  no        Open the tenant's consent steps and let an Application Administrator of that tenant accept both links.
+non-destructive-settings    no        Open the tenant's consent steps (`+"`pinreset tenant consent TENANT-ID`"+`) and let an Application Administrator of that tenant accept both links.
+non-destructive-lockscreen  no        Open the tenant's consent steps (`+"`pinreset tenant consent TENANT-ID`"+`) and let an Application Administrator of that tenant accept both links.
 destructive-settings        no        Consent to both applications at once, or let the policy write false and keep it assigned.
 destructive-lockscreen      no        Consent to both applications at once, or let the policy write false and keep it assigned.
 on-premises-settings        no        Look at the destructive paths.
@@ -104,8 +104,8 @@ audited  2026-11-22T08:14:03Z
 PATH                        POSSIBLE  FIRST FIX
 non-destructive-settings    no        Update to version 1903 or later on Pro, Education or Enterprise.
 non-destructive-lockscreen  no        Update to version 1903 or later on Pro, Education or Enterprise.
-destructive-settings        no        Open the tenant's consent steps and let an Application Administrator of that tenant accept both links.
-destructive-lockscreen      no        Open the tenant's consent steps and let an Application Administrator of that tenant accept both links.
+destructive-settings        no        Open the tenant's consent steps (`+"`pinreset tenant consent TENANT-ID`"+`) and let an Application Administrator of that tenant accept both links.
+destructive-lockscreen      no        Open the tenant's consent steps (`+"`pinreset tenant consent TENANT-ID`"+`) and let an Application Administrator of that tenant accept both links.
 on-premises-settings        no        Look at the paths of this kind of deployment.
 on-premises-lockscreen      no        Look at the paths of this kind of deployment.
 remote-passcode             no        Windows: the user clicks "I forgot my PIN" on the sign-in screen, or in Settings > Accounts > Sign-in options > PIN, and signs in with multifactor authentication.

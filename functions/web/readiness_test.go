@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"pinreset/events"
 	"pinreset/functions/web/internal/desk"
 	"pinreset/shared/fault"
 	"pinreset/shared/graph"
@@ -14,6 +15,7 @@ import (
 	"pinreset/shared/policy"
 	"pinreset/shared/readiness"
 	"pinreset/shared/reading"
+	"pinreset/shared/tenant"
 )
 
 const (
@@ -216,12 +218,57 @@ func TestReadinessOfNoDevice(t *testing.T) {
 	for _, id := range []string{nowhere, "hr-laptop-11", foreign} {
 		f.call(http.MethodGet, "/v1/tenants/"+contoso+"/devices/"+id+"/readiness", f.admin, nil).refused(t, http.StatusNotFound, fault.NotFound)
 	}
-	// On premises there is no Intune: a device is known by its report, and Graph is not asked.
-	f.audited(contoso, func(facts *readiness.TenantFacts) { facts.Kind = readiness.OnPremises })
+}
+
+// TestReadinessOnPremises: there is no Intune and nothing to audit. A device is known by its report, and Graph is not asked.
+func TestReadinessOnPremises(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	u := f.unit(tenant.Partition)
+	corp, err := tenant.AddOnPremises(u, "corp.example", "Corp", events.Pinreset())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.commit(u)
 	f.fleet.explode("Graph was asked about a tenant without Entra")
-	f.call(http.MethodGet, "/v1/tenants/"+contoso+"/devices/"+laptop+"/readiness", f.admin, nil).refused(t, http.StatusNotFound, fault.NotFound)
-	f.tells("")
-	if v, c := path(t, f.deviceReadiness(strings.ToUpper(laptop)), readiness.OnPremSettings, "join"); v.Answer != reading.No || c.Outcome != readiness.Failed {
-		t.Errorf("an Entra joined device in a tenant on premises: %s; %+v", v.Answer, c)
+	var verdict desk.TenantReadiness
+	a := f.call(http.MethodGet, "/v1/tenants/"+corp.ID+"/readiness", f.admin, nil)
+	a.want(t, http.StatusOK)
+	if a.into(t, &verdict); verdict.State != readiness.WithoutEntra || verdict.Text == "" {
+		t.Errorf("tenant: %s %s", verdict.State, verdict.Text)
+	}
+	f.call(http.MethodGet, "/v1/tenants/"+corp.ID+"/devices/"+laptop+"/readiness", f.admin, nil).refused(t, http.StatusNotFound, fault.NotFound)
+	u = f.unit(corp.ID)
+	err = readiness.WriteDevice(u, laptop, readiness.DeviceReport{
+		ReportedAt: f.Now(), Edition: reading.Read("Professional"), Version: reading.Read("10.0.19045.4291"),
+		Status:           reading.Read(readiness.Status{EnterpriseJoined: true, DomainJoined: true, HelloSet: true, CanReset: "DestructiveOnly"}),
+		DomainController: reading.Read(true), Federation: reading.Read(false),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.commit(u)
+	read := func() (got desk.DeviceReadiness) {
+		t.Helper()
+		a := f.call(http.MethodGet, "/v1/tenants/"+corp.ID+"/devices/"+strings.ToUpper(laptop)+"/readiness", f.admin, nil)
+		a.want(t, http.StatusOK)
+		a.into(t, &got)
+		return got
+	}
+	if v, c := path(t, read(), readiness.OnPremSettings, "federation"); v.Answer != reading.No || v.Reason != fault.LineOfSightNeeded || c.Outcome != readiness.Failed {
+		t.Errorf("away from the federation service: %s; %+v", v.Answer, c)
+	}
+	u = f.unit(corp.ID)
+	report, err := readiness.ReadDevice(t.Context(), u, laptop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report.Federation = reading.Read(true)
+	if err := readiness.WriteDevice(u, laptop, report); err != nil {
+		t.Fatal(err)
+	}
+	f.commit(u)
+	if v, _ := path(t, read(), readiness.OnPremSettings, "federation"); v.Answer != reading.Yes || len(v.Before) == 0 || len(v.Steps) == 0 {
+		t.Errorf("on the corporate network: %s %s %q", v.Answer, v.Text, v.Steps)
 	}
 }

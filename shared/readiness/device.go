@@ -7,6 +7,7 @@ import (
 	"pinreset/shared/fault"
 	"pinreset/shared/passcode"
 	"pinreset/shared/reading"
+	"pinreset/shared/userreset"
 )
 
 // Device gives the verdict of every path for a device of the tenant, in the order of [Paths].
@@ -14,6 +15,7 @@ func Device(t TenantFacts, f DeviceFacts) []Verdict {
 	v := view{t: t, f: f}
 	v.deployment, v.joinSeen = deployment(t, f)
 	v.policy = v.devicePolicy()
+	said, _ := f.version().Get()
 	out := make([]Verdict, 0, len(Paths()))
 	for _, p := range Paths() {
 		checks := v.windows(p)
@@ -21,7 +23,7 @@ func Device(t TenantFacts, f DeviceFacts) []Verdict {
 			checks = v.remote()
 		}
 		verdict := decide(p, checks)
-		verdict.Steps = v.steps(p, verdict.Answer)
+		guide(&verdict, v.userDeployment(), said)
 		out = append(out, verdict)
 	}
 	return out
@@ -123,9 +125,12 @@ func (v view) versionAndEdition(p Path) (version, edition Check) {
 	if x, ok := own.Get(); ok {
 		e = &x
 	}
-	_, first := firstVersion(p)
+	oldest := userreset.Oldest(p.place())
+	if p.keeps() {
+		oldest = userreset.Oldest(userreset.LockScreen) // both began with 1709
+	}
 	tooOld := func() Check {
-		return failed(version, fault.VersionTooOld, "Windows "+said+" is older than version "+first, "Update Windows to version "+first+" or later.")
+		return failed(version, fault.VersionTooOld, "Windows "+said+" is older than "+oldest.Name, "Update to "+oldest.Name+", or later.")
 	}
 	unknownVersion := func() Check {
 		if text.OK() {
@@ -134,11 +139,10 @@ func (v view) versionAndEdition(p Path) (version, edition Check) {
 		return missing(version, fault.UnknownVersion, text)
 	}
 	if !p.keeps() {
-		least, _ := firstVersion(p)
-		switch {
-		case b == nil:
+		switch build, ok := buildOf(said); {
+		case !ok:
 			version = unknownVersion()
-		case *b < least:
+		case build < oldest.Build:
 			version = tooOld()
 		default:
 			version = passed(version, "Windows "+said)
@@ -253,6 +257,17 @@ func (v view) is(d ...Deployment) bool {
 }
 
 func (v view) hybrid() bool { return v.is(HybridJoined, HybridKeyTrust, HybridAnyTrust) }
+
+// userDeployment is the deployment as it matters for what a user does.
+func (v view) userDeployment() userreset.Deployment {
+	switch {
+	case v.hybrid():
+		return userreset.HybridJoined
+	case v.is(OnPremisesHello):
+		return userreset.OnPremises
+	}
+	return userreset.EntraJoined
+}
 
 func (v view) enabled(p Path) Check {
 	c := Check{ID: "device-enabled", Title: "The directory accepts the device", Link: pageDsregcmd}

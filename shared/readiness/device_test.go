@@ -12,6 +12,7 @@ import (
 	"pinreset/shared/policy"
 	"pinreset/shared/readiness"
 	"pinreset/shared/reading"
+	"pinreset/shared/userreset"
 )
 
 // TestReady: where nothing is in the way, every path of an Entra joined Windows device but those of other deployments is
@@ -365,7 +366,7 @@ func TestLockScreen(t *testing.T) {
 // TestOnPremises: the second half of Microsoft's page of 2020, with its requirements and steps.
 func TestOnPremises(t *testing.T) {
 	t.Parallel()
-	tenant := readiness.TenantFacts{TenantID: tenantID, Kind: readiness.OnPremises, ReadAt: now}
+	tenant := readiness.Unvisited(tenantID, now)
 	joined := status(readyDevice(), func(s *readiness.Status) {
 		s.EntraJoined, s.EnterpriseJoined, s.DomainJoined, s.CanReset = false, true, true, "DestructiveOnly"
 	})
@@ -410,16 +411,30 @@ func TestOnPremises(t *testing.T) {
 			}
 		}
 	}
-	steps := verdicts(tenant, at("10.0.19045.1"))[readiness.OnPremSettings].Steps
-	if all := strings.Join(steps, "\n"); !strings.Contains(all, "federation service") || !strings.Contains(all, "password") || !strings.Contains(all, "PIN > \"I forgot my PIN\"") || strings.Contains(all, "Windows Hello) >") {
-		t.Errorf("steps on Windows 10: %s", all)
+	// What the user does is what package userreset says of that version, and of the deployment.
+	for _, c := range []struct {
+		name, version string
+		tenant        readiness.TenantFacts
+		facts         readiness.DeviceFacts
+		path          readiness.Path
+		want          userreset.Guidance
+	}{
+		{"on premises, 1703", "10.0.15063.0", tenant, joined, readiness.OnPremSettings, userreset.Destructive(userreset.Settings, userreset.OnPremises, 15063)},
+		{"on premises, Windows 11", "10.0.22631.1", tenant, joined, readiness.OnPremSettings, userreset.Destructive(userreset.Settings, userreset.OnPremises, 22631)},
+		{"on premises above the lock screen", "10.0.19045.1", tenant, joined, readiness.OnPremLockScreen, userreset.Destructive(userreset.LockScreen, userreset.OnPremises, 19045)},
+		{"on premises, version not known", "", tenant, joined, readiness.OnPremSettings, userreset.Destructive(userreset.Settings, userreset.OnPremises, 0)},
+		{"Entra joined", "10.0.22631.1", readyTenant(), readyDevice(), readiness.DestroyLockScreen, userreset.Destructive(userreset.LockScreen, userreset.EntraJoined, 22631)},
+		{"hybrid joined", "10.0.22631.1", readyTenant(), status(readyDevice(), func(s *readiness.Status) { s.DomainJoined = true }), readiness.DestroySettings, userreset.Destructive(userreset.Settings, userreset.HybridJoined, 22631)},
+	} {
+		f := reported(c.facts, func(r *readiness.DeviceReport) { r.Version = reading.Read(c.version) })
+		got := verdicts(c.tenant, f)[c.path]
+		if !slices.Equal(got.Before, c.want.Before) || !slices.Equal(got.Steps, c.want.Steps) || !slices.Equal(got.After, c.want.After) || len(got.Steps) == 0 {
+			t.Errorf("%s: %q %q %q", c.name, got.Before, got.Steps, got.After)
+		}
 	}
-	steps = verdicts(tenant, at("10.0.22631.1"))[readiness.OnPremSettings].Steps
-	if all := strings.Join(steps, "\n"); !strings.Contains(all, "PIN (Windows Hello) > \"I forgot my PIN\"") {
-		t.Errorf("steps on Windows 11: %s", all)
-	}
-	if steps := readiness.Steps(readiness.OnPremSettings, "", false); !strings.Contains(strings.Join(steps, "\n"), "on newer versions") {
-		t.Errorf("steps without a version: %s", steps)
+	hybrid := verdicts(readyTenant(), status(readyDevice(), func(s *readiness.Status) { s.DomainJoined = true }))[readiness.KeepLockScreen]
+	if all := strings.Join(append(hybrid.Before, hybrid.After...), " "); strings.Contains(all, "domain controller") || strings.Contains(all, "are gone") || !strings.Contains(strings.Join(hybrid.Steps, " "), "password") {
+		t.Errorf("non-destructive, hybrid joined: %q %q %q", hybrid.Before, hybrid.Steps, hybrid.After)
 	}
 }
 
@@ -491,7 +506,7 @@ func TestNobodyResetsAPINRemotely(t *testing.T) {
 				if p == readiness.RemotePasscode {
 					continue
 				}
-				for _, text := range append(slices.Clone(v.Steps), v.Text) {
+				for _, text := range slices.Concat(v.Before, v.Steps, v.After, []string{v.Text}) {
 					if lower := strings.ToLower(text); strings.Contains(lower, "remote") || strings.Contains(lower, "operator") {
 						t.Errorf("%s: %q", p, text)
 					}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"pinreset/shared/fault"
+	"pinreset/shared/userreset"
 )
 
 // paths says what the tenant allows, path by path, to a device that is eligible itself.
@@ -13,7 +14,7 @@ func (t TenantFacts) paths(v TenantVerdict) []Verdict {
 		checks := t.path(p, v.State)
 		verdict := decide(p, checks)
 		if t.Kind == OnPremises && p.onPremises() {
-			verdict.Steps = Steps(p, "", false)
+			guide(&verdict, userreset.OnPremises, "")
 		}
 		out = append(out, verdict)
 	}

@@ -13,6 +13,7 @@ import (
 	"pinreset/shared/identity"
 	"pinreset/shared/readiness"
 	"pinreset/shared/reading"
+	"pinreset/shared/tenant"
 	"pinreset/shared/work"
 )
 
@@ -47,6 +48,9 @@ func (r *Room) Readiness(ctx context.Context) (TenantReadiness, error) {
 }
 
 func (r *Room) facts(ctx context.Context, u *work.Unit) (readiness.TenantFacts, error) {
+	if r.tenant.Kind == tenant.OnPremises {
+		return readiness.Unvisited(r.ID(), u.Now()), nil // no audit can read it
+	}
 	facts, err := readiness.ReadTenant(ctx, u)
 	if errors.Is(err, work.ErrNotFound) {
 		return readiness.NotAudited(r.ID()), nil
@@ -69,12 +73,12 @@ func (r *Room) DeviceReadiness(ctx context.Context, id string) (DeviceReadiness,
 	}
 	id = strings.ToLower(id)
 	u := r.unit()
-	tenant, err := r.facts(ctx, u)
+	facts, err := r.facts(ctx, u)
 	if err != nil {
 		return DeviceReadiness{}, err
 	}
 	f := readiness.DeviceFacts{DeviceID: id, ReadAt: r.desk.o.Now().UTC()}
-	out := DeviceReadiness{TenantID: r.ID(), DeviceID: id, ReadAt: f.ReadAt, AuditedAt: tenant.ReadAt}
+	out := DeviceReadiness{TenantID: r.ID(), DeviceID: id, ReadAt: f.ReadAt, AuditedAt: facts.ReadAt}
 	report, err := readiness.ReadDevice(ctx, u, id)
 	switch {
 	case err == nil:
@@ -84,7 +88,7 @@ func (r *Room) DeviceReadiness(ctx context.Context, id string) (DeviceReadiness,
 	default:
 		return DeviceReadiness{}, fmt.Errorf("read report of device %s: %w", id, err)
 	}
-	if tenant.Kind != readiness.OnPremises {
+	if facts.Kind != tenant.OnPremises {
 		if err := r.look(graph.WithPriority(ctx, graph.People), &f); err != nil {
 			return DeviceReadiness{}, err
 		}
@@ -94,7 +98,7 @@ func (r *Room) DeviceReadiness(ctx context.Context, id string) (DeviceReadiness,
 	if m, ok := f.Managed.Get(); ok {
 		out.Name, out.User = m.Name, m.User
 	}
-	out.Paths = readiness.Device(tenant, f)
+	out.Paths = readiness.Device(facts, f)
 	return out, nil
 }
 
