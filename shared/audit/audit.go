@@ -39,6 +39,8 @@ const (
 	TokenNarrowed    = "token.narrowed" // a tenant was taken from those that it reaches
 	TenantOffboarded = "tenant.offboarded"
 	StoreRestored    = "store.restored"
+	DeviceKeyAdded   = "device.key.added"
+	DeviceKeyRevoked = "device.key.revoked"
 )
 
 // Entry is one record of the log.

@@ -24,13 +24,14 @@ const (
 	SettingsWrite    Permission = "settings.write"
 	GrantWrite       Permission = "grant.write"
 	MetricsRead      Permission = "metrics.read"
+	DeviceKeyWrite   Permission = "device.key.write"
 )
 
 // Permissions returns all permissions there are.
 func Permissions() []Permission {
 	return []Permission{
 		TenantRead, DeviceRead, AuditRead, TenantOnboard, ResetStart, PasscodeReveal, DeadLetterReplay, SettingsWrite,
-		GrantWrite, MetricsRead,
+		GrantWrite, MetricsRead, DeviceKeyWrite,
 	}
 }
 
