@@ -26,6 +26,8 @@ var kinds = table(
 	result[PasscodeResetCancelled](),
 	result[PasscodeExpiryDue](),
 	result[PasscodeExpired](),
+	result[DeviceReported](),
+	result[DevicePINReset](),
 	result[FailureRaised](),
 )
 

@@ -6,8 +6,10 @@ import (
 
 	"pinreset/functions/announcement"
 	"pinreset/functions/consent"
+	"pinreset/functions/devicereport"
 	"pinreset/functions/housekeeping"
 	"pinreset/functions/passcodereset"
+	reports "pinreset/shared/devicereport"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/graph"
 	"pinreset/shared/host/local"
@@ -43,6 +45,7 @@ func routes(n needs) []dispatch.Route {
 		(&consent.Handler{Directory: n.graph, Store: n.store, App: n.app, Privileged: n.privileged, Schedule: n.pace.consent}).Route(),
 		(&passcodereset.Handler{Devices: n.graph, Vault: n.vault, Store: n.store, Schedule: n.pace.reset, Called: n.metrics.called}).Route(),
 		(&announcement.Handler{Logger: n.logger, Kept: n.metrics.announced}).Route(),
+		(&devicereport.Handler{}).Route(),
 		n.housekeeping().Route(),
 	}
 }
@@ -56,6 +59,7 @@ var queues = []local.Queue{
 	{Name: onboarding.Queue, Workers: 8},
 	{Name: passcode.Queue, Workers: 32},
 	{Name: passcode.Queue.Bulk(), Workers: 16},
+	{Name: reports.Queue, Workers: 8},
 	{Name: work.Announcements, Workers: 8},
 	{Name: housekeeping.Queue.Bulk(), Workers: 2},
 }

@@ -110,7 +110,7 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 		return nil, err
 	}
 	prog.handler = web.New(web.Options{
-		Eraser: prog.store, Keys: prog.keys,
+		Eraser: prog.store, Keys: prog.keys, KEK: kek, Counted: m.calledBack,
 		Store: prog.store, Devices: prog.graph, Vault: openings{vault, m.reveals}, Tokens: prog.tokens, Sessions: prog.session,
 		Links: onboarding.Links{
 			Authority: t.consent, Microsoft: t.microsoft, Graph: t.graph, Callback: c.PublicURL + "/consent/callback", Key: stateKey, NewID: newID, Now: now,

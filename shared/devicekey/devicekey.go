@@ -103,6 +103,7 @@ type Request struct {
 	Device string // Intune's id
 	Scheme webhook.Scheme
 	Public string // the public half where the device made its own Ed25519 pair; else a pair is made
+	Reason string // why, for the audit log
 	By     events.Actor
 }
 
@@ -157,7 +158,7 @@ func (k *Keys) Add(ctx context.Context, u *work.Unit, want Request) (key Key, cl
 	return row.Key, clear, errors.Join(
 		u.Create(Prefix+row.ID, row),
 		u.Put(devicePrefix+device, index),
-		audit.Append(u, audit.Entry{Actor: want.By, Action: audit.DeviceKeyAdded, DeviceID: device, RequestID: row.ID,
+		audit.Append(u, audit.Entry{Actor: want.By, Action: audit.DeviceKeyAdded, DeviceID: device, RequestID: row.ID, Reason: want.Reason,
 			Change: map[string]string{"scheme": string(row.Scheme)}}))
 }
 

@@ -24,7 +24,8 @@ const (
 	MaxStatus   = 32 << 10 // the text of dsregcmd, in bytes
 	MaxRegistry = 100      // values of the registry
 	MaxEvents   = 500
-	MaxResets   = 20
+	MaxResets   = 10
+	MaxLimits   = 20 // limitations of the lock screen
 
 	maxValue = 2048 // one value of the registry, in characters
 	maxText  = 300  // one line of text
@@ -173,7 +174,7 @@ func (r Report) Validate() error {
 		return &events.FieldError{Field: "osVersion", Problem: "must be numbers with dots"}
 	case len(r.Status) > MaxStatus:
 		return &events.FieldError{Field: "dsregcmd", Problem: fmt.Sprintf("must be text of at most %d bytes", MaxStatus)}
-	case len(r.Registry) > MaxRegistry, len(r.Events) > MaxEvents, len(r.Resets) > MaxResets, len(r.LockScreen) > MaxResets:
+	case len(r.Registry) > MaxRegistry, len(r.Events) > MaxEvents, len(r.Resets) > MaxResets, len(r.LockScreen) > MaxLimits:
 		return &events.FieldError{Field: "registry, events, pinResets or lockScreen", Problem: "has too many entries"}
 	}
 	if err := events.CheckText("agent", r.Agent, maxText, false); err != nil {
