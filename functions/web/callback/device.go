@@ -65,6 +65,7 @@ func (o Options) report(w http.ResponseWriter, r *http.Request) {
 		said = problem.Of(r.Context(), err, o.Now())
 	default:
 		said = problem.New(r.Context(), fault.Unauthenticated, "The report is not signed with a valid key of a device.")
+		said.Title = "The report was not believed"
 		said.Fix = []string{"Check the address, the key and the clock of the device.", "If the key was lost or revoked, make another: `pinreset device key add DEVICE`."}
 		// One body for all of them: the correlation id stays in the header.
 		said.CorrelationID = ""
