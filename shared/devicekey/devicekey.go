@@ -13,6 +13,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -213,6 +214,24 @@ func List(ctx context.Context, u *work.Unit, device string) ([]Key, error) {
 		keys = append(keys, row.Key)
 	}
 	return keys, nil
+}
+
+// ListAll returns a page of the valid keys of all devices of a tenant.
+func ListAll(ctx context.Context, s work.Store, tenant, page string) (keys []Key, next string, err error) {
+	p, err := s.List(ctx, work.Query{Partition: tenant, Prefix: Prefix, Page: page})
+	if err != nil {
+		return nil, "", fmt.Errorf("list device keys of %s: %w", tenant, err)
+	}
+	for _, r := range p.Rows {
+		var row keyRow
+		if err := json.Unmarshal(r.Value, &row); err != nil {
+			return nil, "", fmt.Errorf("decode %s: %w", r.Row, err)
+		}
+		if row.Valid() {
+			keys = append(keys, row.Key)
+		}
+	}
+	return keys, p.Next, nil
 }
 
 // Open returns the key with the id and what checks its signatures. A key that is not there or was revoked is ErrUnknown. A
