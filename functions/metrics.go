@@ -91,7 +91,7 @@ func (m *metrics) announced(d events.Data) {
 	case events.PasscodeResetCancelled:
 		m.outcomes.WithLabelValues(outcomeCancelled).Inc()
 	case events.FailureRaised:
-		if d.Function == "passcodereset" { // others fail on devices too
+		if d.DeviceID != "" && d.Function == "passcodereset" { // others tell of devices too
 			m.outcomes.WithLabelValues(outcomeFailed).Inc()
 		}
 	}
