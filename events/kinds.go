@@ -30,6 +30,9 @@ var kinds = table(
 	result[PolicyRolloutCheckDue](),
 	request[PolicyRollbackRequested](),
 	result[PolicyRolloutCompleted](),
+	request[TenantAuditRequested](),
+	result[TenantAuditCompleted](),
+	result[TenantDriftFound](),
 	result[FailureRaised](),
 )
 
