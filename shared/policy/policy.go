@@ -180,9 +180,15 @@ type Found struct {
 	// Findings are what is wrong with this policy alone. [Lint] returns them with those that show beside others.
 	Findings []Finding `json:"findings,omitempty"`
 
-	// raw is what a write of the value has to give back: omaSettings, or the settings of a catalog policy with its fields. It
-	// is not stored: a value is written right after it was read.
-	raw json.RawMessage
+	// whole is what a write of the value has to give back. It is not stored: a value is written right after it was read.
+	whole *original
+}
+
+// original is a policy as it was read: for an OMA-URI profile its omaSettings, for a catalog policy its settings and its
+// fields.
+type original struct {
+	fields   map[string]json.RawMessage
+	settings []json.RawMessage
 }
 
 // Ref names the policy.
