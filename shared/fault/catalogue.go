@@ -56,6 +56,7 @@ const (
 	LockScreenBlocked   Code = "lock_screen_blocked"
 	LineOfSightNeeded   Code = "line_of_sight_needed"
 	PINNotSet           Code = "pin_not_set"
+	PasswordNeeded      Code = "password_needed"
 	NotRead             Code = "not_read"
 	NotAudited          Code = "not_audited"
 	DeviceNotReporting  Code = "device_not_reporting"
@@ -417,6 +418,12 @@ var catalogue = map[Code]Entry{
 		Cause:     "The device reports no Windows Hello container for its user, so there is no PIN to reset.",
 		Fix:       []string{"Let the user set up a PIN in Settings > Accounts > Sign-in options."},
 		LearnMore: []string{docDsregcmd},
+	},
+	PasswordNeeded: {
+		Title:     "The user has no password to authenticate with",
+		Cause:     "On premises a PIN is reset by signing in with the password and a second factor. Where a smart card is required, the password is random and nobody knows it.",
+		Fix:       []string{"Give the user a password for the reset, or do not require a smart card for this account."},
+		LearnMore: []string{docPINReset},
 	},
 	NotRead: {
 		Title: "Nobody has looked at this yet",

@@ -27,6 +27,7 @@ type Managed struct {
 	SKUFamily       string    `json:"skuFamily,omitempty"`       // skuFamily, beta only: "Enterprise", "Pro", …
 	SKUNumber       int       `json:"skuNumber,omitempty"`       // skuNumber, beta only: Windows' product type; 0 is not known
 	JoinType        string    `json:"joinType,omitempty"`        // joinType, beta only: azureADJoined, hybridAzureADJoined, azureADRegistered, unknown
+	Model           string    `json:"model,omitempty"`           // a Cloud PC's begins with "Cloud PC"
 	EnrollmentType  string    `json:"enrollmentType,omitempty"`  // deviceEnrollmentType
 	ManagementAgent string    `json:"managementAgent,omitempty"`
 	Owner           string    `json:"owner,omitempty"` // managedDeviceOwnerType

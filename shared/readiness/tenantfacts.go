@@ -3,6 +3,7 @@ package readiness
 import (
 	"time"
 
+	"pinreset/shared/policy"
 	"pinreset/shared/reading"
 )
 
@@ -36,6 +37,12 @@ type TenantFacts struct {
 	Service reading.Of[ServicePrincipal] `json:"service,omitzero"` // Microsoft Pin Reset Service Production
 	Client  reading.Of[ServicePrincipal] `json:"client,omitzero"`  // Microsoft Pin Reset Client Production
 
+	// Policies are what was found in each of Intune's stores, of EnablePinRecovery and of the web sign-in allow list. A store
+	// that is not in the map was not read.
+	Policies map[policy.Store]reading.Of[[]policy.Found] `json:"policies,omitempty"`
+	// Findings are those of package policy's lint over all of Policies; whoever reads the policies computes them.
+	Findings []policy.Finding `json:"findings,omitempty"`
+
 	// Domains are the tenant's verified domains.
 	Domains reading.Of[[]Domain] `json:"domains,omitzero"`
 	// Coverage counts devices; an audit computes it.
@@ -64,6 +71,8 @@ type Domain struct {
 	Name      string `json:"name"`
 	Federated bool   `json:"federated"`         // authenticationType is Federated: another provider signs people in
 	Default   bool   `json:"default,omitempty"` // isDefault
+	// SignIn are the hosts of a federated domain's sign-in pages, in lower case.
+	SignIn reading.Of[[]string] `json:"signIn,omitzero"`
 }
 
 // Coverage counts a tenant's devices. NotApplicable are those of targeted groups that the policy can't apply to (phones in a
@@ -77,5 +86,10 @@ type Coverage struct {
 	Succeeded     int `json:"succeeded"`               // of those: took the policy
 	Failed        int `json:"failed"`                  // of those: error, conflict or not compliant
 	NotApplicable int `json:"notApplicable,omitempty"` // beside Targeted
-	Proven        int `json:"proven,omitempty"`        // devices whose own report says that non-destructive reset is possible
+
+	// What the devices' own reports say.
+	Reported   int `json:"reported,omitempty"`   // devices with a report
+	Proven     int `json:"proven,omitempty"`     // CanReset says that non-destructive reset is possible
+	KeyTrust   int `json:"keyTrust,omitempty"`   // hybrid joined with key trust
+	LockScreen int `json:"lockScreen,omitempty"` // a setting blocks the reset above the lock screen
 }

@@ -12,18 +12,18 @@ type Path string
 
 // Paths. All but the last are done by the user, at the device.
 const (
-	KeepSettings       Path = "non-destructive-settings"   // keys kept, from Settings
-	KeepLockScreen     Path = "non-destructive-lockscreen" // keys kept, above the lock screen
-	DestroySettings    Path = "destructive-settings"       // new keys, from Settings
-	DestroyLockScreen  Path = "destructive-lockscreen"     // new keys, above the lock screen
-	OnPremSettings     Path = "on-premises-settings"       // new keys, without Entra, from Settings
-	OnPremLockScreen   Path = "on-premises-lockscreen"     // new keys, without Entra, above the lock screen
-	RemotePasscodePath Path = "remote-passcode"            // an operator resets the passcode of a phone or tablet
+	KeepSettings      Path = "non-destructive-settings"   // keys kept, from Settings
+	KeepLockScreen    Path = "non-destructive-lockscreen" // keys kept, above the lock screen
+	DestroySettings   Path = "destructive-settings"       // new keys, from Settings
+	DestroyLockScreen Path = "destructive-lockscreen"     // new keys, above the lock screen
+	OnPremSettings    Path = "on-premises-settings"       // new keys, without Entra, from Settings
+	OnPremLockScreen  Path = "on-premises-lockscreen"     // new keys, without Entra, above the lock screen
+	RemotePasscode    Path = "remote-passcode"            // an operator resets the passcode of a phone or tablet
 )
 
 // Paths returns all paths, in the order in which they are shown.
 func Paths() []Path {
-	return []Path{KeepSettings, KeepLockScreen, DestroySettings, DestroyLockScreen, OnPremSettings, OnPremLockScreen, RemotePasscodePath}
+	return []Path{KeepSettings, KeepLockScreen, DestroySettings, DestroyLockScreen, OnPremSettings, OnPremLockScreen, RemotePasscode}
 }
 
 // Verdict is the answer for one path.
