@@ -45,7 +45,7 @@ func (p *process) tenantCommand() *cobra.Command {
 		})
 	})
 	show.ValidArgsFunction = p.completeTenantArgument
-	return p.noun("tenant", "Tenants: add, consent, settings", p.tenantAdd(), list, show, p.tenantConsent(), p.tenantSettings(), p.tenantOffboard())
+	return p.noun("tenant", "Tenants: add, consent, settings", p.tenantAdd(), list, show, p.tenantConsent(), p.tenantReadiness(), p.tenantSettings(), p.tenantOffboard())
 }
 
 func first(args []string) string {

@@ -27,6 +27,7 @@ import (
 	"pinreset/shared/fault"
 	"pinreset/shared/graph/graphsim"
 	"pinreset/shared/passcode"
+	"pinreset/shared/readiness"
 	"pinreset/shared/work"
 )
 
@@ -192,6 +193,13 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 	detail, err := api.Device(ctx, tenant, device("sales-pixel-12").ID)
 	if single(c, "Device", detail, err); len(detail.Resets) == 0 {
 		t.Error("the device has no reset to compare")
+	}
+
+	verdict, err := api.TenantReadiness(ctx, tenant)
+	single(c, "TenantReadiness", verdict, err)
+	verdicts, err := api.DeviceReadiness(ctx, tenant, device("hr-laptop-11").ID)
+	if single(c, "DeviceReadiness", verdicts, err); len(verdicts.Paths) != len(readiness.Paths()) {
+		t.Errorf("%d paths of a device", len(verdicts.Paths))
 	}
 
 	several(c, "Failures", api.Failures(ctx, tenant))

@@ -1,6 +1,8 @@
 package readiness
 
 import (
+	"strings"
+
 	"pinreset/shared/fault"
 	"pinreset/shared/reading"
 )
@@ -52,7 +54,7 @@ func advice(c Check) Check {
 // causeOf tells why a value is not there.
 func causeOf[T any](o reading.Of[T]) string {
 	why := o.Why()
-	return why.Text + " (" + string(why.Code) + ")"
+	return strings.TrimSuffix(why.Text, ".") + " (" + string(why.Code) + ")"
 }
 
 // decide draws the answer of a path from its checks, which are in the order in which reasons count: the first failed check

@@ -66,26 +66,27 @@ func (v view) windows(p Path) []Check {
 			checks[1+i].Reason, checks[1+i].Fix = "", nil
 		}
 	}
-	return v.settled(checks)
+	if p.keeps() {
+		v.settle(checks)
+	}
+	return checks
 }
 
-// settled makes an unread check advice where the device itself proves the outcome: CanReset tells that version, edition,
-// policy and secret are in place. What is consented in the tenant it does not tell, and a failed check stays failed.
-func (v view) settled(checks []Check) []Check {
+// settle makes an unread check advice where the device itself proves the outcome: CanReset tells that version, edition, policy
+// and secret are in place. What is consented in the tenant it does not tell, and a failed check stays failed.
+func (v view) settle(checks []Check) {
 	if !v.proven() {
-		return checks
+		return
 	}
 	for i, c := range checks {
 		switch c.ID {
 		case "version", "edition", "join", "cloud", "policy", "group-policy":
 			if c.Outcome == Unread {
-				c.Advice = true
-				c.Evidence += "; the device's own CanReset settles it"
-				checks[i] = c
+				checks[i].Advice = true
+				checks[i].Evidence += "; the device's own CanReset settles it"
 			}
 		}
 	}
-	return checks
 }
 
 // proven reports whether the device says that it can reset the PIN non-destructively.

@@ -29,6 +29,7 @@ func Tenant(t TenantFacts) TenantVerdict {
 	v.Checks = append(v.Checks, t.lint()...)
 	v.Checks = append(v.Checks, t.grants(), t.groupPolicy(), t.cloudCheck(), t.allowList())
 	v.Checks = append(v.Checks, t.coverage()...)
+	v.AllowList, _ = t.AllowList().Get()
 	v.State, v.Reason, v.Text = state(service, client, rolled, present(t.Service), present(t.Client))
 	v.Paths = t.paths(v)
 	return v

@@ -3,6 +3,7 @@ package readiness
 import (
 	"time"
 
+	"pinreset/shared/fault"
 	"pinreset/shared/policy"
 	"pinreset/shared/reading"
 )
@@ -47,6 +48,22 @@ type TenantFacts struct {
 	Domains reading.Of[[]Domain] `json:"domains,omitzero"`
 	// Coverage counts devices; an audit computes it.
 	Coverage reading.Of[Coverage] `json:"coverage,omitzero"`
+}
+
+// NotAudited are the facts of a tenant that no audit has read yet: none, and that is why.
+func NotAudited(tenantID string) TenantFacts {
+	t := TenantFacts{
+		TenantID: tenantID, Kind: Entra,
+		Service:  reading.Unread[ServicePrincipal](fault.NotAudited, ""),
+		Client:   reading.Unread[ServicePrincipal](fault.NotAudited, ""),
+		Domains:  reading.Unread[[]Domain](fault.NotAudited, ""),
+		Coverage: reading.Unread[Coverage](fault.NotAudited, ""),
+		Policies: map[policy.Store]reading.Of[[]policy.Found]{},
+	}
+	for _, s := range policy.Stores {
+		t.Policies[s] = reading.Unread[[]policy.Found](fault.NotAudited, "")
+	}
+	return t
 }
 
 // ServicePrincipal is one of Microsoft's applications in the tenant's directory.

@@ -78,9 +78,11 @@ type TenantVerdict struct {
 	State  State      `json:"state" enum:"ready,broken,onboarded,half-consented,not-started,unknown,on-premises"`
 	Text   string     `json:"text" doc:"One sentence"`
 	Reason fault.Code `json:"reason,omitempty"`
-	ReadAt time.Time  `json:"readAt" doc:"When the facts were read"`
+	ReadAt time.Time  `json:"readAt,omitzero" doc:"When the facts were read; missing if no audit has ended"`
 	Checks []Check    `json:"checks" nullable:"false"`
 	Paths  []Verdict  `json:"paths" nullable:"false" doc:"What the tenant allows to a device that is eligible itself"`
+	// AllowList is the value of [TenantFacts.AllowList].
+	AllowList string `json:"allowList,omitempty" doc:"What to write into ConfigureWebSignInAllowedUrls, where the sign-in needs it"`
 }
 
 // Answer is whether users can reset a forgotten PIN without losing anything, as far as the tenant is concerned.

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"pinreset/shared/fault"
 	"pinreset/shared/reading"
 )
 
@@ -108,7 +109,10 @@ func (f DeviceFacts) edition() reading.Of[Edition] {
 	if e, known := skuFamilies[strings.ToLower(managed.SKUFamily)]; known {
 		return reading.Read(e)
 	}
-	return reading.Map(own, func(string) Edition { return "" })
+	if !own.OK() {
+		return reading.Map(own, func(string) Edition { return "" })
+	}
+	return reading.Unread[Edition](fault.UnknownEdition, "Neither the device nor Intune says which edition it is.")
 }
 
 // version is the device's Windows version: what it said itself, else what Intune has.
@@ -163,10 +167,13 @@ func deployment(t TenantFacts, f DeviceFacts) (d reading.Of[Deployment], seen st
 			return reading.Read(EntraRegistered), "directory: trustType " + x.TrustType
 		}
 	}
-	if f.Managed.OK() {
+	switch {
+	case !f.Managed.OK():
+		return reading.Map(f.Managed, func(Managed) Deployment { return "" }), ""
+	case !f.Directory.OK():
 		return reading.Map(f.Directory, func(Directory) Deployment { return "" }), ""
 	}
-	return reading.Map(f.Managed, func(Managed) Deployment { return "" }), ""
+	return reading.Unread[Deployment](fault.UnknownJoin, "Neither Intune nor the directory says how it is joined."), ""
 }
 
 // hybrid tells apart the trust types of a hybrid joined device.
