@@ -8,12 +8,15 @@ import (
 	"pinreset/functions/consent"
 	"pinreset/functions/housekeeping"
 	"pinreset/functions/passcodereset"
+	"pinreset/functions/tenantaudit"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/graph"
 	"pinreset/shared/host/local"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
+	"pinreset/shared/readiness"
 	"pinreset/shared/secret"
+	"pinreset/shared/survey"
 	"pinreset/shared/work"
 )
 
@@ -21,9 +24,10 @@ import (
 type pace struct {
 	consent consent.Schedule
 	reset   passcodereset.Schedule
+	audit   tenantaudit.Schedule
 }
 
-var defaultPace = pace{consent: consent.DefaultSchedule, reset: passcodereset.DefaultSchedule}
+var defaultPace = pace{consent: consent.DefaultSchedule, reset: passcodereset.DefaultSchedule, audit: tenantaudit.DefaultSchedule}
 
 // needs is what handlers are made of.
 type needs struct {
@@ -32,6 +36,7 @@ type needs struct {
 	vault      *secret.Vault
 	app        string // client ids
 	privileged string
+	place      readiness.Cloud
 	pace       pace
 	logger     *slog.Logger
 	metrics    *metrics
@@ -43,6 +48,7 @@ func routes(n needs) []dispatch.Route {
 		(&consent.Handler{Directory: n.graph, Store: n.store, App: n.app, Privileged: n.privileged, Schedule: n.pace.consent}).Route(),
 		(&passcodereset.Handler{Devices: n.graph, Vault: n.vault, Store: n.store, Schedule: n.pace.reset, Called: n.metrics.called}).Route(),
 		(&announcement.Handler{Logger: n.logger, Kept: n.metrics.announced}).Route(),
+		(&tenantaudit.Handler{Cloud: n.graph, Store: n.store, Place: n.place, Schedule: n.pace.audit}).Route(),
 		n.housekeeping().Route(),
 	}
 }
@@ -57,6 +63,9 @@ var queues = []local.Queue{
 	{Name: passcode.Queue, Workers: 32},
 	{Name: passcode.Queue.Bulk(), Workers: 16},
 	{Name: work.Announcements, Workers: 8},
+	{Name: survey.Queue, Workers: 8},
+	// Most of an audit is waiting for answers. A goroutine that waits costs next to nothing.
+	{Name: survey.Queue.Bulk(), Workers: 512},
 	{Name: housekeeping.Queue.Bulk(), Workers: 2},
 }
 
