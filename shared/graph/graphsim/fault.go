@@ -43,7 +43,7 @@ func (c *Cloud) Inject(tenantRef string, f Fault) error {
 	switch {
 	case !slices.Contains([]FaultKind{Throttle, ExecutedThrottle, LostAnswer}, f.Kind):
 		return fmt.Errorf("fault kind %q: %w", f.Kind, ErrInvalid)
-	case !slices.Contains([]Family{"", Identity, Devices}, f.Family):
+	case f.Family != "" && !slices.Contains(families, f.Family):
 		return fmt.Errorf("fault family %q: %w", f.Family, ErrInvalid)
 	case f.Status != http.StatusTooManyRequests && f.Status != http.StatusServiceUnavailable:
 		return fmt.Errorf("fault status %d, want 429 or 503: %w", f.Status, ErrInvalid)

@@ -236,7 +236,7 @@ func (t *tenant) refuseByFault(family Family, key string, f Fault, now time.Time
 func (c *Cloud) refuseByLimit(t *tenant, appID string, family Family, key string, v verdict, now time.Time) answer {
 	a := tooMany(http.StatusTooManyRequests)
 	var until time.Time
-	if family != Devices || !c.limits.OmitRetryAfter {
+	if !family.intune() || !c.limits.OmitRetryAfter {
 		a.set("Retry-After", retryAfter(v.wait))
 		until = now.Add(v.wait)
 	}
@@ -256,7 +256,7 @@ func tooMany(status int) answer {
 }
 
 func forbidden(family Family) answer {
-	if family == Devices {
+	if family.intune() {
 		return problem(http.StatusForbidden, "Forbidden", "Application is not authorized to perform this operation. Application must have one of the required scopes.")
 	}
 	return problem(http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")

@@ -102,7 +102,7 @@ func (c *Cloud) addPrincipal(k *call, appID string) answer {
 	}
 	a := k.t.admit(now)
 	sp := a.principal(appID)
-	return c.stored(c.commit(a.changes...), k.one(http.StatusCreated, "servicePrincipal", "servicePrincipals", c.renderPrincipal(sp)))
+	return c.stored(c.commit(c.registered(k.t, a.changes)...), k.one(http.StatusCreated, "servicePrincipal", "servicePrincipals", c.renderPrincipal(sp)))
 }
 
 // patchPrincipal updates, and with Prefer: create-if-missing creates
@@ -137,5 +137,5 @@ func (c *Cloud) patchPrincipal(k *call) answer {
 func (c *Cloud) enable(t *tenant, sp *servicePrincipal, enabled bool) error {
 	next := *sp
 	next.Disabled, next.Seq = !enabled, t.seq+1
-	return c.commit(t.putPrincipal(next))
+	return c.commit(c.registered(t, []change{t.putPrincipal(next)})...)
 }

@@ -19,13 +19,42 @@ const (
 	maxPage     = 999
 )
 
-// betaNames are properties that managedDevice has on beta only.
-var betaNames = []string{"joinType", "skuFamily", "skuNumber", "roleScopeTagIds"}
+// expandable are the navigation properties that $expand may name.
+var expandable = map[string][]string{
+	"deviceConfiguration":                 {"assignments"},
+	"deviceManagementConfigurationPolicy": {"assignments", "settings"},
+	"deviceManagementIntent":              {"assignments", "settings"},
+}
+
+// hasProperty reports whether the endpoint's entity has such a property.
+func (k *call) hasProperty(entity, name string) bool {
+	if k.beta && graphschema.Beta().Known(entity) {
+		return graphschema.Beta().Has(entity, name)
+	}
+	if entity == "directoryObject" { // a list of several types
+		return slices.ContainsFunc([]string{"user", "device", "group"}, func(kind string) bool { return k.hasProperty(kind, name) })
+	}
+	_, ok := graphschema.V1().Property(entity, name)
+	return ok
+}
+
+// expands reports whether the call asked for a navigation property.
+func (k *call) expands(name string) bool {
+	return slices.ContainsFunc(strings.Split(k.query.Get("$expand"), ","), func(s string) bool { return strings.TrimSpace(s) == name })
+}
 
 // selection checks $select and returns its names, nil for "everything".
 func (k *call) selection(entity string) ([]string, *answer) {
+	if k.query.Has("$expand") {
+		for name := range strings.SplitSeq(k.query.Get("$expand"), ",") {
+			if name = strings.TrimSpace(name); !slices.Contains(expandable[entity], name) {
+				a := badRequest(fmt.Sprintf("Parsing OData Select and Expand failed: Could not expand '%s' of type 'microsoft.graph.%s'.", name, entity))
+				return nil, &a
+			}
+		}
+	}
 	for option := range k.query {
-		if strings.HasPrefix(option, "$") && !slices.Contains([]string{"$select", "$filter", "$top", "$skiptoken", "$deltatoken", "$deltaToken", "$count"}, option) {
+		if strings.HasPrefix(option, "$") && !slices.Contains([]string{"$expand", "$select", "$filter", "$top", "$skiptoken", "$deltatoken", "$deltaToken", "$count"}, option) {
 			a := badRequest(fmt.Sprintf("The query option '%s' is not supported by this model.", option))
 			return nil, &a
 		}
@@ -36,8 +65,7 @@ func (k *call) selection(entity string) ([]string, *answer) {
 	var names []string
 	for name := range strings.SplitSeq(k.query.Get("$select"), ",") {
 		name = strings.TrimSpace(name)
-		_, ok := graphschema.V1().Property(entity, name)
-		if !ok && !(k.beta && entity == "managedDevice" && slices.Contains(betaNames, name)) {
+		if !k.hasProperty(entity, name) {
 			a := badRequest(fmt.Sprintf("Parsing OData Select and Expand failed: Could not find a property named '%s' on type 'microsoft.graph.%s'.", name, entity))
 			return nil, &a
 		}
@@ -49,7 +77,7 @@ func (k *call) selection(entity string) ([]string, *answer) {
 // project picks the named properties; those that the model has no value for
 // are what the schema calls empty. Without names it returns all values that the
 // model has.
-func project(entity string, values map[string]any, names []string) map[string]any {
+func (k *call) project(entity string, values map[string]any, names []string) map[string]any {
 	if _, removed := values["@removed"]; removed || names == nil {
 		return values
 	}
@@ -57,14 +85,18 @@ func project(entity string, values map[string]any, names []string) map[string]an
 	picked := make(map[string]any, len(names)+1)
 	for _, name := range names {
 		value, ok := values[name]
-		if !ok {
-			p, _ := schema.Property(entity, name)
+		if !ok && entity == "directoryObject" {
+			continue // another member's property
+		}
+		if p, known := schema.Property(entity, name); !ok && known {
 			value = schema.Zero(p)
 		}
 		picked[name] = value
 	}
-	if t, ok := values["@odata.type"]; ok {
-		picked["@odata.type"] = t
+	for name, value := range values {
+		if name == "@odata.type" || k.query.Has("$expand") && k.expands(name) {
+			picked[name] = value
+		}
 	}
 	return picked
 }
@@ -75,7 +107,7 @@ func (k *call) one(status int, entity, context string, values map[string]any) an
 	if refused != nil {
 		return *refused
 	}
-	picked := project(entity, values, names)
+	picked := k.project(entity, values, names)
 	body := make(map[string]any, len(picked)+1)
 	for name, value := range picked {
 		body[name] = value
@@ -152,7 +184,7 @@ func (k *call) page(entity string, rows []map[string]any, filterable ...string) 
 			break
 		}
 		last = id
-		p.rows = append(p.rows, project(entity, row, names))
+		p.rows = append(p.rows, k.project(entity, row, names))
 	}
 	return p, nil
 }

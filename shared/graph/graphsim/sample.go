@@ -56,30 +56,45 @@ func (c *Cloud) plant(s seed) *tenant {
 		grants:      make(map[string]*permissionGrant),
 		assignments: make(map[string]*roleAssignment),
 		devices:     make(map[string]*device),
+		policies:    make(map[string]*policy),
+		records:     make(map[int64]auditRecord),
 		counts:      make(map[Family]FamilyCount),
 		retryAt:     make(map[string]time.Time),
 	}
-	all := group{id: guid(s.domain + " group all"), name: "All employees"}
-	pilot := group{id: guid(s.domain + " group pilot"), name: "PIN recovery pilot"}
-	field := group{id: guid(s.domain + " group field"), name: "Field staff"}
+	all := group{ID: guid(s.domain + " group all"), Name: "All employees"}
+	pilot := group{ID: guid(s.domain + " group pilot"), Name: "PIN recovery pilot"}
+	field := group{ID: guid(s.domain + " group field"), Name: "Field staff"}
 	for i, name := range staff {
 		local, _, _ := strings.Cut(strings.ToLower(name), " ")
 		u := user{id: guid(s.domain + " user " + local), upn: local + "@" + s.domain, name: name}
 		t.users = append(t.users, u)
-		all.members = append(all.members, u.id)
+		all = all.with(u.id, "user", 0, false)
 		switch {
 		case i < 3:
-			pilot.members = append(pilot.members, u.id)
+			pilot = pilot.with(u.id, "user", 0, false)
 		case i < 6:
-			field.members = append(field.members, u.id)
+			field = field.with(u.id, "user", 0, false)
 		}
 	}
-	t.groups = []group{all, pilot, field}
 	c.plantDirectory(t, s)
 	for _, p := range fleet {
 		d := newDevice(t, s.prefix, p, c.meta.Epoch)
 		t.devices[d.id] = d
 	}
+	windows := group{ID: guid(s.domain + " group windows"), Name: "Windows devices"}
+	kiosks := group{ID: guid(s.domain + " group kiosks"), Name: "Shared devices"}
+	for _, p := range fleet {
+		object := deviceObjectID(t.domain, p.name)
+		switch {
+		case p.os == "Windows":
+			windows = windows.with(object, "device", 0, false)
+		case p.user == "":
+			kiosks = kiosks.with(object, "device", 0, false)
+		}
+	}
+	everything := group{ID: guid(s.domain + " group everything"), Name: "Everyone and everything"}
+	everything = everything.with(all.ID, "group", 0, false).with(windows.ID, "group", 0, false)
+	t.groups = []*group{&all, &pilot, &field, &windows, &kiosks, &everything}
 	pixel := fleet[slices.IndexFunc(fleet, func(p profile) bool { return p.name == "sales-pixel-12" })]
 	for i := range s.more {
 		pixel.name = fmt.Sprintf("pixel-%04d", i+1)

@@ -21,12 +21,11 @@ var ErrInvalid = errors.New("invalid")
 // replicas is how many directory replicas answer reads, in turn.
 const replicas = 3
 
-// A tenant is one customer's directory and fleet. Users and groups are sample
-// data and never change; everything below mu does.
+// A tenant is one customer's directory and fleet. Users are sample data and
+// never change; everything below mu does.
 type tenant struct {
 	id, domain, name string
 	users            []user
-	groups           []group
 	windows          windows
 
 	mu          sync.Mutex
@@ -34,8 +33,13 @@ type tenant struct {
 	grants      map[string]*permissionGrant  // by id
 	assignments map[string]*roleAssignment   // by id
 	devices     map[string]*device           // by id
+	groups      []*group
+	policies    map[string]*policy // by id, deleted ones included
+	evaluation  evaluation
+	audited     int64                 // audit records written
+	records     map[int64]auditRecord // the last keepRecords, by number modulo that
 	knobs       knobs
-	seq         int64  // of the last change to a service principal, for delta
+	seq         int64  // of the last change that delta reports
 	reads       uint64 // picks the next replica
 	faults      []*Fault
 	counts      map[Family]FamilyCount
@@ -52,11 +56,6 @@ type knobs struct {
 }
 
 type user struct{ id, upn, name string }
-
-type group struct {
-	id, name string
-	members  []string // user ids
-}
 
 // A change is one key's new value and what it does in memory once it is on disk.
 type change struct {
@@ -127,6 +126,21 @@ func (t *tenant) restore(saved map[string]json.RawMessage) error {
 			a := new(roleAssignment)
 			err = json.Unmarshal(saved[key], a)
 			t.assignments[id] = a
+		case "group":
+			var g group
+			err = json.Unmarshal(saved[key], &g)
+			t.putGroup(g).apply()
+		case "policy":
+			p := new(policy)
+			err = json.Unmarshal(saved[key], p)
+			t.policies[id] = p
+		case "evaluation":
+			err = json.Unmarshal(saved[key], &t.evaluation)
+		case "audit":
+			var r auditRecord
+			err = json.Unmarshal(saved[key], &r)
+			t.records[r.Seq%keepRecords] = r
+			t.audited = max(t.audited, r.Seq)
 		case "device":
 			if d := t.devices[id]; d != nil {
 				err = json.Unmarshal(saved[key], &d.deviceState)
