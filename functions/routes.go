@@ -8,6 +8,7 @@ import (
 	"pinreset/functions/consent"
 	"pinreset/functions/housekeeping"
 	"pinreset/functions/passcodereset"
+	"pinreset/functions/policyrollout"
 	"pinreset/functions/tenantaudit"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/graph"
@@ -15,6 +16,7 @@ import (
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
 	"pinreset/shared/readiness"
+	"pinreset/shared/rollout"
 	"pinreset/shared/secret"
 	"pinreset/shared/survey"
 	"pinreset/shared/work"
@@ -24,10 +26,13 @@ import (
 type pace struct {
 	consent consent.Schedule
 	reset   passcodereset.Schedule
+	rollout policyrollout.Schedule
 	audit   tenantaudit.Schedule
 }
 
-var defaultPace = pace{consent: consent.DefaultSchedule, reset: passcodereset.DefaultSchedule, audit: tenantaudit.DefaultSchedule}
+var defaultPace = pace{
+	consent: consent.DefaultSchedule, reset: passcodereset.DefaultSchedule, rollout: policyrollout.DefaultSchedule, audit: tenantaudit.DefaultSchedule,
+}
 
 // needs is what handlers are made of.
 type needs struct {
@@ -37,6 +42,7 @@ type needs struct {
 	app        string // client ids
 	privileged string
 	place      readiness.Cloud
+	links      onboarding.Links
 	pace       pace
 	logger     *slog.Logger
 	metrics    *metrics
@@ -47,6 +53,7 @@ func routes(n needs) []dispatch.Route {
 	return []dispatch.Route{
 		(&consent.Handler{Directory: n.graph, Store: n.store, App: n.app, Privileged: n.privileged, Schedule: n.pace.consent}).Route(),
 		(&passcodereset.Handler{Devices: n.graph, Vault: n.vault, Store: n.store, Schedule: n.pace.reset, Called: n.metrics.called}).Route(),
+		(&policyrollout.Handler{Directory: n.graph, Policies: n.graph, Store: n.store, Links: n.links, Schedule: n.pace.rollout}).Route(),
 		(&announcement.Handler{Logger: n.logger, Kept: n.metrics.announced}).Route(),
 		(&tenantaudit.Handler{Cloud: n.graph, Store: n.store, Place: n.place, Schedule: n.pace.audit}).Route(),
 		n.housekeeping().Route(),
@@ -62,6 +69,7 @@ var queues = []local.Queue{
 	{Name: onboarding.Queue, Workers: 8},
 	{Name: passcode.Queue, Workers: 32},
 	{Name: passcode.Queue.Bulk(), Workers: 16},
+	{Name: rollout.Queue, Workers: 32},
 	{Name: work.Announcements, Workers: 8},
 	{Name: survey.Queue, Workers: 8},
 	// Most of an audit is waiting for answers. A goroutine that waits costs next to nothing.

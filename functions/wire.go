@@ -94,9 +94,16 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 	if prog.graph, err = newGraph(t, now, o.tracer); err != nil {
 		return nil, err
 	}
+	stateKey, err := kek.Derive("consent-state")
+	if err != nil {
+		return nil, err
+	}
+	links := onboarding.Links{
+		Authority: t.consent, Microsoft: t.microsoft, Graph: t.graph, Callback: c.PublicURL + "/consent/callback", Key: stateKey, NewID: newID, Now: now,
+	}
 	m := newMetrics(prog.store, prog.graph)
 	n := needs{
-		store: prog.store, graph: prog.graph, vault: vault, app: t.app.id, privileged: t.privileged.id, place: t.place(), pace: o.pace, logger: logger, metrics: m,
+		store: prog.store, graph: prog.graph, vault: vault, app: t.app.id, privileged: t.privileged.id, links: links, place: t.place(), pace: o.pace, logger: logger, metrics: m,
 	}
 	table := routes(n)
 	m.expect(table)
@@ -111,10 +118,6 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 		return nil, err
 	}
 	prog.session = identity.NewSessions(now)
-	stateKey, err := kek.Derive("consent-state")
-	if err != nil {
-		return nil, err
-	}
 	prog.handler = web.New(web.Options{
 		Eraser: prog.store, Keys: prog.keys, Pace: prog.graph,
 		Wake: func() {
@@ -123,10 +126,8 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 			default: // it is about to look anyhow
 			}
 		},
-		Store: prog.store, Devices: prog.graph, Vault: openings{vault, m.reveals}, Tokens: prog.tokens, Sessions: prog.session,
-		Links: onboarding.Links{
-			Authority: t.consent, Microsoft: t.microsoft, Graph: t.graph, Callback: c.PublicURL + "/consent/callback", Key: stateKey, NewID: newID, Now: now,
-		},
+		Store: prog.store, Devices: prog.graph, Policies: prog.graph, Vault: openings{vault, m.reveals}, Tokens: prog.tokens, Sessions: prog.session,
+		Links:   links,
 		Metrics: m.handler(), Ready: prog.ready, Now: now, NewID: newID, Logger: logger, Tracer: o.tracer, Version: version(),
 		SampleNotice: t.notice, SampleLink: t.noticeLink,
 	})

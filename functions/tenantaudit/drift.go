@@ -99,7 +99,7 @@ func (h *Handler) remedy(ctx context.Context, u *work.Unit, drifts []survey.Drif
 		return nil
 	}
 	again, _, err := rollout.Accept(ctx, u, events.PolicyRolloutRequested{
-		RequestID: u.NewID(), Shape: standing.Shape, Include: standing.Include, Exclude: standing.Exclude, AllDevices: standing.AllDevices, AllUsers: standing.AllUsers,
+		RequestID: u.NewID(), Shape: string(standing.Shape), Include: standing.Include, Exclude: standing.Exclude, AllDevices: standing.AllDevices, AllUsers: standing.AllUsers,
 		Reason: "put right what an audit found: " + fault.Lookup(drifts[at].Code).Title, By: events.Pinreset(),
 	})
 	if errors.Is(err, rollout.ErrBusy) {
@@ -167,8 +167,8 @@ func policyDrift(l *look, placed rollout.Rollout) []survey.Drift {
 			all = append(all, lostOf(was, now)...)
 		}
 		// A rollout that no audit has seen in place yet is compared with what it placed.
-		if id := placed.PolicyID; read && !rolledOut && id != "" && placed.State != rollout.Withdrawing && policy.Shape(placed.Shape).Store() == store {
-			was := policy.Found{ID: id, Name: placed.PolicyName, Shape: policy.Shape(placed.Shape), Setting: policy.PINRecovery, Scope: policy.Device, Value: policy.On,
+		if id := placed.PolicyID; read && !rolledOut && id != "" && placed.State != rollout.Withdrawing && placed.Shape.Store() == store {
+			was := policy.Found{ID: id, Name: placed.PolicyName, Shape: placed.Shape, Setting: policy.PINRecovery, Scope: policy.Device, Value: policy.On,
 				Assignments: wish(placed).Assignments()}
 			all = append(all, lostOf(was, now)...)
 		}
@@ -177,7 +177,7 @@ func policyDrift(l *look, placed rollout.Rollout) []survey.Drift {
 }
 
 func wish(r rollout.Rollout) policy.Desired {
-	return policy.Desired{Shape: policy.Shape(r.Shape), Value: policy.On, Include: r.Include, Exclude: r.Exclude, AllDevices: r.AllDevices, AllUsers: r.AllUsers}
+	return policy.Desired{Shape: r.Shape, Value: policy.On, Include: r.Include, Exclude: r.Exclude, AllDevices: r.AllDevices, AllUsers: r.AllUsers}
 }
 
 // lostOf compares a policy that was on and assigned with what its store has now.

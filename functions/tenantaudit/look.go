@@ -269,7 +269,7 @@ func (l *look) intuneReads() []graph.BatchRequest {
 		graph.BatchGet(survey.PartConfigurations, policy.DeviceConfigurations.Path()+"?$expand=assignments"),
 		graph.BatchGet(survey.PartCatalog, policy.ConfigurationPolicies.Path()+
 			"?$select=id,name,description,lastModifiedDateTime,platforms,technologies,settingCount,templateReference&$expand=assignments"),
-		graph.BatchGet(survey.PartIntents, policy.Intents.Path()+"?$select=id,displayName,description,lastModifiedDateTime,templateId"),
+		graph.BatchGet(survey.PartIntents, policy.Intents.Path()+"?$select=id,displayName,description,lastModifiedDateTime,templateId&$expand=assignments"),
 		graph.BatchGet(survey.PartDevices, "/deviceManagement/managedDevices?$select=id,operatingSystem,osVersion,deviceEnrollmentType,managedDeviceOwnerType,managementAgent,skuFamily,joinType"),
 	}
 }

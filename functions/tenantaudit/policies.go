@@ -1,6 +1,7 @@
 package tenantaudit
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -45,12 +46,14 @@ func (l *look) stores(ctx context.Context, beta answers) opened {
 		for _, e := range all {
 			d := l.open(store, e)
 			o.docs[store] = append(o.docs[store], d)
-			if d.settled || store == policy.DeviceConfigurations {
+			if d.settled || d.id == "" {
 				continue
 			}
 			path := policy.Ref{Store: store, ID: d.id}.Path()
-			o.reads = append(o.reads, graph.BatchGet("settings-"+d.id, path+"/settings"))
-			if store == policy.Intents {
+			if store != policy.DeviceConfigurations {
+				o.reads = append(o.reads, graph.BatchGet("settings-"+d.id, path+"/settings"))
+			}
+			if !expanded(d.entity) {
 				o.reads = append(o.reads, graph.BatchGet("assignments-"+d.id, path+"/assignments"))
 			}
 		}
@@ -76,8 +79,8 @@ func (l *look) open(store policy.Store, e raw) document {
 		d.settled = true
 		return d
 	}
-	if l.whole || d.modified.IsZero() || store == policy.Intents {
-		return d // an intent's assignments have no date that would tell of a change
+	if l.whole || d.modified.IsZero() || !expanded(e) {
+		return d
 	}
 	if at, ok := l.last.Looked[d.id]; ok && at.Equal(d.modified) {
 		l.looked[d.id], d.settled = at, true
@@ -113,6 +116,11 @@ func (l *look) policies(ctx context.Context, more answers, o opened) {
 	}
 }
 
+// expanded reports whether the list has all assignments of the policy in it.
+func expanded(e raw) bool {
+	return bytes.Contains(e, []byte(`"assignments":`)) && !bytes.Contains(e, []byte(`assignments@odata.nextLink`))
+}
+
 func (l *look) detect(ctx context.Context, store policy.Store, d document, more answers) ([]policy.Found, error) {
 	if len(d.kept) > 0 {
 		return l.again(d)
@@ -127,7 +135,7 @@ func (l *look) detect(ctx context.Context, store policy.Store, d document, more 
 		}
 		doc.Settings = slices.Concat([]raw{}, doc.Settings) // read, and perhaps none
 	}
-	if store == policy.Intents {
+	if !expanded(d.entity) {
 		if doc.Assignments, _, err = elements[raw](ctx, l, graph.Beta, more["assignments-"+d.id]); err != nil {
 			return nil, err
 		}

@@ -25,7 +25,8 @@ func (f *fixture) furnish(tenantID, device string) objects {
 	reset := f.startReset(tenantID, device)
 	failure, letter := f.setAside(tenantID, []byte("{}"))
 	token, _ := f.token(identity.Grant{Name: "operator", Tenants: []string{tenantID}, Permissions: identity.Permissions(), Days: 1})
-	return objects{tenantID, map[string]string{"device": device, "reset": reset, "failure": failure, "dead letter": letter, "token": token}}
+	rollout := f.startRollout(tenantID)
+	return objects{tenantID, map[string]string{"rollout": rollout, "device": device, "reset": reset, "failure": failure, "dead letter": letter, "token": token}}
 }
 
 // missing has ids of the same form and length, of things that are not there.
@@ -37,7 +38,7 @@ func (o objects) missing() objects {
 	return objects{nowhere, ids}
 }
 
-var kinds = []string{"device", "reset", "failure", "dead letter", "token"}
+var kinds = []string{"rollout", "device", "reset", "failure", "dead letter", "token"}
 
 var freshID = regexp.MustCompile(`01\d{24}`)
 
@@ -176,7 +177,7 @@ func TestNothingTellsAnothersFromMissing(t *testing.T) {
 
 // idKind is the kind of the route's id.
 func (r route) idKind() string {
-	for part, kind := range map[string]string{"/devices/{id}": "device", "/resets/{id}": "reset", "/deadletters/{id}": "dead letter", "/tokens/{id}": "token"} {
+	for part, kind := range map[string]string{"/devices/{id}": "device", "/resets/{id}": "reset", "/deadletters/{id}": "dead letter", "/tokens/{id}": "token", "/rollouts/{id}": "rollout"} {
 		if strings.Contains(r.path, part) {
 			return kind
 		}

@@ -22,7 +22,8 @@ import (
 // Options are the parts of the server. Those without a default are required.
 type Options struct {
 	Store    work.Store
-	Devices  desk.Devices // Graph
+	Devices  desk.Devices      // Graph
+	Policies desk.PolicyReader // Graph; without it no policy is shown or planned
 	Vault    desk.Vault
 	Eraser   desk.Eraser // of Store; without it and Keys no tenant can be offboarded
 	Keys     desk.Eraser // of the key ring
@@ -56,7 +57,7 @@ func New(o Options) http.Handler {
 	}
 	d := desk.New(desk.Options{
 		Store: o.Store, Devices: o.Devices, Vault: o.Vault, Links: o.Links, Tokens: o.Tokens, Now: o.Now, NewID: o.NewID,
-		Eraser: o.Eraser, Keys: o.Keys,
+		Eraser: o.Eraser, Keys: o.Keys, Policies: o.Policies,
 	})
 	mux := http.NewServeMux()
 	api.Mount(mux, api.Options{Desk: d, Auth: o.Auth, Now: o.Now, Version: o.Version})

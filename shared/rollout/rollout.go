@@ -19,6 +19,7 @@ import (
 	"pinreset/events"
 	"pinreset/shared/audit"
 	"pinreset/shared/fault"
+	"pinreset/shared/policy"
 	"pinreset/shared/work"
 )
 
@@ -40,24 +41,15 @@ const (
 	RolledBack  State = "rolledback"
 )
 
-// Link is a consent link that an administrator must follow before the rollout can be asked for again.
-type Link struct {
+// ConsentLink is a link that an administrator must follow before the rollout can be asked for again.
+type ConsentLink struct {
 	Step    string `json:"step"`
 	URL     string `json:"url"`
 	Warning string `json:"warning,omitempty"`
 }
 
-// Finding is something that was wrong among the tenant's policies when the rollout read them.
-type Finding struct {
-	Code     string `json:"code"`
-	Severity string `json:"severity"`
-	Text     string `json:"text"`
-	Fix      string `json:"fix,omitempty"`
-	PolicyID string `json:"policyId,omitempty"`
-}
-
-// Step is something that was done for a rollout.
-type Step struct {
+// Note is something that was done for a rollout.
+type Note struct {
 	At   time.Time `json:"at"`
 	Text string    `json:"text"`
 }
@@ -66,7 +58,7 @@ type Step struct {
 type Rollout struct {
 	ID          string       `json:"id"`
 	State       State        `json:"state"`
-	Shape       string       `json:"shape"`
+	Shape       policy.Shape `json:"shape"`
 	Include     []string     `json:"include,omitempty"`
 	Exclude     []string     `json:"exclude,omitempty"`
 	AllDevices  bool         `json:"allDevices,omitempty"`
@@ -78,15 +70,16 @@ type Rollout struct {
 	BeginBy     time.Time    `json:"beginBy,omitzero"` // when it is too late to begin
 	EndedAt     time.Time    `json:"endedAt,omitzero"`
 
-	PolicyID   string    `json:"policyId,omitempty"`
-	PolicyName string    `json:"policyName,omitempty"`
-	Created    bool      `json:"created,omitempty"`  // the policy was created by this rollout, and not found
-	IntentAt   time.Time `json:"intentAt,omitzero"`  // when a create was about to be made
-	PlacedAt   time.Time `json:"placedAt,omitzero"`  // value and assignments read back as asked
-	Writes     int       `json:"writes"`             // calls to Graph that changed something
-	Steps      []Step    `json:"steps,omitempty"`    // newest last, at most keptSteps
-	Findings   []Finding `json:"findings,omitempty"` // at most keptFindings
-	Links      []Link    `json:"links,omitempty"`    // where consent was missing
+	PolicyID   string              `json:"policyId,omitempty"`
+	PolicyName string              `json:"policyName,omitempty"`
+	Created    bool                `json:"created,omitempty"`  // the policy was created by this rollout, and not found
+	IntentAt   time.Time           `json:"intentAt,omitzero"`  // when a create was about to be made
+	PlacedAt   time.Time           `json:"placedAt,omitzero"`  // value and assignments read back as asked
+	Writes     int                 `json:"writes"`             // calls to Graph that changed something
+	Steps      []Note              `json:"steps,omitempty"`    // newest last, at most keptSteps
+	Added      []policy.Assignment `json:"added,omitempty"`    // targets that it added, which a rollback may take away
+	Findings   []policy.Finding    `json:"findings,omitempty"` // wrong among the tenant's policies when it read them, at most keptFindings
+	Links      []ConsentLink       `json:"links,omitempty"`    // where consent was missing
 
 	Progress   *Progress `json:"progress,omitempty"` // the latest; nil: nothing was looked at yet
 	Samples    []Sample  `json:"samples,omitempty"`  // progress over time, oldest first
@@ -148,9 +141,19 @@ func (r Rollout) Run() string {
 	return r.ID
 }
 
+// Desired is what it asks the policy to be.
+func (r Rollout) Desired() policy.Desired {
+	return policy.Desired{
+		Shape: r.Shape, Value: policy.On, Include: r.Include, Exclude: r.Exclude, AllDevices: r.AllDevices, AllUsers: r.AllUsers,
+	}.Normal()
+}
+
+// Ref names the policy.
+func (r Rollout) Ref() policy.Ref { return policy.Ref{Store: r.Shape.Store(), ID: r.PolicyID} }
+
 // Same reports whether the two ask for the same.
 func (r Rollout) Same(want events.PolicyRolloutRequested) bool {
-	return r.Shape == want.Shape && sameSet(r.Include, want.Include) && sameSet(r.Exclude, want.Exclude) &&
+	return string(r.Shape) == want.Shape && sameSet(r.Include, want.Include) && sameSet(r.Exclude, want.Exclude) &&
 		r.AllDevices == want.AllDevices && r.AllUsers == want.AllUsers
 }
 
@@ -158,14 +161,14 @@ func sameSet(a, b []string) bool {
 	return slices.Equal(slices.Compact(slices.Sorted(slices.Values(a))), slices.Compact(slices.Sorted(slices.Values(b))))
 }
 
-// Note adds a step.
+// Note adds what was done.
 func (r *Rollout) Note(at time.Time, format string, args ...any) {
-	r.Steps = append(r.Steps, Step{At: at, Text: fmt.Sprintf(format, args...)})
+	r.Steps = append(r.Steps, Note{At: at, Text: fmt.Sprintf(format, args...)})
 	r.Steps = r.Steps[max(0, len(r.Steps)-keptSteps):]
 }
 
 // Found keeps what was wrong among the tenant's policies.
-func (r *Rollout) Found(findings []Finding) {
+func (r *Rollout) Found(findings []policy.Finding) {
 	r.Findings = findings[:min(len(findings), keptFindings)]
 }
 
@@ -235,12 +238,12 @@ func readTurn(ctx context.Context, u *work.Unit) (turn, error) {
 // Record stages a new rollout with its audit entry.
 func Record(u *work.Unit, want events.PolicyRolloutRequested) (Rollout, error) {
 	r := Rollout{
-		ID: want.RequestID, State: Accepted, Shape: want.Shape, Include: want.Include, Exclude: want.Exclude,
+		ID: want.RequestID, State: Accepted, Shape: policy.Shape(want.Shape), Include: want.Include, Exclude: want.Exclude,
 		AllDevices: want.AllDevices, AllUsers: want.AllUsers, PlanHash: want.PlanHash, Reason: want.Reason, By: want.By,
 		RequestedAt: u.Now(), BeginBy: u.Now().Add(BeginWithin),
 	}
 	return r, errors.Join(u.Create(row(r.ID), r), audit.Append(u, audit.Entry{
-		Actor: r.By, Action: audit.RolloutRequested, RequestID: r.ID, Reason: r.Reason, Change: map[string]string{"shape": r.Shape},
+		Actor: r.By, Action: audit.RolloutRequested, RequestID: r.ID, Reason: r.Reason, Change: map[string]string{"shape": string(r.Shape)},
 	}))
 }
 

@@ -35,7 +35,7 @@ type Eraser interface {
 	ErasePartition(ctx context.Context, partition string) (rows, messages int, err error)
 }
 
-// Options are the parts of a desk. All but the last two are required.
+// Options are the parts of a desk. Those of the first block are required.
 type Options struct {
 	Store   work.Store
 	Devices Devices
@@ -44,6 +44,8 @@ type Options struct {
 	Tokens  *identity.Tokens
 	Now     func() time.Time
 	NewID   func() string
+
+	Policies PolicyReader // Graph; nil where no policies are rolled out
 
 	Eraser Eraser // of Store; nil where tenants can't be offboarded
 	Keys   Eraser // of the key ring
