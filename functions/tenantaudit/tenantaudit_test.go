@@ -309,7 +309,7 @@ func TestThrottledTenantWaits(t *testing.T) {
 		t.Run(fmt.Sprint(c.count), func(t *testing.T) {
 			t.Parallel()
 			f := setUp(t, false)
-			f.must(f.sim.Inject(contoso, graphsim.Fault{Kind: graphsim.Throttle, Family: "CFG", Count: c.count, RetryAfter: 10}))
+			f.must(f.sim.Inject(contoso, graphsim.Fault{Kind: graphsim.Throttle, Family: graphsim.Configuration, Count: c.count, RetryAfter: 10}))
 			r := f.audit(contoso)
 			if took := f.Clock.Now().Sub(dispatchtest.Start); r.Outcome != c.outcome || took < c.least || took > c.least+10*time.Minute {
 				t.Fatalf("after %s: %+v", took, r)
@@ -440,4 +440,3 @@ func TestCrashAtEveryBoundary(t *testing.T) {
 		})
 	}
 }
-

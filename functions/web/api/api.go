@@ -64,6 +64,7 @@ func Mount(mux *http.ServeMux, o Options) {
 	a.failures()
 	a.events()
 	a.tokens()
+	a.audits()
 
 	// The framework's own route encodes the description lazily and without a lock.
 	description, err := json.Marshal(a.huma.OpenAPI())

@@ -74,7 +74,7 @@ var graphRoutes = []route{
 	{"GET", "devices/{}", v1, false, Identity, 1, "device", []string{"Device.Read.All", "Directory.Read.All"}, (*Cloud).getDirectoryDevice},
 	{"GET", "users/{}/authentication/windowsHelloForBusinessMethods", v1, false, Identity, 1, "windowsHelloForBusinessAuthenticationMethod", []string{"UserAuthenticationMethod.Read.All"}, (*Cloud).listHelloMethods},
 
-	{"GET", "deviceManagement/managedDevices", v1, false, Devices, 0, "managedDevice", readDevices, (*Cloud).listDevices},
+	{"GET", "deviceManagement/managedDevices", v1 | beta, false, Devices, 0, "managedDevice", readDevices, (*Cloud).listDevices},
 	{"GET", "deviceManagement/managedDevices/{}", v1 | beta, false, Devices, 0, "managedDevice", readDevices, (*Cloud).getDevice},
 	{"GET", "deviceManagement/managedDevices/{}/deviceConfigurationStates", v1 | beta, false, Devices, 0, "deviceConfigurationState", slices.Concat(readDevices, readConfig), (*Cloud).listConfigurationStates},
 	{"POST", "deviceManagement/managedDevices/{}/resetPasscode", v1, true, Devices, 0, "managedDevice", actOnDevice, (*Cloud).resetPasscode},
