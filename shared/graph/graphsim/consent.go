@@ -25,6 +25,9 @@ func (c *Cloud) consentRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /{tenant}/oauth2/authorize", c.authorize)
 	mux.HandleFunc("GET /sim/landing/{app}", c.landing)
 	mux.HandleFunc("GET /{$}", c.home)
+	mux.HandleFunc("GET /sim/intune/{tenant}", c.intunePage)
+	mux.HandleFunc("POST /sim/intune/{tenant}", c.intuneForm)
+	mux.HandleFunc("GET /sim/intune/{tenant}/devices/{device}/report", c.reportPage)
 	mux.HandleFunc("GET /sim/style.css", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, pageFiles, "pages/style.css")
 	})

@@ -185,6 +185,9 @@ func (c *Cloud) serve(ctx context.Context, k *call) answer {
 	if !slices.ContainsFunc(rt.roles, func(r string) bool { return slices.Contains(k.roles, r) }) {
 		return forbidden(rt.family)
 	}
+	if f, ok := t.strikeRefusal(rt.family, k.path, write); ok {
+		return refusedBy(f, rt.family)
+	}
 	k.v = c.nextView(t)
 	a := rt.serve(c, k)
 	if rt.family == Identity {
@@ -260,6 +263,17 @@ func forbidden(family Family) answer {
 		return problem(http.StatusForbidden, "Forbidden", "Application is not authorized to perform this operation. Application must have one of the required scopes.")
 	}
 	return problem(http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+}
+
+// refusedBy is what a Refuse answers.
+func refusedBy(f Fault, family Family) answer {
+	switch {
+	case f.Status == http.StatusForbidden:
+		return forbidden(family)
+	case f.Status >= 500:
+		return problem(f.Status, "InternalServerError", "An internal server error has occurred.")
+	}
+	return problem(f.Status, "BadRequest", http.StatusText(f.Status)+" by a switch of this model.")
 }
 
 // stored answers a change that could or could not be written to disk.

@@ -21,9 +21,24 @@ func (c *Cloud) getOrganization(k *call) answer {
 		"countryLetterCode":               "US",
 		"mobileDeviceManagementAuthority": "intune",
 		"verifiedDomains": []any{map[string]any{
-			"name": t.domain, "isDefault": true, "isInitial": false, "type": "Managed", "capabilities": "Email, OfficeCommunicationsOnline",
+			"name": t.domain, "isDefault": true, "isInitial": false, "type": t.authentication(), "capabilities": "Email, OfficeCommunicationsOnline",
 		}},
 	}})
+}
+
+// authentication is how people of the tenant sign in.
+func (t *tenant) authentication() string {
+	if t.federated {
+		return "Federated"
+	}
+	return "Managed"
+}
+
+func (c *Cloud) listDomains(k *call) answer {
+	return k.many("domain", "domains", []map[string]any{{
+		"id": k.t.domain, "authenticationType": k.t.authentication(), "isAdminManaged": true, "isDefault": true, "isInitial": false,
+		"isRoot": true, "isVerified": true, "supportedServices": []string{"Email", "Intune"},
+	}}, "id")
 }
 
 func (c *Cloud) renderPrincipal(sp *servicePrincipal) map[string]any {

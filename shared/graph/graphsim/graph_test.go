@@ -111,6 +111,9 @@ func TestEveryEndpointFollowsTheSchema(t *testing.T) {
 	do(404, "DELETE", "/v1.0/servicePrincipals/"+graphID+"/appRoleAssignedTo/"+assigned, token, "")
 
 	do(200, "GET", "/v1.0/servicePrincipals/delta?$select=id,appId", token, "")
+	do(200, "GET", "/v1.0/oauth2PermissionGrants/delta", token, "")
+	do(200, "GET", "/v1.0/groups/delta?$select=id,displayName,members", token, "")
+	do(200, "GET", "/v1.0/domains", token, "")
 
 	groups := do(200, "GET", "/v1.0/groups?$filter=displayName eq 'PIN recovery pilot'", token, "").rows()
 	if len(groups) != 1 {

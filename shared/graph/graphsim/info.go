@@ -39,6 +39,9 @@ type DeviceInfo struct {
 	LastSync        time.Time `json:"lastSync"`
 	Resets          int       `json:"resets"`
 	State           string    `json:"state,omitempty"` // of the newest visible reset
+
+	EnablePinRecovery *bool  `json:"enablePinRecovery,omitempty"` // on a Windows device, once a policy has set it
+	CanReset          string `json:"canReset,omitempty"`          // of a Windows device, as dsregcmd /status says it
 }
 
 // Tenants lists all tenants with their devices, by domain.
@@ -76,6 +79,9 @@ func (c *Cloud) Tenant(ref string) (TenantInfo, error) {
 		info.Users = append(info.Users, u.upn)
 	}
 	v := c.primary()
+	if err := c.settled(t, v.now); err != nil {
+		return TenantInfo{}, err
+	}
 	for _, sp := range t.visiblePrincipals(v) {
 		app, _ := findApplication(sp.AppID)
 		info.ServicePrincipals = append(info.ServicePrincipals, PrincipalInfo{
@@ -90,6 +96,9 @@ func (c *Cloud) Tenant(ref string) (TenantInfo, error) {
 			ID: d.id, Name: d.name, OperatingSystem: d.os, Version: d.version,
 			Online: !d.Offline, Outcome: d.Outcome, Resets: d.Resets,
 			LastSync: d.lastSync(v.now, c.timing.CheckIn).UTC(),
+		}
+		if d.os == "Windows" {
+			one.EnablePinRecovery, one.CanReset = d.Applied.Recovery, d.canReset()
 		}
 		if u, ok := t.user(d.UserID); ok {
 			one.User = u.upn

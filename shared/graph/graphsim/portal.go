@@ -14,14 +14,14 @@ import (
 
 // A PolicySpec is a policy to make.
 type PolicySpec struct {
-	Store   Store
-	Type    string // "" or windowsIdentityProtectionConfiguration, of a device configuration
-	Account bool   // a settings catalog policy of endpoint security › account protection
-	Name    string
-	Value   bool   // EnablePinRecovery
-	URI     string // of a custom profile; "" is the documented path
-	Include []string
-	Exclude []string
+	Store   Store    `json:"store"`
+	Type    string   `json:"type"`    // "" or windowsIdentityProtectionConfiguration, of a device configuration
+	Account bool     `json:"account"` // a settings catalog policy of endpoint security › account protection
+	Name    string   `json:"name"`
+	Value   bool     `json:"value"`   // EnablePinRecovery
+	URI     string   `json:"uri"`     // of a custom profile; "" is the documented path
+	Include []string `json:"include"` // groups, "all devices", "all users"
+	Exclude []string `json:"exclude"`
 }
 
 // A PolicyInfo is what the control plane shows of a policy.
@@ -85,26 +85,24 @@ func (c *Cloud) AddPolicy(tenantRef string, spec PolicySpec) (string, error) {
 		if err := p.say(t.id, spec); err != nil {
 			return nil, err
 		}
-		made := c.alter(t, p.Modified, t.putPolicy(p))
-		made = append(made, t.record(p.Modified, t.administrator(), "Create", policyResource(nil, &p)))
-		if len(spec.Include)+len(spec.Exclude) == 0 {
+		next := p
+		for i, ref := range slices.Concat(spec.Include, spec.Exclude) {
+			kind := groupTarget
+			if i >= len(spec.Include) {
+				kind = exclusionTarget
+			}
+			target, err := t.target(kind, ref)
+			if err != nil {
+				return nil, err
+			}
+			next.Assignments = append(next.Assignments, newAssignment(p.ID, target))
+		}
+		made := append(c.alter(t, p.Modified, t.putPolicy(p)), t.record(p.Modified, t.administrator(), "Create", policyResource(nil, &p)))
+		if len(next.Assignments) == 0 {
 			return made, nil
 		}
 		if err := c.commit(made...); err != nil {
 			return nil, err
-		}
-		next := p
-		for _, refs := range []struct {
-			kind string
-			list []string
-		}{{groupTarget, spec.Include}, {exclusionTarget, spec.Exclude}} {
-			for _, ref := range refs.list {
-				target, err := t.target(refs.kind, ref)
-				if err != nil {
-					return nil, err
-				}
-				next.Assignments = append(next.Assignments, newAssignment(p.ID, target))
-			}
 		}
 		return c.portalChange(t, &p, next, "Assign"), nil
 	})

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"pinreset/shared/graph/graphschema"
 )
@@ -30,6 +31,9 @@ var expandable = map[string][]string{
 func (k *call) hasProperty(entity, name string) bool {
 	if k.beta && graphschema.Beta().Known(entity) {
 		return graphschema.Beta().Has(entity, name)
+	}
+	if entity == "group" && name == "members" && strings.HasSuffix(strings.TrimSuffix(k.path, "()"), "/delta") {
+		return true
 	}
 	if entity == "directoryObject" { // a list of several types
 		return slices.ContainsFunc([]string{"user", "device", "group"}, func(kind string) bool { return k.hasProperty(kind, name) })
@@ -85,8 +89,8 @@ func (k *call) project(entity string, values map[string]any, names []string) map
 	picked := make(map[string]any, len(names)+1)
 	for _, name := range names {
 		value, ok := values[name]
-		if !ok && entity == "directoryObject" {
-			continue // another member's property
+		if !ok && (entity == "directoryObject" || name == "members") {
+			continue // another member's property; what delta writes as members@delta
 		}
 		if p, known := schema.Property(entity, name); !ok && known {
 			value = schema.Zero(p)
@@ -94,7 +98,7 @@ func (k *call) project(entity string, values map[string]any, names []string) map
 		picked[name] = value
 	}
 	for name, value := range values {
-		if name == "@odata.type" || k.query.Has("$expand") && k.expands(name) {
+		if name == "@odata.type" || name == "members@delta" && slices.Contains(names, "members") || k.query.Has("$expand") && k.expands(name) {
 			picked[name] = value
 		}
 	}
@@ -202,34 +206,71 @@ func decodeToken(token string) (url.Values, error) {
 }
 
 // A term is one comparison of a filter.
-type term struct{ name, value string }
+type term struct{ name, op, value string }
 
-var termPattern = regexp.MustCompile(`^\s*(\w+)\s+eq\s+'((?:[^']|'')*)'\s*(and\s|$)`)
+var termPattern = regexp.MustCompile(`^\s*(\w+)\s+(eq|ne|gt|ge|lt|le)\s+(?:'((?:[^']|'')*)'|([0-9][0-9TZ:.+-]*))\s*(and\s|$)`)
 
-// parseFilter understands "a eq 'x' and b eq 'y'" for the given names.
+// parseFilter understands "a eq 'x' and b eq 'y'" for the given names, and of
+// those whose name ends in DateTime every comparison with a time.
 func parseFilter(filter string, names []string) ([]term, error) {
 	var terms []term
 	for filter != "" {
 		m := termPattern.FindStringSubmatch(filter)
 		if m == nil {
-			return nil, fmt.Errorf("only comparisons with eq, joined by and, are supported by this model")
+			return nil, fmt.Errorf("only comparisons, joined by and, are supported by this model")
 		}
-		if !slices.Contains(names, m[1]) {
-			return nil, fmt.Errorf("filtering on '%s' is not supported", m[1])
+		t := term{m[1], m[2], strings.ReplaceAll(m[3], "''", "'")}
+		moment := strings.HasSuffix(t.name, "DateTime")
+		switch {
+		case !slices.Contains(names, t.name):
+			return nil, fmt.Errorf("filtering on '%s' is not supported", t.name)
+		case moment:
+			t.value = m[4]
+			if _, err := time.Parse(time.RFC3339, t.value); err != nil {
+				return nil, fmt.Errorf("'%s' is compared with a time: 2026-01-05T10:00:00Z", t.name)
+			}
+		case t.op != "eq" || m[4] != "":
+			return nil, fmt.Errorf("'%s' is compared with eq and a string", t.name)
 		}
-		terms = append(terms, term{m[1], strings.ReplaceAll(m[2], "''", "'")})
+		terms = append(terms, t)
 		filter = filter[len(m[0]):]
 	}
 	return terms, nil
 }
 
-// matches compares without case, as the directory does.
+// matches compares strings without case, as the directory does.
 func matches(row map[string]any, terms []term) bool {
-	for _, t := range terms {
+	return !slices.ContainsFunc(terms, func(t term) bool {
 		value, _ := row[t.name].(string)
-		if !strings.EqualFold(value, t.value) {
-			return false
+		if t.op == "eq" && !strings.HasSuffix(t.name, "DateTime") {
+			return !strings.EqualFold(value, t.value)
 		}
+		return !t.holds(value)
+	})
+}
+
+// holds compares times.
+func (t term) holds(value string) bool {
+	a, err := time.Parse(time.RFC3339, value)
+	if err != nil {
+		return false
 	}
-	return true
+	b, err := time.Parse(time.RFC3339, t.value)
+	if err != nil {
+		return false
+	}
+	switch n := a.Compare(b); t.op {
+	case "eq":
+		return n == 0
+	case "ne":
+		return n != 0
+	case "gt":
+		return n > 0
+	case "ge":
+		return n >= 0
+	case "lt":
+		return n < 0
+	default:
+		return n <= 0
+	}
 }

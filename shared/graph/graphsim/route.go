@@ -48,6 +48,8 @@ var (
 var graphRoutes = []route{
 	{"GET", "organization", v1, false, Identity, 1, "organization", []string{"Organization.Read.All", "Directory.Read.All"}, (*Cloud).getOrganization},
 
+	{"GET", "domains", v1, false, Identity, 1, "domain", []string{"Domain.Read.All", "Directory.Read.All"}, (*Cloud).listDomains},
+
 	{"GET", "servicePrincipals", v1, false, Identity, 1, "servicePrincipal", readApps, (*Cloud).listPrincipals},
 	{"POST", "servicePrincipals", v1, false, Identity, 1, "servicePrincipal", writeApps, (*Cloud).createPrincipal},
 	{"GET", "servicePrincipals/delta", v1, false, Identity, 1, "servicePrincipal", readApps, (*Cloud).deltaPrincipals},
@@ -60,9 +62,11 @@ var graphRoutes = []route{
 
 	{"GET", "oauth2PermissionGrants", v1, false, Identity, 2, "oAuth2PermissionGrant", readGrants, (*Cloud).listGrants},
 	{"POST", "oauth2PermissionGrants", v1, false, Identity, 1, "oAuth2PermissionGrant", writeGrants, (*Cloud).createGrant},
+	{"GET", "oauth2PermissionGrants/delta", v1, false, Identity, 2, "oAuth2PermissionGrant", readGrants, (*Cloud).deltaGrants},
 	{"GET", "oauth2PermissionGrants/{}", v1, false, Identity, 2, "oAuth2PermissionGrant", readGrants, (*Cloud).getGrant},
 
 	{"GET", "groups", v1, false, Identity, 1, "group", readGroups, (*Cloud).listGroups},
+	{"GET", "groups/delta", v1, false, Identity, 1, "group", readGroups, (*Cloud).deltaGroups},
 	{"GET", "groups/{}", v1, false, Identity, 1, "group", readGroups, (*Cloud).getGroup},
 	{"GET", "groups/{}/members", v1, false, Identity, 3, "directoryObject", readGroups, (*Cloud).listMembers},
 	{"GET", "groups/{}/transitiveMembers", v1, false, Identity, 5, "directoryObject", readGroups, (*Cloud).listTransitiveMembers},

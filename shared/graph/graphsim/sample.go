@@ -7,11 +7,14 @@ import (
 	"time"
 )
 
-// The three sample tenants. What differs is how far their onboarding is.
+// The sample tenants. What differs is how far their onboarding is, how people
+// sign in, and the region.
 const (
 	Contoso   = "c0117050-7e57-4c10-8d01-000000000001" // everything in place
 	Fabrikam  = "fab21ca0-7e57-4c10-8d01-000000000002" // nothing consented
 	Northwind = "0072714d-7e57-4c10-8d01-000000000003" // our apps and only the PIN reset service app: half consented
+	Tailspin  = "7a115913-7e57-4c10-8d01-000000000004" // everything in place, federated: sign-in at an identity provider of its own
+	Woodgrove = "300d9203-7e57-4c10-8d01-000000000005" // everything in place, in a region like the US Government's
 )
 
 // A seed is what a tenant grows from on first use.
@@ -20,6 +23,8 @@ type seed struct {
 	prefix           string   // of its device names
 	consented        []string // app ids whose consent is as old as the tenant
 	more             int      // devices besides the sample ones
+	federated        bool
+	subscope         string // tenant_region_sub_scope of discovery
 }
 
 // seeds returns the sample tenants and those of the fleet.
@@ -32,13 +37,15 @@ func seeds(f Fleet) []seed {
 	}
 	all := append(slices.Clone(ours), PinResetService, PinResetClient)
 	list := []seed{
-		{Contoso, "contoso.example", "Contoso", "", all, 0},
-		{Fabrikam, "fabrikam.example", "Fabrikam", "fab-", nil, 0},
-		{Northwind, "northwind.example", "Northwind", "nw-", append(slices.Clone(ours), PinResetService), 0},
+		{id: Contoso, domain: "contoso.example", name: "Contoso", consented: all},
+		{id: Fabrikam, domain: "fabrikam.example", name: "Fabrikam", prefix: "fab-"},
+		{id: Northwind, domain: "northwind.example", name: "Northwind", prefix: "nw-", consented: append(slices.Clone(ours), PinResetService)},
+		{id: Tailspin, domain: "tailspin.example", name: "Tailspin", prefix: "ts-", consented: all, federated: true},
+		{id: Woodgrove, domain: "woodgrove.example", name: "Woodgrove", prefix: "wg-", consented: all, subscope: "DODCON"},
 	}
 	for i := range f.Tenants {
 		name := fmt.Sprintf("fleet-%04d", i+1)
-		list = append(list, seed{guid(name), name + ".example", name, "", all, f.Devices})
+		list = append(list, seed{id: guid(name), domain: name + ".example", name: name, consented: all, more: f.Devices})
 	}
 	return list
 }
@@ -51,7 +58,7 @@ var staff = []string{"Adele Admin", "Carla Chief", "Hana Help", "Sam Sales", "Fr
 // moment the state began.
 func (c *Cloud) plant(s seed) *tenant {
 	t := &tenant{
-		id: s.id, domain: s.domain, name: s.name,
+		id: s.id, domain: s.domain, name: s.name, federated: s.federated, subscope: s.subscope,
 		principals:  make(map[string]*servicePrincipal),
 		grants:      make(map[string]*permissionGrant),
 		assignments: make(map[string]*roleAssignment),
@@ -68,12 +75,12 @@ func (c *Cloud) plant(s seed) *tenant {
 		local, _, _ := strings.Cut(strings.ToLower(name), " ")
 		u := user{id: guid(s.domain + " user " + local), upn: local + "@" + s.domain, name: name}
 		t.users = append(t.users, u)
-		all = all.with(u.id, "user", 0, false)
+		all = all.with(u.id, "user", 1, false)
 		switch {
 		case i < 3:
-			pilot = pilot.with(u.id, "user", 0, false)
+			pilot = pilot.with(u.id, "user", 1, false)
 		case i < 6:
-			field = field.with(u.id, "user", 0, false)
+			field = field.with(u.id, "user", 1, false)
 		}
 	}
 	c.plantDirectory(t, s)
@@ -87,13 +94,13 @@ func (c *Cloud) plant(s seed) *tenant {
 		object := deviceObjectID(t.domain, p.name)
 		switch {
 		case p.os == "Windows":
-			windows = windows.with(object, "device", 0, false)
+			windows = windows.with(object, "device", 1, false)
 		case p.user == "":
-			kiosks = kiosks.with(object, "device", 0, false)
+			kiosks = kiosks.with(object, "device", 1, false)
 		}
 	}
 	everything := group{ID: guid(s.domain + " group everything"), Name: "Everyone and everything"}
-	everything = everything.with(all.ID, "group", 0, false).with(windows.ID, "group", 0, false)
+	everything = everything.with(all.ID, "group", 1, false).with(windows.ID, "group", 1, false)
 	t.groups = []*group{&all, &pilot, &field, &windows, &kiosks, &everything}
 	pixel := fleet[slices.IndexFunc(fleet, func(p profile) bool { return p.name == "sales-pixel-12" })]
 	for i := range s.more {

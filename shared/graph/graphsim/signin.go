@@ -19,7 +19,7 @@ func (c *Cloud) discovery(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	base := origin(r) + "/" + t.id
-	writeJSON(w, http.StatusOK, map[string]any{
+	document := map[string]any{
 		"issuer":                                base + "/v2.0",
 		"authorization_endpoint":                base + "/oauth2/v2.0/authorize",
 		"token_endpoint":                        base + "/oauth2/v2.0/token",
@@ -29,7 +29,12 @@ func (c *Cloud) discovery(w http.ResponseWriter, r *http.Request) {
 		"subject_types_supported":               []string{"pairwise"},
 		"id_token_signing_alg_values_supported": []string{"RS256"},
 		"scopes_supported":                      []string{"openid"},
-	})
+		"tenant_region_scope":                   "NA",
+	}
+	if t.subscope != "" {
+		document["tenant_region_scope"], document["tenant_region_sub_scope"] = "USGov", t.subscope // as public tools read it; not in the pages compared
+	}
+	writeJSON(w, http.StatusOK, document)
 }
 
 func (c *Cloud) publishKeys(w http.ResponseWriter, r *http.Request) {

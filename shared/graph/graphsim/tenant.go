@@ -25,6 +25,8 @@ const replicas = 3
 // never change; everything below mu does.
 type tenant struct {
 	id, domain, name string
+	federated        bool   // people sign in at an identity provider of their own
+	subscope         string // of a national cloud's region, as discovery names it
 	users            []user
 	windows          windows
 
@@ -122,6 +124,7 @@ func (t *tenant) restore(saved map[string]json.RawMessage) error {
 			g := new(permissionGrant)
 			err = json.Unmarshal(saved[key], g)
 			t.grants[id] = g
+			t.seq = max(t.seq, g.Seq)
 		case "role":
 			a := new(roleAssignment)
 			err = json.Unmarshal(saved[key], a)
