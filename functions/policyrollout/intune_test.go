@@ -25,6 +25,8 @@ type intune struct {
 	disabled []string
 	statuses []graph.DeviceStatus
 
+	looked map[string]look // the last look at each application
+
 	made    int
 	creates int
 	assigns []assigned
@@ -40,7 +42,14 @@ type stored struct {
 	targets               []string // JSON
 }
 
-// assigned is a write of assignments, with whether both applications were there at that moment.
+// look is what a look at an application saw, and at which call.
+type look struct {
+	call    int
+	enabled bool
+}
+
+// assigned is a write of assignments, with whether both applications were seen right before it, with nothing but each other in
+// between.
 type assigned struct {
 	consented bool
 	targets   []string
@@ -62,12 +71,23 @@ func (i *intune) done(call string) error {
 	return nil
 }
 
-func (i *intune) consented() bool { return len(i.absent) == 0 && len(i.disabled) == 0 }
+func (i *intune) consented() bool {
+	for _, app := range bothApplications {
+		if l := i.looked[app]; !l.enabled || i.calls-l.call > 2 {
+			return false
+		}
+	}
+	return true
+}
 
 func (i *intune) ServicePrincipal(_ context.Context, _, app string) (graph.ServicePrincipal, error) {
 	if err := i.begin("principal"); err != nil {
 		return graph.ServicePrincipal{}, err
 	}
+	if i.looked == nil {
+		i.looked = map[string]look{}
+	}
+	i.looked[app] = look{i.calls, !slices.Contains(i.absent, app) && !slices.Contains(i.disabled, app)}
 	if slices.Contains(i.absent, app) {
 		return graph.ServicePrincipal{}, fmt.Errorf("read %s: %w", app, graph.ErrNotFound)
 	}

@@ -61,8 +61,7 @@ func (h *Handler) place(ctx context.Context, u *work.Unit, r rollout.Rollout) er
 	} else if r.PolicyID == "" {
 		// With an intent on disk it is what an earlier run created, whose answer was lost.
 		r.PolicyID, r.PolicyName, r.Created, r.State = ours.ID, ours.Name, !r.IntentAt.IsZero(), rollout.Assigning
-		diag.Decide(ctx, u.Now(), "the tenant has pinreset's policy of this shape already: "+ours.Name)
-		r.Note(u.Now(), "found the policy %s", ours.Name)
+		note(ctx, u, &r, "found pinreset's policy of this shape: %s", ours.Name)
 	}
 	if err := h.bring(ctx, u, &r, ours); err != nil {
 		return wait(u, r, r.BeginBy, err)
@@ -117,7 +116,7 @@ func (h *Handler) create(ctx context.Context, u *work.Unit, r *rollout.Rollout) 
 	}
 	r.State, r.PolicyID, r.PolicyName, r.Created = rollout.Assigning, id, policy.Name, true
 	r.Writes++
-	r.Note(u.Now(), "created the policy %s (%s)", policy.Name, r.Shape.Title())
+	note(ctx, u, r, "created the policy %s (%s)", policy.Name, r.Shape.Title())
 	if err := errors.Join(rollout.Write(u, *r), u.Checkpoint(ctx)); err != nil {
 		return policy.Found{}, fmt.Errorf("record policy of %s: %w", r.ID, err)
 	}
@@ -150,7 +149,7 @@ func (h *Handler) bring(ctx context.Context, u *work.Unit, r *rollout.Rollout, o
 			return fmt.Errorf("switch policy %s on: %w", r.PolicyID, err)
 		}
 		r.Writes++
-		r.Note(u.Now(), "wrote the value true")
+		note(ctx, u, r, "wrote the value true")
 	}
 	existing, err := h.Policies.Assignments(ctx, u.Partition(), r.Ref())
 	if err != nil {
@@ -175,10 +174,9 @@ func (h *Handler) bring(ctx context.Context, u *work.Unit, r *rollout.Rollout, o
 			return fmt.Errorf("assign policy %s: %w", r.PolicyID, err)
 		}
 		r.Writes++
-		r.Note(u.Now(), "assigned %d targets beside %d that were there", len(added), len(existing))
+		note(ctx, u, r, "assigned %d targets beside %d that were there", len(added), len(existing))
 	} else if r.Writes == 0 {
-		diag.Decide(ctx, u.Now(), "value and assignments are as asked already: nothing is written")
-		r.Note(u.Now(), "all was in place already")
+		note(ctx, u, r, "value and assignments are as asked already: nothing is written")
 		return nil // read a moment ago
 	}
 	return h.compare(ctx, u, *r, merged)
@@ -204,7 +202,7 @@ func (h *Handler) compare(ctx context.Context, u *work.Unit, r rollout.Rollout, 
 // inPlace stages the end of the writing and the first look at devices.
 func (h *Handler) inPlace(ctx context.Context, u *work.Unit, r rollout.Rollout) error {
 	r.State, r.PlacedAt, r.WatchUntil, r.Checks, r.Why = rollout.Watching, u.Now(), u.Now().Add(h.Schedule.Watch), 0, fault.WaitingForCheckIns
-	r.Note(u.Now(), "read back: in place")
+	note(ctx, u, &r, "read back: in place")
 	if err := rollout.Place(ctx, u, r); err != nil {
 		return err
 	}

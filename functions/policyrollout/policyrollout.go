@@ -22,6 +22,7 @@ package policyrollout
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"pinreset/events"
@@ -180,6 +181,12 @@ func (h *Handler) failed(ctx context.Context, u *work.Unit, id, run string, code
 	}
 	return errors.Join(rollout.End(ctx, u, r, rollout.Failed),
 		audit.Append(u, audit.Entry{Actor: events.Pinreset(), Action: audit.RolloutFailed, RequestID: run, Reason: string(code)}))
+}
+
+// note tells what was done, on the rollout and in the run's record.
+func note(ctx context.Context, u *work.Unit, r *rollout.Rollout, format string, args ...any) {
+	r.Note(u.Now(), format, args...)
+	diag.Decide(ctx, u.Now(), fmt.Sprintf(format, args...))
 }
 
 // lookAgain stages the rollout and the reminder to go on with it, no later than the deadline where there is one.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"pinreset/events"
-	"pinreset/shared/diag"
 	"pinreset/shared/fault"
 	"pinreset/shared/graph"
 	"pinreset/shared/rollout"
@@ -43,8 +42,7 @@ func (h *Handler) watch(ctx context.Context, u *work.Unit, r rollout.Rollout) er
 func gone(err error) bool { return fault.CodeOf(err) == fault.PolicyGone }
 
 func (h *Handler) complete(ctx context.Context, u *work.Unit, r rollout.Rollout, outcome string) error {
-	r.Note(u.Now(), "watching ended: %s", outcome)
-	diag.Decide(ctx, u.Now(), "the rollout has ended: "+outcome)
+	note(ctx, u, &r, "watching has ended: %s", outcome)
 	_, err := u.Send(ctx, work.Announcements, time.Time{}, events.PolicyRolloutCompleted{
 		RequestID: r.ID, RolloutID: r.ID, PolicyID: r.PolicyID, Shape: string(r.Shape), Outcome: outcome,
 	})

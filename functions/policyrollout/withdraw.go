@@ -42,7 +42,7 @@ func (h *Handler) withdraw(ctx context.Context, u *work.Unit, r rollout.Rollout)
 		if b.WaitUntil.IsZero() { // not put off by somebody who switches it on again and again
 			b.WaitUntil = u.Now().Add(h.Schedule.Withdraw)
 		}
-		r.Note(u.Now(), "read back: the value is false; devices get time to take it")
+		note(ctx, u, &r, "read back: the value is false; devices get time to take it")
 		return h.lookAgain(ctx, u, r, h.delay(r), b.WaitUntil)
 	}
 	p, err := h.progress(ctx, u, r, b.FalseAt)
@@ -70,7 +70,7 @@ func (h *Handler) switchOff(ctx context.Context, u *work.Unit, r *rollout.Rollou
 		return fmt.Errorf("switch policy %s off: %w", r.PolicyID, err)
 	}
 	r.Writes++
-	r.Note(u.Now(), "wrote the value false")
+	note(ctx, u, r, "wrote the value false")
 	again, err := h.read(ctx, u, *r)
 	if err != nil {
 		return err
@@ -94,7 +94,7 @@ func (h *Handler) unassign(ctx context.Context, u *work.Unit, r *rollout.Rollout
 			return fmt.Errorf("unassign policy %s: %w", r.PolicyID, err)
 		}
 		r.Writes++
-		r.Note(u.Now(), "took %d targets away; %d are somebody else's and stay", len(existing)-len(rest), len(rest))
+		note(ctx, u, r, "took %d targets away; %d are somebody else's and stay", len(existing)-len(rest), len(rest))
 		left, err := h.Policies.Assignments(ctx, u.Partition(), r.Ref())
 		if err != nil {
 			return fmt.Errorf("read assignments of policy %s back: %w", r.PolicyID, err)
@@ -108,8 +108,7 @@ func (h *Handler) unassign(ctx context.Context, u *work.Unit, r *rollout.Rollout
 		return nil
 	}
 	if len(rest) > 0 {
-		diag.Decide(ctx, u.Now(), "others assign the policy too: it is not deleted")
-		r.Note(u.Now(), "not deleted: others assign it too")
+		note(ctx, u, r, "not deleted: others assign it too")
 		return nil
 	}
 	if err := h.Policies.DeletePolicy(ctx, u.Partition(), r.Ref()); err != nil && !errors.Is(err, graph.ErrNotFound) {
@@ -117,7 +116,7 @@ func (h *Handler) unassign(ctx context.Context, u *work.Unit, r *rollout.Rollout
 	}
 	r.Writes++
 	r.Rollback.Deleted = true
-	r.Note(u.Now(), "deleted the policy")
+	note(ctx, u, r, "deleted the policy")
 	return nil
 }
 
@@ -139,7 +138,7 @@ func remains(b rollout.Rollback, p rollout.Progress) string {
 
 func (h *Handler) takenBack(ctx context.Context, u *work.Unit, r rollout.Rollout, text string) error {
 	r.Rollback.Remains, r.Rollback.EndedAt = text, u.Now()
-	r.Note(u.Now(), "taken back. %s", text)
+	note(ctx, u, &r, "taken back. %s", text)
 	_, err := u.Send(ctx, work.Announcements, time.Time{}, events.PolicyRolloutCompleted{
 		RequestID: r.Rollback.ID, RolloutID: r.ID, PolicyID: r.PolicyID, Shape: string(r.Shape), Outcome: events.RolloutTakenBack,
 	})

@@ -214,3 +214,33 @@ func TestRolloutEvents(t *testing.T) {
 		}
 	}
 }
+
+// TestOffboardingWaitsForTheRollback: a policy that stands is not left behind by accident.
+func TestOffboardingWaitsForTheRollback(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	id := f.startRollout(contoso)
+	path, body := "/v1/tenants/"+contoso+"/offboard", map[string]any{"confirm": contoso, "reason": "a test"}
+	f.call(http.MethodPost, path, f.admin, body).refused(t, http.StatusConflict, fault.StateConflict)
+	f.place(contoso, id)
+	f.call(http.MethodPost, path, f.admin, body).refused(t, http.StatusConflict, fault.StateConflict)
+	u := f.unit(contoso)
+	r, err := rollout.Withdraw(t.Context(), u, events.PolicyRollbackRequested{RequestID: "back", RolloutID: id, Reason: "a test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.commit(u)
+	f.call(http.MethodPost, path, f.admin, body).refused(t, http.StatusConflict, fault.StateConflict)
+	u = f.unit(contoso)
+	if r, err = rollout.Read(t.Context(), u, id); err != nil {
+		t.Fatal(err)
+	}
+	if err := rollout.End(t.Context(), u, r, rollout.RolledBack); err != nil {
+		t.Fatal(err)
+	}
+	f.commit(u)
+	f.call(http.MethodPost, path, f.admin, body).want(t, http.StatusOK)
+
+	f.place(fabrikam, f.startRollout(fabrikam))
+	f.call(http.MethodPost, "/v1/tenants/"+fabrikam+"/offboard", f.admin, map[string]any{"confirm": fabrikam, "leavePolicy": true, "reason": "a test"}).want(t, http.StatusOK)
+}

@@ -137,6 +137,7 @@ type VerifiedDomain struct {
 	Name      string `json:"name"`
 	IsDefault bool   `json:"isDefault"`
 	IsInitial bool   `json:"isInitial"`
+	Type      string `json:"type"` // Managed, or Federated where another provider signs people in
 }
 
 // Organization reads the facts of the tenant.

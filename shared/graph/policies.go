@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 
 	"pinreset/shared/policy"
@@ -96,15 +97,15 @@ func (c *Client) detect(ctx context.Context, tenant string, store policy.Store, 
 		if !policy.Candidate(store, e) {
 			continue
 		}
-		if err := json.Unmarshal(e, &entity); err != nil || !isGUID(entity.ID) {
-			return nil, fmt.Errorf("%s: an entity without an id", store)
+		if err := json.Unmarshal(e, &entity); err != nil || entity.ID == "" {
+			return nil, fmt.Errorf("%s: a policy without an id", store)
 		}
 		documents = append(documents, policy.Document{Entity: e})
 		ids = append(ids, entity.ID)
 	}
 	if store != policy.DeviceConfigurations {
 		settings, err := batched(ctx, c, tenant, each(ids, func(id string) Read[[]raw] {
-			return readAll[raw]("read settings of policy "+id, Beta, policy.Ref{Store: store, ID: id}.Path()+"/settings")
+			return readAll[raw]("read settings of policy "+id, Beta, below(store, id, "settings"))
 		}))
 		if err != nil {
 			return nil, err
@@ -130,7 +131,7 @@ func (c *Client) detect(ctx context.Context, tenant string, store policy.Store, 
 		}
 	}
 	assignments, err := batched(ctx, c, tenant, each(lacking, func(id string) Read[[]raw] {
-		return readAll[raw]("read assignments of policy "+id, Beta, policy.Ref{Store: store, ID: id}.Path()+"/assignments")
+		return readAll[raw]("read assignments of policy "+id, Beta, below(store, id, "assignments"))
 	}))
 	if err != nil {
 		return nil, err
@@ -158,6 +159,11 @@ func expanded(e raw) bool {
 		Assignments *[]raw `json:"assignments"`
 	}
 	return json.Unmarshal(e, &entity) == nil && entity.Assignments != nil
+}
+
+// below is the path of a list of a policy. The id is Graph's own and goes back as it came.
+func below(store policy.Store, id, list string) string {
+	return store.Path() + "/" + url.PathEscape(id) + "/" + list
 }
 
 func notNil(elements []raw) []raw {
