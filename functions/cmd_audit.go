@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -89,13 +90,13 @@ func (p *process) auditRun() *cobra.Command {
 			a, err = s.WaitAudit(ctx, s.tenant, a.ID)
 			return err
 		})
-		if err != nil {
+		if err != nil && !errors.Is(err, errStillPending) {
 			return err
 		}
-		if err := p.printAudit(a); err != nil || !w.on {
+		if err := p.printAudit(a); err != nil {
 			return err
 		}
-		return auditFailure(a)
+		return p.auditEnd(a)
 	})
 	c.Flags().BoolVar(&all, "all", false, "audit every tenant; needs a token for all tenants")
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
@@ -104,12 +105,16 @@ func (p *process) auditRun() *cobra.Command {
 	return c
 }
 
-// auditFailure is the error of an audit that could not read the tenant.
-func auditFailure(a client.TenantAudit) error {
-	if a.Outcome != events.AuditNot {
+// auditEnd is the error of an audit that has not ended, or could not read the tenant.
+func (p *process) auditEnd(a client.TenantAudit) error {
+	switch a.Outcome {
+	case survey.Pending:
+		return &failure{text: "The audit has not ended", exit: exitPending, next: []string{p.hint("audit show %s", a.ID)}}
+	case events.AuditNot:
+	default:
 		return nil
 	}
-	return &failure{text: "The tenant was not audited: " + a.CodeTitle, code: a.Code, next: []string{"pinreset diag show " + a.Diagnostics[strings.LastIndex(a.Diagnostics, "/")+1:] + " --tenant " + a.TenantID}}
+	return &failure{text: "The tenant was not audited: " + a.CodeTitle, code: a.Code, next: []string{p.hint("diag show %s", a.Diagnostics[strings.LastIndex(a.Diagnostics, "/")+1:])}}
 }
 
 func (p *process) auditEverybody(ctx context.Context, reason string, w watch) error {
@@ -123,10 +128,10 @@ func (p *process) auditEverybody(ctx context.Context, reason string, w watch) er
 	}
 	p.note("run %s: every tenant is audited", run.ID)
 	if !w.on {
-		return nil
+		return &failure{text: "The audits have not ended", exit: exitPending, next: []string{"pinreset audit show"}}
 	}
 	err = w.run(ctx, p, func(ctx context.Context, line *progress) error {
-		return c.WaitAudits(ctx, run.ID, func(done, of int) { line.show(bar(done, of) + fmt.Sprintf(" %d of %d tenants", done, of)) })
+		return c.WaitAudits(ctx, run.ID, func(done, of int) { line.show(auditProgress(done, of)) })
 	})
 	if err != nil {
 		return err
@@ -146,18 +151,10 @@ func (p *process) auditEverybody(ctx context.Context, reason string, w watch) er
 	return &failure{text: count(notRead, "tenant") + " could not be read", next: []string{"pinreset audit show"}}
 }
 
-// bar is how far something is, drawn.
-func bar(done, of int) string {
-	const width = 20
-	full := 0
-	if of > 0 {
-		full = min(width, done*width/of)
-	}
-	text := []rune("[....................]")
-	for i := range full {
-		text[i+1] = '#'
-	}
-	return string(text)
+// auditProgress draws how many tenants were audited.
+func auditProgress(done, of int) string {
+	full := min(barWidth, done*barWidth/max(of, 1))
+	return fmt.Sprintf("[%s%s] %d of %s", strings.Repeat("#", full), strings.Repeat(".", barWidth-full), done, count(of, "tenant"))
 }
 
 // latestLine is a tenant with its last audit as a row of a list shows it.
@@ -227,9 +224,6 @@ func (p *process) printAudit(a client.TenantAudit) error {
 		}
 		for _, c := range a.Changes {
 			fmt.Fprintf(w, "changed: %s: %s → %s\n", clean(c.What), clean(c.Before), clean(c.After))
-		}
-		if a.Outcome == survey.Pending {
-			p.note("next: pinreset audit show %s --tenant %s", a.ID, a.TenantID)
 		}
 	})
 }
