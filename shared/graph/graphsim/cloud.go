@@ -26,6 +26,9 @@ type Cloud struct {
 	limits   Limits
 	passcode func() string
 	log      *slog.Logger
+	fleet    Fleet
+	latency  time.Duration
+	garden   garden
 
 	keys       *keys
 	journal    *journal
@@ -37,7 +40,7 @@ type Cloud struct {
 	pagesURL   string
 
 	mu        sync.Mutex
-	seeds     map[string]seed // by id, domain and name, lower case
+	seeds     map[string]seed // the sample tenants by id, domain and name, lower case
 	tenants   map[string]*tenant
 	saved     map[string]map[string]json.RawMessage // of tenants not used yet: tenant id → key → value
 	redirects []string
@@ -54,6 +57,7 @@ type meta struct {
 func Start(o Options) (*Cloud, error) {
 	c := &Cloud{
 		now: o.Now, passcode: o.Passcode, log: o.Logger,
+		fleet: o.Fleet, latency: o.Latency,
 		timing: o.Timing.withDefaults(), limits: o.Limits.withDefaults(),
 		seeds:     make(map[string]seed),
 		tenants:   make(map[string]*tenant),
@@ -68,7 +72,7 @@ func Start(o Options) (*Cloud, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	for _, s := range seeds(o.Fleet) {
+	for _, s := range seeds() {
 		for _, ref := range []string{s.id, s.domain, s.name} {
 			c.seeds[strings.ToLower(ref)] = s
 		}

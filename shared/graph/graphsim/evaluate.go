@@ -22,8 +22,11 @@ type applied struct {
 // the current evaluation began take it. Whoever reads what devices took, or
 // changes what they will take, settles first; so nothing need run in between.
 func (c *Cloud) settle(t *tenant, now time.Time) []change {
+	if t.evaluation.Seq == 0 {
+		return nil // no policy ever was
+	}
 	var changes []change
-	for _, d := range t.devices {
+	for _, d := range t.devices() {
 		if d.Retired || d.Applied.Seq == t.evaluation.Seq {
 			continue
 		}
@@ -163,7 +166,7 @@ type standing struct {
 // standings lists the devices that a policy reaches, by name. Settle first.
 func (c *Cloud) standings(t *tenant, p *policy, now time.Time) []standing {
 	var list []standing
-	for _, d := range t.devices {
+	for _, d := range t.devices() {
 		if d.Retired || !t.targets(p, d) {
 			continue
 		}

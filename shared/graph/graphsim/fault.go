@@ -65,7 +65,7 @@ func (c *Cloud) Inject(tenantRef string, f Fault) error {
 	case f.RetryAfter < 0:
 		return fmt.Errorf("fault retryAfter %d: %w", f.RetryAfter, ErrInvalid)
 	}
-	t.mu.Lock()
+	c.lock(t)
 	defer t.mu.Unlock()
 	t.faults = append(t.faults, &f)
 	return nil
@@ -77,7 +77,7 @@ func (c *Cloud) ClearFaults(tenantRef string) error {
 	if err != nil {
 		return err
 	}
-	t.mu.Lock()
+	c.lock(t)
 	defer t.mu.Unlock()
 	t.faults = nil
 	return nil
@@ -156,12 +156,10 @@ type TenantCount struct {
 func (c *Cloud) Counters() Counters {
 	all := Counters{Families: make(map[Family]FamilyCount)}
 	for _, t := range c.used() {
-		t.mu.Lock()
+		reset := c.lockCounted(t)
 		one := TenantCount{ID: t.id, Domain: t.domain, Families: maps.Clone(t.counts), Resets: make(map[string]int)}
-		for _, d := range t.devices {
-			if d.Resets > 0 {
-				one.Resets[d.name] = d.Resets
-			}
+		for _, d := range reset {
+			one.Resets[d.name] = d.Resets
 		}
 		t.mu.Unlock()
 		for family, n := range one.Families {
@@ -181,15 +179,13 @@ func (c *Cloud) Counters() Counters {
 // ResetCounters sets all counts to zero, those of devices too.
 func (c *Cloud) ResetCounters() error {
 	for _, t := range c.used() {
-		t.mu.Lock()
+		reset := c.lockCounted(t)
 		clear(t.counts)
 		var changes []change
-		for _, d := range t.devices {
-			if d.Resets > 0 {
-				next := d.deviceState
-				next.Resets = 0
-				changes = append(changes, t.putDevice(d, next))
-			}
+		for _, d := range reset {
+			next := d.deviceState
+			next.Resets = 0
+			changes = append(changes, t.putDevice(d, next))
 		}
 		var err error
 		if len(changes) > 0 {
@@ -201,6 +197,18 @@ func (c *Cloud) ResetCounters() error {
 		}
 	}
 	return nil
+}
+
+// lockCounted locks a tenant and returns the devices with resets. It gives a
+// tenant its content only where there may be one.
+func (c *Cloud) lockCounted(t *tenant) []*device {
+	t.mu.Lock()
+	if !t.changedDevices() {
+		return nil
+	}
+	t.mu.Unlock()
+	c.lock(t)
+	return sorted(t.devices(), func(d *device) bool { return d.Resets > 0 })
 }
 
 // used lists the tenants that somebody has asked for or that have saved state,

@@ -103,8 +103,14 @@ func (c *Cloud) graph(w http.ResponseWriter, r *http.Request) {
 		method: r.Method, path: path, query: r.URL.Query(), header: r.Header, body: body,
 	}
 	if path == "$batch" {
+		if wait(r.Context(), c.latency) != nil {
+			panic(http.ErrAbortHandler)
+		}
 		c.reply(w, e, c.batch(r.Context(), k, e))
 		return
+	}
+	if wait(r.Context(), c.latency) != nil {
+		panic(http.ErrAbortHandler)
 	}
 	a := c.serve(r.Context(), k)
 	if dawdle(r.Context(), t, func(k knobs) time.Duration { return k.SlowAnswer }) != nil {
@@ -170,7 +176,7 @@ func (c *Cloud) serve(ctx context.Context, k *call) answer {
 	write := k.method != http.MethodGet
 	t := k.t
 	key := k.appID + " " + string(rt.family) + " " + strconv.FormatBool(write)
-	t.mu.Lock()
+	c.lock(t)
 	defer t.mu.Unlock()
 	now := c.now()
 	t.count(rt.family, key, write, now)
@@ -212,10 +218,15 @@ func dawdle(ctx context.Context, t *tenant, long func(knobs) time.Duration) erro
 	t.mu.Lock()
 	slow := long(t.knobs)
 	t.mu.Unlock()
-	if slow <= 0 {
+	return wait(ctx, slow)
+}
+
+// wait lets real time pass, without a processor.
+func wait(ctx context.Context, long time.Duration) error {
+	if long <= 0 {
 		return nil
 	}
-	timer := time.NewTimer(slow)
+	timer := time.NewTimer(long)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -56,7 +56,7 @@ func addBeta(values map[string]any, d *device) {
 
 func (c *Cloud) listDevices(k *call) answer {
 	var rows []map[string]any
-	for _, d := range sorted(k.t.devices, func(d *device) bool { return !d.Retired }) {
+	for _, d := range sorted(k.t.devices(), func(d *device) bool { return !d.Retired }) {
 		rows = append(rows, c.renderDevice(k.t, d, k.v.now))
 	}
 	return k.many("managedDevice", "deviceManagement/managedDevices", rows,
@@ -65,7 +65,7 @@ func (c *Cloud) listDevices(k *call) answer {
 
 func (k *call) deviceByKey() (*device, answer) {
 	_, id := key(k.params[0])
-	d := k.t.devices[id]
+	d := k.t.devices()[id]
 	if d == nil || d.Retired {
 		return nil, problem(http.StatusNotFound, "ResourceNotFound", "Device with id "+id+" was not found.")
 	}
@@ -121,7 +121,7 @@ func (c *Cloud) syncDevice(k *call) answer {
 // directoryDevice finds the device that a path names by object id or device id.
 func (k *call) directoryDevice() *device {
 	name, value := key(k.params[0])
-	for _, d := range k.t.devices {
+	for _, d := range k.t.devices() {
 		if !d.Retired && (name == "id" && d.objectID == value || name == "deviceId" && d.directoryID == value) {
 			return d
 		}
@@ -150,7 +150,7 @@ func (c *Cloud) getDirectoryDevice(k *call) answer {
 
 func (c *Cloud) listDirectoryDevices(k *call) answer {
 	var rows []map[string]any
-	for _, d := range k.t.devices {
+	for _, d := range k.t.devices() {
 		if !d.Retired {
 			rows = append(rows, c.renderDirectoryDevice(d, k.v))
 		}
@@ -168,7 +168,7 @@ func (c *Cloud) listHelloMethods(k *call) answer {
 		return notFound(ref)
 	}
 	var rows []map[string]any
-	for _, d := range sorted(k.t.devices, func(d *device) bool { return !d.Retired && d.UserID == u.id && d.os == "Windows" }) {
+	for _, d := range sorted(k.t.devices(), func(d *device) bool { return !d.Retired && d.UserID == u.id && d.os == "Windows" }) {
 		rows = append(rows, map[string]any{
 			"id": guid("hello " + d.id + u.id), "displayName": d.name,
 			"createdDateTime": stamp(d.Enrolled.Add(time.Hour)), "keyStrength": "normal",

@@ -84,7 +84,7 @@ func (c *Cloud) renderObject(t *tenant, m member, v view) map[string]any {
 			row = renderUser(u)
 		}
 	case "device":
-		for _, d := range t.devices {
+		for _, d := range t.devices() {
 			if d.objectID == m.ID && !d.Retired {
 				row = c.renderDirectoryDevice(d, v)
 			}

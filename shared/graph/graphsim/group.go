@@ -94,7 +94,7 @@ func (t *tenant) object(ref string) (id, kind string, err error) {
 	if u, ok := t.user(ref); ok {
 		return u.id, "user", nil
 	}
-	for _, d := range t.devices {
+	for _, d := range t.devices() {
 		if !d.Retired && (d.objectID == ref || d.id == ref || strings.EqualFold(d.name, ref)) {
 			return d.objectID, "device", nil
 		}

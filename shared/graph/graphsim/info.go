@@ -2,7 +2,6 @@ package graphsim
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -46,14 +45,16 @@ type DeviceInfo struct {
 
 // Tenants lists all tenants with their devices, by domain.
 func (c *Cloud) Tenants(ctx context.Context) ([]TenantInfo, error) {
-	c.mu.Lock()
-	domains := make(map[string]bool)
-	for _, s := range c.seeds {
-		domains[s.domain] = true
+	domains := make([]string, 0, len(c.seeds)+c.fleet.Tenants)
+	for _, s := range seeds() {
+		domains = append(domains, s.domain)
 	}
-	c.mu.Unlock()
+	for n := range c.fleet.Tenants {
+		domains = append(domains, fleetSeed(n+1, 0).domain)
+	}
+	slices.Sort(domains)
 	var list []TenantInfo
-	for _, domain := range slices.Sorted(maps.Keys(domains)) {
+	for _, domain := range domains {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -72,7 +73,7 @@ func (c *Cloud) Tenant(ref string) (TenantInfo, error) {
 	if err != nil {
 		return TenantInfo{}, err
 	}
-	t.mu.Lock()
+	c.lock(t)
 	defer t.mu.Unlock()
 	info := TenantInfo{ID: t.id, Domain: t.domain, Name: t.name}
 	for _, u := range t.users {
@@ -88,7 +89,7 @@ func (c *Cloud) Tenant(ref string) (TenantInfo, error) {
 			ID: sp.ID, AppID: sp.AppID, Name: app.name, Enabled: !sp.Disabled, Roles: t.rolesOf(v, sp),
 		})
 	}
-	for _, d := range t.devices {
+	for _, d := range t.devices() {
 		if d.Retired {
 			continue
 		}

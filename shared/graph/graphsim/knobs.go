@@ -199,7 +199,7 @@ func (c *Cloud) change(tenantRef string, decide func(*tenant) ([]change, error))
 	if err != nil {
 		return err
 	}
-	t.mu.Lock()
+	c.lock(t)
 	defer t.mu.Unlock()
 	changes, err := decide(t)
 	if err != nil || len(changes) == 0 {

@@ -43,7 +43,7 @@ func (c *Cloud) Policies(tenantRef string) ([]PolicyInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.mu.Lock()
+	c.lock(t)
 	defer t.mu.Unlock()
 	now := c.now()
 	if err := c.settled(t, now); err != nil {

@@ -36,7 +36,7 @@ func (c *Cloud) DeviceReport(tenantRef, deviceRef string) (DeviceReport, error) 
 	if err != nil {
 		return DeviceReport{}, err
 	}
-	t.mu.Lock()
+	c.lock(t)
 	defer t.mu.Unlock()
 	d, err := t.device(deviceRef)
 	if err != nil {

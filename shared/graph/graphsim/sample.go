@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -25,48 +26,49 @@ type seed struct {
 	more             int      // devices besides the sample ones
 	federated        bool
 	subscope         string // tenant_region_sub_scope of discovery
+	fleet            bool   // one of many: its content is dropped when it is not used
 }
 
-// seeds returns the sample tenants and those of the fleet.
-func seeds(f Fleet) []seed {
+// everyConsent lists our apps and Microsoft's two PIN reset apps.
+var everyConsent = sync.OnceValue(func() []string { return append(ourApps(), PinResetService, PinResetClient) })
+
+func ourApps() []string {
 	var ours []string
 	for _, a := range catalogue {
 		if a.ours() {
 			ours = append(ours, a.id)
 		}
 	}
-	all := append(slices.Clone(ours), PinResetService, PinResetClient)
-	list := []seed{
+	return ours
+}
+
+// seeds returns the sample tenants.
+func seeds() []seed {
+	all := everyConsent()
+	return []seed{
 		{id: Contoso, domain: "contoso.example", name: "Contoso", consented: all},
 		{id: Fabrikam, domain: "fabrikam.example", name: "Fabrikam", prefix: "fab-"},
-		{id: Northwind, domain: "northwind.example", name: "Northwind", prefix: "nw-", consented: append(slices.Clone(ours), PinResetService)},
+		{id: Northwind, domain: "northwind.example", name: "Northwind", prefix: "nw-", consented: append(ourApps(), PinResetService)},
 		{id: Tailspin, domain: "tailspin.example", name: "Tailspin", prefix: "ts-", consented: all, federated: true},
 		{id: Woodgrove, domain: "woodgrove.example", name: "Woodgrove", prefix: "wg-", consented: all, subscope: "DODCON"},
 	}
-	for i := range f.Tenants {
-		name := fmt.Sprintf("fleet-%04d", i+1)
-		list = append(list, seed{id: guid(name), domain: name + ".example", name: name, consented: all, more: f.Devices})
-	}
-	return list
 }
 
 // staff are the people of every sample tenant.
 var staff = []string{"Adele Admin", "Carla Chief", "Hana Help", "Sam Sales", "Fred Field", "Wanda Warehouse", "Dev Developer", "Ines Intern"}
 
-// plant makes a tenant from its seed. Ids derive from the domain, so that they
-// are the same at every start and in every directory; times are relative to the
-// moment the state began.
-func (c *Cloud) plant(s seed) *tenant {
-	t := &tenant{
-		id: s.id, domain: s.domain, name: s.name, federated: s.federated, subscope: s.subscope,
+// plant gives a tenant the content of its seed. Ids derive from the domain, so
+// that they are the same at every start and in every directory; times are
+// relative to the moment the state began.
+func (c *Cloud) plant(t *tenant) {
+	s := t.seed
+	t.epoch = c.meta.Epoch
+	t.content = content{
 		principals:  make(map[string]*servicePrincipal),
 		grants:      make(map[string]*permissionGrant),
 		assignments: make(map[string]*roleAssignment),
-		devices:     make(map[string]*device),
 		policies:    make(map[string]*policy),
 		records:     make(map[int64]auditRecord),
-		counts:      make(map[Family]FamilyCount),
-		retryAt:     make(map[string]time.Time),
 	}
 	all := group{ID: guid(s.domain + " group all"), Name: "All employees"}
 	pilot := group{ID: guid(s.domain + " group pilot"), Name: "PIN recovery pilot"}
@@ -83,11 +85,6 @@ func (c *Cloud) plant(s seed) *tenant {
 			field = field.with(u.id, "user", 1, false)
 		}
 	}
-	c.plantDirectory(t, s)
-	for _, p := range fleet {
-		d := newDevice(t, s.prefix, p, c.meta.Epoch)
-		t.devices[d.id] = d
-	}
 	windows := group{ID: guid(s.domain + " group windows"), Name: "Windows devices"}
 	kiosks := group{ID: guid(s.domain + " group kiosks"), Name: "Shared devices"}
 	for _, p := range fleet {
@@ -102,13 +99,22 @@ func (c *Cloud) plant(s seed) *tenant {
 	everything := group{ID: guid(s.domain + " group everything"), Name: "Everyone and everything"}
 	everything = everything.with(all.ID, "group", 1, false).with(windows.ID, "group", 1, false)
 	t.groups = []*group{&all, &pilot, &field, &windows, &kiosks, &everything}
-	pixel := fleet[slices.IndexFunc(fleet, func(p profile) bool { return p.name == "sales-pixel-12" })]
-	for i := range s.more {
-		pixel.name = fmt.Sprintf("pixel-%04d", i+1)
-		d := newDevice(t, s.prefix, pixel, c.meta.Epoch)
-		t.devices[d.id] = d
+	c.plantDirectory(t, s)
+}
+
+// plantDevices makes the sample devices and those that the seed has more.
+func (t *tenant) plantDevices() {
+	t.planted = make(map[string]*device, len(fleet)+t.more)
+	for i := range fleet {
+		d := newDevice(t, t.prefix, fleet[i], t.epoch)
+		t.planted[d.id] = d
 	}
-	return t
+	pixel := fleet[slices.IndexFunc(fleet, func(p profile) bool { return p.name == "sales-pixel-12" })]
+	for i := range t.more {
+		pixel.name = fmt.Sprintf("pixel-%04d", i+1)
+		d := newDevice(t, t.prefix, pixel, t.epoch)
+		t.planted[d.id] = d
+	}
 }
 
 // plantDirectory adds the service principals that a tenant has from the start.

@@ -114,6 +114,7 @@ func (l Limits) withDefaults() Limits {
 type window struct {
 	taken []taken
 	sum   int
+	per   time.Duration
 }
 
 type taken struct {
@@ -138,6 +139,7 @@ func (w *window) wait(now time.Time, l Limit, units int) time.Duration {
 
 func (w *window) take(now time.Time, l Limit, units int) {
 	w.sum += units
+	w.per = l.Per
 	// Takes within a 20,000th of the window share an entry, which bounds the
 	// memory of a busy window.
 	if n := len(w.taken); n > 0 && now.Sub(w.taken[n-1].at) < l.Per/20_000 {
@@ -162,6 +164,20 @@ func (w *window) forget(now time.Time, l Limit) {
 type windows struct {
 	mu    sync.Mutex
 	named map[string]*window
+}
+
+// sweep forgets the windows in which everything has run out.
+func (s *windows) sweep(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, w := range s.named {
+		if n := len(w.taken); n == 0 || !now.Before(w.taken[n-1].at.Add(w.per)) {
+			delete(s.named, name)
+		}
+	}
+	if len(s.named) == 0 {
+		s.named = nil
+	}
 }
 
 // A demand is what one request needs of one window.
