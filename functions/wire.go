@@ -110,7 +110,7 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 	dispatcher := dispatch.New(prog.store, prog.store, table, dispatch.Options{Now: now, NewID: newID, Logger: logger, Observe: m.observe, Tracer: o.tracer})
 	prog.host = local.New(prog.store, dispatcher, queues, logger)
 	wake := make(chan struct{}, 1)
-	prog.audits = &tenantaudit.Timer{Store: prog.store, Cron: c.AuditSchedule, Now: now, NewID: newID, Logger: logger, Wake: wake}
+	prog.audits = &tenantaudit.Timer{Store: prog.store, Cron: c.AuditSchedule, Now: now, NewID: newID, Logger: logger, Since: now(), Wake: wake}
 	prog.timer = &housekeeping.Timer{Store: prog.store, Handler: n.housekeeping(), Now: now, NewID: newID, Logger: logger}
 
 	prog.tokens = identity.NewTokens(prog.store, now, newID)

@@ -25,6 +25,9 @@ type Timer struct {
 	Now    func() time.Time
 	NewID  func() string
 	Logger *slog.Logger
+	// Since keeps a process that starts for the first time from making up for what was due before it; the zero time makes up for it. A
+	// restart makes up for what was missed, whatever it is.
+	Since time.Time
 	// Wake, where it is set, makes the timer look at once: somebody has asked for a run.
 	Wake <-chan struct{}
 }
@@ -54,8 +57,12 @@ func (t *Timer) Run(ctx context.Context) {
 // missed while nothing ran is made up for once.
 func (t *Timer) Tick(ctx context.Context) error {
 	if due := t.Cron.Last(t.Now()); !due.IsZero() {
-		if err := t.begin(ctx, due); err != nil {
+		if begun, err := t.everBegun(ctx); err != nil {
 			return err
+		} else if begun || !due.Before(t.Since) {
+			if err := t.begin(ctx, due); err != nil {
+				return err
+			}
 		}
 	}
 	for page := ""; ; {
@@ -76,6 +83,12 @@ func (t *Timer) Tick(ctx context.Context) error {
 
 func (t *Timer) unit() *work.Unit {
 	return work.NewUnit(t.Store, tenant.Partition, t.Now(), t.NewID)
+}
+
+// everBegun reports whether there was a run before.
+func (t *Timer) everBegun(ctx context.Context) (bool, error) {
+	runs, _, err := survey.Runs(ctx, t.Store, 1, "")
+	return len(runs) > 0, err
 }
 
 // begin starts the run of a time of the schedule. Its id is the time's, so that it is begun once. It begins as a ULID does, so that
