@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"pinreset/events"
@@ -85,10 +86,20 @@ func (t *Timer) unit() *work.Unit {
 	return work.NewUnit(t.Store, tenant.Partition, t.Now(), t.NewID)
 }
 
-// everBegun reports whether there was a run before.
+// everBegun reports whether there was a run of the schedule before.
 func (t *Timer) everBegun(ctx context.Context) (bool, error) {
-	runs, _, err := survey.Runs(ctx, t.Store, 1, "")
-	return len(runs) > 0, err
+	for page := ""; ; {
+		runs, next, err := survey.Runs(ctx, t.Store, 100, page)
+		if err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(runs, func(r survey.Run) bool { return r.Cause == events.AuditBySchedule }) {
+			return true, nil
+		}
+		if page = next; page == "" {
+			return false, nil
+		}
+	}
 }
 
 // begin starts the run of a time of the schedule. Its id is the time's, so that it is begun once. It begins as a ULID does, so that

@@ -194,6 +194,44 @@ func TestScheduleIsKept(t *testing.T) {
 	}
 }
 
+// TestFirstStartMakesUpForNothing: what was due before a process ever ran was not missed. After that, what was due while nothing
+// ran is made up for; a run that somebody asked for is none of the schedule's.
+func TestFirstStartMakesUpForNothing(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false)
+	scheduled := func() (n int) {
+		all, _, err := survey.Runs(t.Context(), f.Store(), 100, "")
+		f.must(err)
+		for _, r := range all {
+			if r.Cause == events.AuditBySchedule {
+				n++
+			}
+		}
+		return n
+	}
+	tick := func(since time.Time) {
+		t.Helper()
+		timer := f.timer("0 0 */6 * * *")
+		timer.Since = since
+		f.must(timer.Tick(t.Context()))
+	}
+	first := f.Clock.Now()
+	u := f.Unit(tenant.Partition)
+	_, err := survey.StartRun(u, f.NewID(), events.AuditByOperator, "", events.Pinreset())
+	f.must(err, u.Commit(t.Context()))
+	if tick(first); scheduled() != 0 {
+		t.Error("the first start made up for what nobody had missed")
+	}
+	f.Clock.Advance(5 * time.Hour)
+	if tick(first); scheduled() != 1 {
+		t.Error("the first time of the schedule was not kept")
+	}
+	f.Clock.Advance(20 * time.Hour)
+	if tick(f.Clock.Now()); scheduled() != 2 {
+		t.Error("a restart did not make up for what was missed")
+	}
+}
+
 func contextFor(t testing.TB, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), d)
 }
