@@ -139,7 +139,7 @@ func newGraph(t cloud, now func() time.Time, tracer *tracing.Tracer) (*graph.Cli
 }
 
 func graphConfig(t cloud, now func() time.Time, wrap func(http.RoundTripper) http.RoundTripper) graph.Config {
-	cfg := graph.Config{Graph: t.graph, Authority: t.authority, Limits: t.limits, Now: now, Wrap: wrap}
+	cfg := graph.Config{Graph: t.graph, Authority: t.authority, Limits: t.limits, Now: now, Wrap: wrap, Sessions: sessions}
 	// An authority on this machine is a simulated one: Microsoft knows nothing of it, and is not to be asked.
 	cfg.DisableInstanceDiscovery = onLoopback(t.authority)
 	if t.roots != nil {
@@ -168,6 +168,10 @@ func (t cloud) place() readiness.Cloud {
 	}
 	return readiness.Commercial
 }
+
+// sessions is how many tenants' tokens are kept. An audit of ten thousand tenants signs in to each for a moment; what it leaves
+// behind must not be the process's size.
+const sessions = 1_000
 
 func onLoopback(address string) bool {
 	u, err := url.Parse(address)

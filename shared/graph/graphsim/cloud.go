@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -29,6 +30,11 @@ type Cloud struct {
 	fleet    Fleet
 	latency  time.Duration
 	garden   garden
+
+	webhooks   *http.Client
+	running    context.Context // until Close
+	stop       context.CancelFunc
+	deliveries sync.WaitGroup // of change notifications
 
 	keys       *keys
 	journal    *journal
@@ -62,6 +68,11 @@ func Start(o Options) (*Cloud, error) {
 		seeds:     make(map[string]seed),
 		tenants:   make(map[string]*tenant),
 		redirects: slices.Clone(o.RedirectURIs),
+	}
+	c.running, c.stop = context.WithCancel(context.Background())
+	c.webhooks = &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // never off the loopback host
 	}
 	if c.now == nil {
 		c.now = time.Now
@@ -290,5 +301,8 @@ func (c *Cloud) RegisterRedirect(uri string) error {
 // Close stops serving at once. A call in progress loses its answer, as when the
 // process dies; whatever was answered is on disk.
 func (c *Cloud) Close() error {
-	return errors.Join(c.secure.Close(), c.pages.Close(), c.journal.close())
+	c.stop()
+	err := errors.Join(c.secure.Close(), c.pages.Close())
+	c.deliveries.Wait()
+	return errors.Join(err, c.journal.close())
 }

@@ -22,7 +22,8 @@
 // users, devices and groups in them and their delta, directory devices, Windows
 // Hello methods, managed devices with resetPasscode, syncDevice and their
 // configuration states, device configurations with assign and statuses, Intune's
-// audit log, and $batch. Beta: the single managed device, device configurations
+// audit log, subscriptions to members of groups with their notifications to a
+// webhook on a loopback host, and $batch. Beta: the single managed device, device configurations
 // with what v1.0 leaves out (identity protection, assignment filters, scope
 // tags), settings catalog policies, legacy intents. Answers obey $select,
 // $expand=assignments, $filter with eq and, of times, every comparison, $top and
@@ -34,12 +35,13 @@
 // the control plane. Then the device reports compliant, notApplicable (all but
 // Windows from 1703 on), conflict (stores contradict each other) or error (a path
 // or value that is not the documented one), and keeps the value when nothing sets
-// it any more. DeviceReport and the page of the portal show the registry and
+// it any more. A custom profile's ConfigureWebSignInAllowedUrls reaches devices the
+// same way. DeviceReport and the page of the portal show the registry and
 // dsregcmd /status; CanReset becomes DestructiveAndNonDestructive where both PIN
 // reset service principals are enabled at that check-in and edition, version and
 // join type allow it.
 //
-// Time: nothing runs in the background. Devices react, replicas catch up and
+// Time: nothing but notifications runs in the background. Devices react, replicas catch up and
 // windows slide by comparing recorded times with Options.Now whenever somebody
 // asks, so an injected clock moves the whole model.
 //
@@ -94,7 +96,7 @@
 //	PATCH  /tenants/{t}  {replicationLag, approvalRequired,
 //	                      actionHistory, slow, slowAnswer}               AdjustTenant
 //	POST   /tenants/{t}/faults  {kind: throttle|executedThrottle|lostAnswer|
-//	                      refuse|deltaGone, family: identity|devices|
+//	                      refuse|deltaGone|lostNotification, family: identity|devices|
 //	                      configuration|catalog|intents|auditing|subscriptions,
 //	                      path, writesOnly, count, status, retryAfter}   Inject
 //	DELETE /tenants/{t}/faults                                           ClearFaults
@@ -106,6 +108,7 @@
 //	PATCH  /tenants/{t}/devices/{d}  {online, errorCode, outcome: ""|done|
 //	                      doneWithoutPasscode|doneOnBetaOnly|failed|
 //	                      notSupported|never}                            AdjustDevice
+//	POST   /tenants/{t}/checkIn                                          CheckInAll
 //	POST   /tenants/{t}/devices/{d}/checkIn                              CheckIn
 //	POST   /tenants/{t}/devices/{d}/reenrol  {user}                      Reenrol
 //	POST   /tenants/{t}/devices/{d}/changeUser  {user}                   ChangeUser
@@ -127,9 +130,9 @@
 // Policies and groups are named by id or name, the latter's members by id, user
 // principal name or device name. The pages listener shows tenants, devices,
 // counters and consent links at /, and at /sim/intune/{t} what an administrator
-// does in Microsoft's own portals: its form sends action (resetPasscode, checkIn,
+// does in Microsoft's own portals: its form sends action (resetPasscode, checkIn, checkInAll,
 // policyOn, policyOff, unassign, deletePolicy, disableApp, enableApp, revoke) and
-// target, an id. Changes of policies and resets of that kind are in the audit log
+// target, an id; checkInAll needs none. Changes of policies and resets of that kind are in the audit log
 // as an administrator's.
 //
 // # State

@@ -20,9 +20,10 @@ const (
 	LostAnswer       FaultKind = "lostAnswer"       // the write happens, the connection closes without an answer
 	Refuse           FaultKind = "refuse"           // an answer of Status before anything happened, reads included
 	DeltaGone        FaultKind = "deltaGone"        // a delta token is too old: 410
+	LostNotification FaultKind = "lostNotification" // a change notification is not sent
 )
 
-var faultKinds = []FaultKind{Throttle, ExecutedThrottle, LostAnswer, Refuse, DeltaGone}
+var faultKinds = []FaultKind{Throttle, ExecutedThrottle, LostAnswer, Refuse, DeltaGone, LostNotification}
 
 // A Fault spoils the next Count calls that match it. Faults wait in memory: a
 // restart forgets them.

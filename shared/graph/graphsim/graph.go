@@ -173,6 +173,11 @@ func (c *Cloud) serve(ctx context.Context, k *call) answer {
 	if err := dawdle(ctx, k.t, func(k knobs) time.Duration { return k.Slow }); err != nil {
 		return answer{lost: true}
 	}
+	if rt.family == Subscriptions && k.method == http.MethodPost {
+		if refused := c.handshake(ctx, k); refused != nil {
+			return *refused
+		}
+	}
 	write := k.method != http.MethodGet
 	t := k.t
 	key := k.appID + " " + string(rt.family) + " " + strconv.FormatBool(write)

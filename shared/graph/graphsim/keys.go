@@ -29,6 +29,8 @@ type keys struct {
 	caFile string // "" in memory
 	server tls.Certificate
 	token  *ecdsa.PrivateKey
+
+	verified verdictCache
 }
 
 func loadKeys(dir string, hosts []string) (*keys, error) {

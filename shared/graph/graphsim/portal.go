@@ -254,6 +254,10 @@ func (c *Cloud) ChangeMembers(tenantRef, groupRef string, join, leave []string) 
 			}
 			next = next.with(id, kind, t.seq+1, i >= len(join))
 		}
-		return c.alter(t, c.now(), t.putGroup(next)), nil
+		if err := c.commit(c.alter(t, c.now(), t.putGroup(next))...); err != nil {
+			return nil, err
+		}
+		c.notify(t, g, &next)
+		return nil, nil
 	})
 }

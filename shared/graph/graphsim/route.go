@@ -78,6 +78,12 @@ var graphRoutes = []route{
 	{"GET", "devices/{}", v1, false, Identity, 1, "device", []string{"Device.Read.All", "Directory.Read.All"}, (*Cloud).getDirectoryDevice},
 	{"GET", "users/{}/authentication/windowsHelloForBusinessMethods", v1, false, Identity, 1, "windowsHelloForBusinessAuthenticationMethod", []string{"UserAuthenticationMethod.Read.All"}, (*Cloud).listHelloMethods},
 
+	{"GET", "subscriptions", v1, false, Subscriptions, 0, "subscription", readGroups, (*Cloud).listSubscriptions},
+	{"POST", "subscriptions", v1, false, Subscriptions, 0, "subscription", readGroups, (*Cloud).createSubscription},
+	{"GET", "subscriptions/{}", v1, false, Subscriptions, 0, "subscription", readGroups, (*Cloud).getSubscription},
+	{"PATCH", "subscriptions/{}", v1, false, Subscriptions, 0, "subscription", readGroups, (*Cloud).patchSubscription},
+	{"DELETE", "subscriptions/{}", v1, false, Subscriptions, 0, "subscription", readGroups, (*Cloud).deleteSubscription},
+
 	{"GET", "deviceManagement/managedDevices", v1 | beta, false, Devices, 0, "managedDevice", readDevices, (*Cloud).listDevices},
 	{"GET", "deviceManagement/managedDevices/{}", v1 | beta, false, Devices, 0, "managedDevice", readDevices, (*Cloud).getDevice},
 	{"GET", "deviceManagement/managedDevices/{}/deviceConfigurationStates", v1 | beta, false, Devices, 0, "deviceConfigurationState", slices.Concat(readDevices, readConfig), (*Cloud).listConfigurationStates},

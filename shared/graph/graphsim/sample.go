@@ -69,6 +69,8 @@ func (c *Cloud) plant(t *tenant) {
 		assignments: make(map[string]*roleAssignment),
 		policies:    make(map[string]*policy),
 		records:     make(map[int64]auditRecord),
+
+		subscriptions: make(map[string]*subscription),
 	}
 	all := group{ID: guid(s.domain + " group all"), Name: "All employees"}
 	pilot := group{ID: guid(s.domain + " group pilot"), Name: "PIN recovery pilot"}

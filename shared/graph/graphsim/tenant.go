@@ -52,6 +52,8 @@ type content struct {
 	seq         int64                 // of the last change that delta reports
 	audited     int64                 // audit records written
 	records     map[int64]auditRecord // the last keepRecords, by number modulo that
+
+	subscriptions map[string]*subscription // by id, deleted ones included
 }
 
 // knobs are the tenant's own settings; they survive a restart.
@@ -157,6 +159,10 @@ func (t *tenant) restore() error {
 			p := new(policy)
 			err = json.Unmarshal(saved[key], p)
 			t.policies[id] = p
+		case "subscription":
+			one := new(subscription)
+			err = json.Unmarshal(saved[key], one)
+			t.subscriptions[id] = one
 		case "evaluation":
 			err = json.Unmarshal(saved[key], &t.evaluation)
 		case "audit":

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/big"
 	"strings"
+	"sync"
 )
 
 // claims are those of an app-only access token. Both the v1 and the v2 name of
@@ -87,14 +88,45 @@ func (k *keys) verify(token string) (claims, error) {
 	if err != nil || len(signature) != 64 {
 		return c, errToken
 	}
-	sum := sha256.Sum256([]byte(token[:i]))
-	if !ecdsa.Verify(&k.token.PublicKey, sum[:], new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])) {
-		return c, errToken
+	whole := sha256.Sum256([]byte(token))
+	if !k.verified.has(whole) {
+		sum := sha256.Sum256([]byte(token[:i]))
+		if !ecdsa.Verify(&k.token.PublicKey, sum[:], new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])) {
+			return c, errToken
+		}
+		k.verified.add(whole)
 	}
 	if err := decodeSegment(token, 1, &c); err != nil {
 		return c, errToken
 	}
 	return c, nil
+}
+
+// maxVerified bounds the tokens whose signature is remembered as good.
+const maxVerified = 20_000
+
+// A verdictCache remembers the hashes of tokens with a good signature: checking
+// one costs more than all the rest of a call. It is no more than that:
+// expiry and claims are looked at each time.
+type verdictCache struct {
+	mu   sync.RWMutex
+	good map[[sha256.Size]byte]struct{}
+}
+
+func (v *verdictCache) has(sum [sha256.Size]byte) bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	_, ok := v.good[sum]
+	return ok
+}
+
+func (v *verdictCache) add(sum [sha256.Size]byte) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.good == nil || len(v.good) >= maxVerified {
+		v.good = make(map[[sha256.Size]byte]struct{})
+	}
+	v.good[sum] = struct{}{}
 }
 
 // decodeSegment decodes one part of a JWT without checking its signature.
