@@ -35,6 +35,7 @@ type look struct {
 	parts     []survey.Part
 	looked    map[string]time.Time
 	delta     map[string]string
+	grants    []survey.Grant
 	requests  int
 	throttled int
 	wait      error // the longest fault.After among the reads
@@ -45,10 +46,11 @@ type answers map[string]graph.BatchResponse
 
 // read reads the tenant into facts and parts. It returns an error only when the run is over.
 func (l *look) read(ctx context.Context) error {
-	l.looked, l.delta = map[string]time.Time{}, maps.Clone(l.last.Delta)
+	l.looked, l.delta = map[string]time.Time{}, map[string]string{}
+	maps.Copy(l.delta, l.last.Delta)
 	l.facts = readiness.TenantFacts{TenantID: l.tenant, Kind: readiness.Entra, Cloud: l.place, ReadAt: l.now, Policies: map[policy.Store]reading.Of[[]policy.Found]{}}
 	known := l.applicationsKnown()
-	v1 := l.round(ctx, graph.V1, slices.Concat(l.directoryReads(), l.grantReads(known), l.statusReads()))
+	v1 := l.round(ctx, graph.V1, slices.Concat(l.directoryReads(), l.holdings(known, l.follows()), l.statusReads()))
 	beta := l.round(ctx, graph.Beta, l.intuneReads())
 	if err := ctx.Err(); err != nil {
 		return err
@@ -168,18 +170,35 @@ func (l *look) directoryReads() []graph.BatchRequest {
 	return reads
 }
 
-// grantReads ask what the service principals hold, by part and object id.
-func (l *look) grantReads(ids map[string]string) []graph.BatchRequest {
+// holdings are reads of what service principals hold. follow reads only what has changed of the delegated grants.
+func (l *look) holdings(ids map[string]string, follow bool) []graph.BatchRequest {
 	var reads []graph.BatchRequest
 	for _, a := range applications {
-		if id := ids[a.part]; id != "" {
-			reads = append(reads,
-				graph.BatchGet(a.part+"-grants", "/oauth2PermissionGrants?$filter=clientId%20eq%20'"+id+"'"),
-				graph.BatchGet(a.part+"-roles", "/servicePrincipals/"+id+"/appRoleAssignments"))
+		id := ids[a.part]
+		if id == "" {
+			continue
 		}
+		reads = append(reads, graph.BatchGet(a.part+"-roles", "/servicePrincipals/"+id+"/appRoleAssignments"))
+		if !follow {
+			reads = append(reads, graph.BatchGet(a.part+"-grants", "/oauth2PermissionGrants?$filter=clientId%20eq%20'"+id+"'"))
+		}
+	}
+	switch {
+	case len(reads) == 0:
+	case follow:
+		reads = append(reads, graph.BatchGet(grantChanges, l.last.Delta[grantChanges]))
+	default:
+		reads = append(reads, graph.BatchGet(grantChanges, "/oauth2PermissionGrants/delta?$select=id,clientId,consentType,principalId,resourceId,scope&$deltaToken=latest"))
 	}
 	return reads
 }
+
+// grantChanges names the delta query of delegated grants.
+const grantChanges = "grants"
+
+// follows reports whether what changed of the grants is enough to know them: the token of the last audit is there, and it is not time to
+// read everything again.
+func (l *look) follows() bool { return !l.whole && l.last.Delta[grantChanges] != "" }
 
 // applications reads the two service principals from the answers; those that the audit before did not know are asked what they
 // hold in a round of their own.
@@ -199,9 +218,20 @@ func (l *look) applications(ctx context.Context, v1 answers, asked map[string]st
 		}
 		read[a.part], errs[a.part] = sp, err
 	}
+	follow := l.follows() && len(asked) > 0
+	l.grants = l.last.Grants
+	if _, was := v1[grantChanges]; was && !l.followGrants(ctx, v1[grantChanges], follow) && follow {
+		// The token is too old, or the read failed: from the beginning.
+		follow, l.grants = false, nil
+		maps.Copy(fresh, asked)
+	}
 	if len(fresh) > 0 {
+		more := l.round(ctx, graph.V1, l.holdings(fresh, false))
 		v1 = maps.Clone(v1)
-		maps.Copy(v1, l.round(ctx, graph.V1, l.grantReads(fresh)))
+		maps.Copy(v1, more)
+		if !follow {
+			l.followGrants(ctx, more[grantChanges], false)
+		}
 	}
 	for _, a := range applications {
 		sp, err := read[a.part], errs[a.part]
@@ -211,7 +241,7 @@ func (l *look) applications(ctx context.Context, v1 answers, asked map[string]st
 		}
 		fact := readiness.ServicePrincipal{Present: !missing, ID: sp.ID, AccountEnabled: sp.AccountEnabled, IsDisabled: sp.IsDisabled, DisabledByMicrosoft: sp.DisabledByMicrosoft}
 		if err == nil && !missing {
-			fact.Grants = reading.From(l.grants(ctx, v1[a.part+"-grants"], v1[a.part+"-roles"]))
+			fact.Grants = reading.From(l.held(ctx, v1, a.part, sp.ID))
 		}
 		of := reading.From(fact, err)
 		if a.part == survey.PartService {
@@ -223,27 +253,78 @@ func (l *look) applications(ctx context.Context, v1 answers, asked map[string]st
 	}
 }
 
-// grants are what a service principal holds, in the words that the consent uses.
-func (l *look) grants(ctx context.Context, delegated, roles graph.BatchResponse) ([]string, error) {
-	scopes, _, err := elements[graph.PermissionGrant](ctx, l, graph.V1, delegated)
-	if err != nil {
-		return nil, err
+// followGrants takes the changes of delegated grants out of the answer, with the token for the next audit. Where nothing is
+// followed it takes the token alone.
+func (l *look) followGrants(ctx context.Context, answer graph.BatchResponse, follow bool) bool {
+	delete(l.delta, grantChanges)
+	changes, token, err := elements[struct {
+		graph.PermissionGrant
+		Removed *struct{} `json:"@removed"`
+	}](ctx, l, graph.V1, answer)
+	if err != nil || token == "" {
+		return false // the next audit reads all of them
 	}
-	held, _, err := elements[graph.AppRoleAssignment](ctx, l, graph.V1, roles)
+	l.delta[grantChanges] = token
+	if !follow {
+		return true
+	}
+	l.grants = slices.Clone(l.grants)
+	for _, c := range changes {
+		l.grants = slices.DeleteFunc(l.grants, func(g survey.Grant) bool { return g.ID == c.ID })
+		if c.Removed == nil {
+			l.grants = append(l.grants, grantOf(c.PermissionGrant))
+		}
+	}
+	return true
+}
+
+func grantOf(g graph.PermissionGrant) survey.Grant {
+	names := g.Scopes()
+	slices.Sort(names)
+	return survey.Grant{ID: g.ID, Client: g.ClientID, Text: fmt.Sprintf("delegated on %s for %s: %s", g.ResourceID, g.ConsentType, strings.Join(names, " "))}
+}
+
+// held is what a service principal holds, in the words that the consent uses.
+func (l *look) held(ctx context.Context, v1 answers, part, id string) ([]string, error) {
+	if whole, read := v1[part+"-grants"]; read {
+		delegated, _, err := elements[graph.PermissionGrant](ctx, l, graph.V1, whole)
+		if err != nil {
+			delete(l.delta, grantChanges) // what was not read can't be followed
+			return nil, err
+		}
+		l.grants = slices.DeleteFunc(slices.Clone(l.grants), func(g survey.Grant) bool { return g.Client == id })
+		for _, g := range delegated {
+			l.grants = append(l.grants, grantOf(g))
+		}
+	}
+	roles, _, err := elements[graph.AppRoleAssignment](ctx, l, graph.V1, v1[part+"-roles"])
 	if err != nil {
 		return nil, err
 	}
 	list := []string{}
-	for _, g := range scopes {
-		names := g.Scopes()
-		slices.Sort(names)
-		list = append(list, fmt.Sprintf("delegated on %s for %s: %s", g.ResourceID, g.ConsentType, strings.Join(names, " ")))
+	for _, g := range l.grants {
+		if g.Client == id {
+			list = append(list, g.Text)
+		}
 	}
-	for _, r := range held {
+	for _, r := range roles {
 		list = append(list, fmt.Sprintf("role %s on %s", r.AppRoleID, r.ResourceID))
 	}
 	slices.Sort(list)
 	return list, nil
+}
+
+// keptGrants are the grants of the two applications; those of others came by with the changes and are of no use.
+func (l *look) keptGrants() []survey.Grant {
+	ids := map[string]bool{}
+	for _, of := range []reading.Of[readiness.ServicePrincipal]{l.facts.Service, l.facts.Client} {
+		if sp, ok := of.Get(); ok {
+			ids[sp.ID] = true
+		} else {
+			return l.grants // whose they are is not known now
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(l.grants), func(g survey.Grant) bool { return !ids[g.Client] })
 }
 
 func (l *look) domains(ctx context.Context, v1 answers) {

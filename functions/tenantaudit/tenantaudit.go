@@ -106,7 +106,7 @@ func (h *Handler) conclude(ctx context.Context, u *work.Unit, r survey.Report, l
 	case len(unread) > 0:
 		r.Outcome = events.AuditPartly
 	}
-	next := survey.Last{Trend: l.last.Trend, Known: l.known(), Status: l.last.Status, Told: l.last.Told, Looked: l.looked, Whole: l.last.Whole, Delta: l.delta}
+	next := survey.Last{Trend: l.last.Trend, Known: l.known(), Status: l.last.Status, Told: l.last.Told, Looked: l.looked, Whole: l.last.Whole, Delta: l.delta, Grants: l.keptGrants()}
 	if l.whole && r.Outcome == events.AuditWhole {
 		next.Whole = u.Now()
 	}

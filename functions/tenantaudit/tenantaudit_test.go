@@ -273,6 +273,40 @@ func TestNothingIsMissingBecauseItIsUnread(t *testing.T) {
 	}
 }
 
+// TestGrantsAreFollowed: after the first audit only changes of grants are read. A token that is no longer good starts over, and a
+// grant that is gone is found either way.
+func TestGrantsAreFollowed(t *testing.T) {
+	t.Parallel()
+	for _, old := range []bool{false, true} {
+		t.Run(fmt.Sprintf("token too old %t", old), func(t *testing.T) {
+			t.Parallel()
+			f := setUp(t, false)
+			last := func() survey.Last {
+				l, err := survey.ReadLast(t.Context(), f.Unit(contoso))
+				f.must(err)
+				return l
+			}
+			first := f.audit(contoso)
+			before := last()
+			if len(before.Grants) == 0 || len(before.Delta) != 1 {
+				t.Fatalf("nothing to follow: %+v, %v", before.Grants, before.Delta)
+			}
+			f.Clock.Advance(time.Hour)
+			if r := f.audit(contoso); r.Outcome != events.AuditWhole || r.Requests >= first.Requests || len(r.Drift) > 0 || len(last().Grants) != len(before.Grants) {
+				t.Fatalf("followed: %d reads after %d, drift %v, grants %+v", r.Requests, first.Requests, r.Drift, last().Grants)
+			}
+			f.must(f.sim.RemoveGrant(contoso, before.Grants[0].ID))
+			if old {
+				f.must(f.sim.Inject(contoso, graphsim.Fault{Kind: graphsim.DeltaGone}))
+			}
+			f.Clock.Advance(time.Hour)
+			if r := f.audit(contoso); !slices.Equal(codes(r), []string{"consent_revoked"}) || len(last().Grants) != len(before.Grants)-1 || len(last().Delta) != 1 {
+				t.Fatalf("a grant is gone: %+v, grants %+v", r, last().Grants)
+			}
+		})
+	}
+}
+
 // TestTenantThatCantBeRead is reported as not audited, with the reason and a page, once; and as audited when it can be read.
 func TestTenantThatCantBeRead(t *testing.T) {
 	t.Parallel()

@@ -38,8 +38,17 @@ type Last struct {
 	Looked map[string]time.Time `json:"looked,omitempty"`
 	// Whole is when every setting was read last, whatever the dates of policies.
 	Whole time.Time `json:"whole,omitzero"`
-	// Delta are targets of delta queries that go on from the last audit, by part.
+	// Delta are targets of delta queries that go on from the last audit, by name.
 	Delta map[string]string `json:"delta,omitempty"`
+	// Grants are the delegated permissions of Microsoft's two applications, which changes are applied to.
+	Grants []Grant `json:"grants,omitempty"`
+}
+
+// Grant is a delegated permission that an application holds.
+type Grant struct {
+	ID     string `json:"id"`
+	Client string `json:"client"` // object id of the application's service principal
+	Text   string `json:"text"`
 }
 
 // ReadLast returns the last audit of the unit's tenant, and the zero value where there was none.
