@@ -24,6 +24,7 @@ var rules = map[string]rule{
 	"requestId":               idRule(),
 	"deviceId":                guidRule(),
 	"app":                     guidRule(),
+	"domain":                  domainRule(),
 	"task":                    idRule(),
 	"page":                    textRule(1000, false),
 	"serviceServicePrincipal": guidRule(),
@@ -125,6 +126,16 @@ func guidRule() rule {
 		good: func(r *rand.Rand) any { return randomGUID(r) },
 		bad: []any{"nope", g[1:], g + "0", strings.ReplaceAll(g, "-", ""), "{" + g + "}", strings.ToUpper(g), g + "\n",
 			"\u202e" + g, strings.Replace(g, "3", "g", 1), strings.Repeat("0", 36)},
+	}
+}
+
+func domainRule() rule {
+	return rule{
+		good: func(r *rand.Rand) any {
+			return pick(r, hex, 1+r.IntN(63)) + "." + pick(r, hex, 1) + "-" + pick(r, hex, 1+r.IntN(61))
+		},
+		bad: []any{"", "corp", "Corp.example", ".corp.example", "corp..example", "corp.example.", "-a.example", "a-.example", "a b.example",
+			"ä.example", "a_b.example", "corp.example\n", "\u202ecorp.example", strings.Repeat("a", 64) + ".example", strings.Repeat("a.", 127)},
 	}
 }
 

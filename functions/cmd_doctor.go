@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pinreset/events"
+	"pinreset/shared/tenant"
 )
 
 // Verdicts of the doctor.
@@ -84,6 +85,9 @@ func (p *process) doctored(ctx context.Context) ([]string, error) {
 	for t, err := range c.Tenants(ctx) {
 		if err != nil {
 			return nil, err
+		}
+		if t.Kind == tenant.OnPremises {
+			continue // Microsoft knows nothing of it
 		}
 		if ids = append(ids, t.ID); len(ids) == maxDoctored {
 			break

@@ -13,6 +13,10 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"pinreset/shared/client"
+	"pinreset/shared/readiness"
+	"pinreset/shared/reading"
 )
 
 const (
@@ -39,6 +43,8 @@ type fakeAPI struct {
 	mu       sync.Mutex
 	tenants  []object
 	devices  []object
+	facts    readiness.TenantFacts // of Contoso
+	laptop   readiness.DeviceFacts
 	states   []object // of the reset, one a reading; the last one stays
 	stages   []object // of the rollout, likewise
 	plan     object
@@ -59,6 +65,7 @@ func startFake(t *testing.T) *fakeAPI {
 	f := &fakeAPI{
 		t: t, refuse: map[string]refusal{}, bodies: map[string][]object{}, onAnswer: func(string) {},
 		tenants: []object{tenantObject(contosoID, "Contoso")},
+		facts:   readiness.NotAudited(contosoID),
 		devices: []object{
 			deviceObject(pixelID, "sales-pixel-12", "AndroidEnterprise", object{"answer": "yes", "effect": "passcode", "text": "A new temporary passcode is made."}),
 			deviceObject(laptopID, "hr-laptop-11", "Windows", object{"answer": "no", "code": "platform_not_supported", "text": "Windows has no remote passcode reset."}),
@@ -207,6 +214,7 @@ func (no refusal) write(w http.ResponseWriter) {
 }
 
 func (f *fakeAPI) answer(what string, r *http.Request) (int, any) {
+	path := r.URL.Path
 	items := func(list ...object) (int, any) { return 200, object{"items": list} }
 	attempt := object{
 		"requestId": "r1", "function": "passcodereset", "kind": "passcode.reset.requested.v1", "startedAt": fakeNow, "milliseconds": 12.4, "verdict": "failed",
@@ -225,6 +233,17 @@ func (f *fakeAPI) answer(what string, r *http.Request) (int, any) {
 		return 200, object{"passcodeHours": 8, "resetDeadlineHours": 24}
 	case "GET /consent":
 		return 200, f.tenants[0]["consent"]
+	case "GET /readiness":
+		return 200, client.TenantReadiness{TenantID: contosoID, TenantVerdict: readiness.Tenant(f.facts)}
+	case "GET /devices/" + laptopID + "/readiness", "GET /devices/" + pixelID + "/readiness":
+		facts := f.laptop
+		if strings.Contains(what, pixelID) {
+			facts = readiness.DeviceFacts{Managed: reading.Read(readiness.Managed{Name: "sales-pixel-12", OperatingSystem: "AndroidForWork", OSVersion: "14"})}
+		}
+		m, _ := facts.Managed.Get()
+		r, _ := facts.Report.Get()
+		return 200, client.DeviceReadiness{TenantID: contosoID, DeviceID: path[strings.Index(path, "devices/")+8 : len(path)-len("/readiness")], Name: m.Name, User: m.User,
+			ReadAt: fakeNow, AuditedAt: f.facts.ReadAt, ReportedAt: r.ReportedAt, Paths: readiness.Device(f.facts, facts)}
 	case "POST /consent":
 		return 202, object{"requestId": "run-1"}
 	case "GET /devices":

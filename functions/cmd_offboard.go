@@ -15,6 +15,7 @@ import (
 	"pinreset/shared/client"
 	"pinreset/shared/fault"
 	"pinreset/shared/rollout"
+	"pinreset/shared/tenant"
 )
 
 func (p *process) tenantOffboard() *cobra.Command {
@@ -33,7 +34,9 @@ func (p *process) tenantOffboard() *cobra.Command {
 			return err
 		}
 		p.note("nothing is written to the devices of %s: codes that were set on them stay in force", t.DisplayName)
-		p.note("consent that was given stays until an administrator of the tenant takes it back in Entra ID")
+		if t.Kind != tenant.OnPremises {
+			p.note("consent that was given stays until an administrator of the tenant takes it back in Entra ID")
+		}
 		if err := p.confirm(ctx, "Erasing everything that is kept of "+t.DisplayName, t.DisplayName); err != nil {
 			return err
 		}

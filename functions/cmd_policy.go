@@ -20,7 +20,7 @@ import (
 
 func (p *process) policyCommand() *cobra.Command {
 	return p.noun("policy", "The policy that makes PIN resets keep the user's keys: plan, roll out, watch, take back",
-		p.policyLint(), p.policyPlan(), p.policyRollout(), p.policyStatus(), p.policyRollback())
+		p.policyLint(), p.policyPlan(), p.policyRollout(), p.policyStatus(), p.policyRollback(), p.policyExport())
 }
 
 var findingColumns = columns("severity", "code", "text", "fix", "POLICY=policyId")
@@ -345,6 +345,9 @@ func progressText(p rollout.Progress) string {
 		if part.n > 0 {
 			text += fmt.Sprintf(", %d %s", part.n, part.text)
 		}
+	}
+	if p.Why != "" {
+		text += " (" + p.Why + ")"
 	}
 	return text
 }

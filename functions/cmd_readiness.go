@@ -96,8 +96,14 @@ func (p *process) printPaths(w io.Writer, paths []readiness.Verdict, checks []re
 	for _, v := range paths {
 		fmt.Fprintf(w, "\n%s: %s\n%s\n", clean(string(v.Path)), clean(string(v.Answer)), clean(v.Text))
 		printChecks(w, v.Checks)
+		for _, ask := range v.Before {
+			fmt.Fprintf(w, "   before  %s\n", clean(ask))
+		}
 		for i, step := range v.Steps {
 			fmt.Fprintf(w, "   %d. %s\n", i+1, clean(step))
+		}
+		for _, after := range v.After {
+			fmt.Fprintf(w, "   after   %s\n", clean(after))
 		}
 	}
 }

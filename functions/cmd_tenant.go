@@ -39,6 +39,11 @@ func (p *process) tenantCommand() *cobra.Command {
 			columns("PASSCODE HOURS=settings.passcodeHours", "RESET DEADLINE HOURS=settings.resetDeadlineHours")...)
 		return printOne(p, cols, t, func(w io.Writer) {
 			p.printConsent(w, s.Client, t.Consent)
+			printWays(w, t.Ways)
+			if t.Kind == tenant.OnPremises {
+				p.printOnPremises(w, t.Domain)
+				return
+			}
 			if t.Consent.State != onboarding.Proven {
 				p.note("next: pinreset tenant consent %s   (shows the links)", t.ID)
 			}
@@ -58,9 +63,18 @@ func first(args []string) string {
 func (p *process) tenantAdd() *cobra.Command {
 	var n client.NewTenant
 	var w watch
-	c := p.verb("add TENANT-ID", "Look after a tenant: its consent begins", func(ctx context.Context, args []string) error {
+	var onPremises bool
+	c := p.verb("add TENANT-ID|NAME", "Look after a tenant: its consent begins, unless it is on premises", func(ctx context.Context, args []string) error {
 		if err := w.check(); err != nil {
 			return err
+		}
+		switch {
+		case onPremises:
+			return p.addOnPremises(ctx, args[0], n, w)
+		case n.Domain != "":
+			return &mistake{"--domain needs --on-premises"}
+		case n.DisplayName == "":
+			return &mistake{`required flag(s) "name" not set`}
 		}
 		if !events.IsGUID(args[0]) {
 			return &mistake{fmt.Sprintf("TENANT-ID %q is not a GUID", args[0])}
@@ -77,10 +91,16 @@ func (p *process) tenantAdd() *cobra.Command {
 		p.note("%s is added; its consent has begun", t.DisplayName)
 		return p.followConsent(ctx, scope{c, t.ID}, t.Consent.RequestID, w)
 	})
+	c.Long = "Look after a tenant.\n\n" +
+		"A Microsoft Entra tenant is named by its id, and its consent begins:\n" +
+		"  pinreset tenant add TENANT-ID --name \"Contoso\"\n" +
+		"An organisation with Active Directory and no Microsoft Entra ID is named by its domain, and gets an id; nothing is consented:\n" +
+		"  pinreset tenant add --on-premises --domain corp.example \"Contoso\""
 	c.Flags().StringVar(&n.DisplayName, "name", "", "display name of the tenant")
+	c.Flags().BoolVar(&onPremises, "on-premises", false, "the tenant has Active Directory and no Microsoft Entra ID")
+	c.Flags().StringVar(&n.Domain, "domain", "", "DNS name of the Active Directory domain, with --on-premises")
 	p.createFlag(c, &n.CreateServicePrincipals)
 	w.flags(c)
-	require(c, "name")
 	return c
 }
 
@@ -151,7 +171,7 @@ func (p *process) followConsent(ctx context.Context, s scope, request string, w 
 		return err
 	}
 	switch state.State {
-	case onboarding.Proven:
+	case onboarding.Proven, onboarding.NotApplicable:
 		return nil
 	case onboarding.Pending:
 		return &failure{

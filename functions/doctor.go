@@ -163,8 +163,12 @@ func (x *examination) cloud(ctx context.Context, tenants func(context.Context) (
 		return
 	}
 	ids, err := tenants(ctx)
-	if err != nil || len(ids) == 0 {
+	switch {
+	case err != nil:
 		x.say("permissions", warned, "give --tenant TENANT-ID, or start the server", "no tenant to look at: the server does not tell which there are")
+		return
+	case len(ids) == 0:
+		x.say("permissions", warned, "add a tenant, or give --tenant TENANT-ID", "no Microsoft Entra tenant is looked after")
 		return
 	}
 	for _, id := range ids {

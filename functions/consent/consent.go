@@ -10,6 +10,7 @@
 package consent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,6 +68,10 @@ func (h *Handler) Route() dispatch.Route {
 }
 
 func (h *Handler) added(ctx context.Context, u *work.Unit, e events.Event, d events.TenantAdded) error {
+	if d.Domain != "" { // there is no directory to consent in
+		return audit.Append(u, audit.Entry{Actor: d.By, Action: audit.TenantAdded, RequestID: d.RequestID,
+			Change: map[string]string{"displayName": d.DisplayName, "kind": string(tenant.OnPremises), "domain": d.Domain}})
+	}
 	err := h.start(ctx, u, events.ConsentRequested{RequestID: d.RequestID, CreateServicePrincipals: d.CreateServicePrincipals, By: d.By})
 	if err != nil {
 		return err
@@ -81,9 +86,9 @@ func (h *Handler) requested(ctx context.Context, u *work.Unit, _ events.Event, d
 
 // start begins a consent run, in place of one that is under way.
 func (h *Handler) start(ctx context.Context, u *work.Unit, d events.ConsentRequested) error {
-	if _, err := tenant.Get(ctx, h.Store, u.Partition()); errors.Is(err, work.ErrNotFound) {
+	if t, err := tenant.Get(ctx, h.Store, u.Partition()); errors.Is(err, work.ErrNotFound) {
 		return fault.Permanent(fault.TenantUnknown, err)
-	} else if err != nil {
+	} else if err = cmp.Or(err, t.InEntra()); err != nil {
 		return err
 	}
 	if _, err := onboarding.Read(ctx, u); err != nil && !errors.Is(err, work.ErrNotFound) {

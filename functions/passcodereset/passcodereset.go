@@ -14,6 +14,7 @@
 package passcodereset
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,9 +125,9 @@ func (h *Handler) requested(ctx context.Context, u *work.Unit, _ events.Event, d
 
 // adopt records a request that arrived as a message and not through our own interface.
 func (h *Handler) adopt(ctx context.Context, u *work.Unit, d events.PasscodeResetRequested) (passcode.Reset, error) {
-	if _, err := tenant.Get(ctx, h.Store, u.Partition()); errors.Is(err, work.ErrNotFound) {
+	if t, err := tenant.Get(ctx, h.Store, u.Partition()); errors.Is(err, work.ErrNotFound) {
 		return passcode.Reset{}, fault.Permanent(fault.TenantUnknown, err)
-	} else if err != nil {
+	} else if err = cmp.Or(err, t.InEntra()); err != nil {
 		return passcode.Reset{}, err
 	}
 	r, _, err := passcode.Record(ctx, u, d)

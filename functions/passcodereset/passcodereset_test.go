@@ -462,6 +462,16 @@ func TestFromOutside(t *testing.T) {
 	if !slices.ContainsFunc(f.failures(), func(e events.FailureRaised) bool { return e.Code == string(fault.TenantUnknown) }) {
 		t.Error("a reset for a tenant that is not onboarded raised no failure")
 	}
+	u := f.Unit(tenant.Partition)
+	onPremises, err := tenant.AddOnPremises(u, "corp.example", "Northwind", events.Pinreset())
+	if err := errors.Join(err, u.Commit(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	send(onPremises.ID, "portal-4")
+	f.Drain(f.Clock.Now().Add(time.Minute))
+	if !slices.ContainsFunc(f.failures(), func(e events.FailureRaised) bool { return e.Code == string(fault.TenantOnPremises) }) {
+		t.Error("a reset for a tenant on premises raised no failure")
+	}
 }
 
 // TestEntriesOfAnEarlierCall: the entry of a reset that was given up must not be taken for that of the next one.

@@ -228,6 +228,10 @@ func (i *intune) DeviceStatuses(_ context.Context, _, id string) ([]graph.Device
 	return i.statuses, nil
 }
 
+func (i *intune) GroupKind(context.Context, string, string) (policy.GroupKind, error) {
+	return policy.UserGroup, i.begin("group")
+}
+
 // report makes devices report a state now.
 func (i *intune) report(states ...string) {
 	i.statuses = nil

@@ -26,6 +26,7 @@ type policies interface {
 	Assign(ctx context.Context, tenant string, ref policy.Ref, all []policy.Assignment) error
 	DeletePolicy(ctx context.Context, tenant string, ref policy.Ref) error
 	DeviceStatuses(ctx context.Context, tenant, id string) ([]graph.DeviceStatus, error)
+	GroupKind(ctx context.Context, tenant, id string) (policy.GroupKind, error)
 }
 
 // place brings the tenant to what was asked for, from wherever an earlier run left it.
@@ -49,10 +50,16 @@ func (h *Handler) place(ctx context.Context, u *work.Unit, r rollout.Rollout) er
 	if err != nil {
 		return wait(u, r, r.BeginBy, fmt.Errorf("read policies: %w", err))
 	}
-	r.Found(policy.Lint(found, nil))
-	if err := samePlan(u, r, found); err != nil {
-		return err
+	plan, err := r.Desired().Plan(u.Partition(), found, policy.PublishedPace)
+	if err != nil {
+		return refused(err)
 	}
+	if r.PlanHash != "" && r.State == rollout.Accepted && plan.Hash != r.PlanHash {
+		return fault.Permanentf(fault.PlanChanged, "agreed to %s, and now it is %s", r.PlanHash, plan.Hash)
+	}
+	r.Found(rollout.Findings(rollout.After(found, r.Desired(), plan.Set), func(id string) (policy.GroupKind, error) {
+		return h.Policies.GroupKind(ctx, u.Partition(), id)
+	}))
 	ours, ok := policy.Ours(found, r.Shape)
 	if !ok {
 		if ours, err = h.create(ctx, u, &r); err != nil {
@@ -67,21 +74,6 @@ func (h *Handler) place(ctx context.Context, u *work.Unit, r rollout.Rollout) er
 		return wait(u, r, r.BeginBy, err)
 	}
 	return h.inPlace(ctx, u, r)
-}
-
-// samePlan refuses to begin when the tenant is not what the agreed plan was made for.
-func samePlan(u *work.Unit, r rollout.Rollout, found []policy.Found) error {
-	if r.PlanHash == "" || r.State != rollout.Accepted {
-		return nil
-	}
-	plan, err := r.Desired().Plan(u.Partition(), found, policy.PublishedPace)
-	if err != nil {
-		return refused(err)
-	}
-	if plan.Hash != r.PlanHash {
-		return fault.Permanentf(fault.PlanChanged, "agreed to %s, and now it is %s", r.PlanHash, plan.Hash)
-	}
-	return nil
 }
 
 // create makes the policy. The intent is on stable storage before the call, and the policy's id right after it.
@@ -146,7 +138,7 @@ func (h *Handler) bring(ctx context.Context, u *work.Unit, r *rollout.Rollout, o
 			return err
 		}
 		if err := h.Policies.SetPolicyValue(ctx, u.Partition(), ours, policy.On); err != nil {
-			return fmt.Errorf("switch policy %s on: %w", r.PolicyID, err)
+			return refused(fmt.Errorf("switch policy %s on: %w", r.PolicyID, err))
 		}
 		r.Writes++
 		note(ctx, u, r, "wrote the value true")
@@ -211,9 +203,10 @@ func (h *Handler) inPlace(ctx context.Context, u *work.Unit, r rollout.Rollout) 
 	}))
 }
 
-// refused turns a wish that contradicts what is assigned into the end of the request.
+// refused turns what somebody has to decide into the end of the request: a wish that contradicts what is assigned, and a policy
+// whose value can't be changed without changing something else in it.
 func refused(err error) error {
-	if _, ok := errors.AsType[*policy.ContradictionError](err); ok {
+	if _, ok := errors.AsType[*policy.ContradictionError](err); ok || errors.Is(err, policy.ErrNotWritable) || errors.Is(err, policy.ErrShape) {
 		return fault.Permanent(fault.StateConflict, err)
 	}
 	return err

@@ -62,10 +62,14 @@ func (h *Handler) Route() dispatch.Route {
 }
 
 func (h *Handler) requested(ctx context.Context, u *work.Unit, e events.Event, d events.TenantAuditRequested) error {
-	if _, err := tenant.Get(ctx, h.Store, u.Partition()); errors.Is(err, work.ErrNotFound) {
+	t, err := tenant.Get(ctx, h.Store, u.Partition())
+	switch {
+	case errors.Is(err, work.ErrNotFound):
 		return nil // offboarded meanwhile: nothing of it is to be kept
-	} else if err != nil {
+	case err != nil:
 		return err
+	case t.InEntra() != nil:
+		return t.InEntra()
 	}
 	report, err := survey.Read(ctx, u, d.RequestID)
 	switch {

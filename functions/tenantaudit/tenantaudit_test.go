@@ -332,6 +332,25 @@ func TestTenantThatCantBeRead(t *testing.T) {
 	}
 }
 
+// TestTenantWithoutEntra has nothing to read: a run leaves it out, and who asks for its audit is told.
+func TestTenantWithoutEntra(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false)
+	u := f.Unit(tenant.Partition)
+	shop, err := tenant.AddOnPremises(u, "corp.local", "Shop", events.Pinreset())
+	f.must(err, u.Commit(t.Context()))
+	if r := f.audit(shop.ID); r.Outcome != events.AuditNot || r.Code != fault.TenantOnPremises || r.Diagnostics == "" {
+		t.Errorf("asked for: %+v", r)
+	}
+	f.must(f.timer("0 0 */6 * * *").Tick(t.Context()))
+	f.Drain(f.Clock.Now().Add(time.Minute))
+	runs, _, err := survey.Runs(t.Context(), f.Store(), 10, "")
+	reports, _, err2 := survey.List(t.Context(), f.Store(), shop.ID, 10, "")
+	if f.must(err, err2); len(runs) != 1 || runs[0].Tenants != 1 || !runs[0].Sent || len(reports) != 1 {
+		t.Errorf("runs %+v, %d reports", runs, len(reports))
+	}
+}
+
 // TestThrottledTenantWaits: it is read again when Graph said so, and given up after the patience, with what could be read.
 func TestThrottledTenantWaits(t *testing.T) {
 	t.Parallel()

@@ -40,8 +40,9 @@ type fleet struct {
 	devices map[string][]graph.ManagedDevice
 	err     error
 	boom    any
-	page    int      // devices of a page
-	asked   []string // places of the pages that were read
+	page    int             // devices of a page
+	asked   []string        // places of the pages that were read
+	seen    map[string]seen // by the id that is asked for
 
 	policies map[string][]policy.Found
 	missing  []string // applications that the directory does not have
@@ -104,6 +105,54 @@ func (f *fleet) ManagedDevice(_ context.Context, tenant, id string) (graph.Manag
 	return graph.ManagedDevice{}, fmt.Errorf("read device %s: %w", id, graph.ErrNotFound)
 }
 
+// seen is the device of the directory and its groups; a device that is not there is in none.
+type seen struct {
+	edition   graph.DeviceEdition
+	directory graph.DirectoryDevice
+	groups    []string // of the device
+	user      []string // of its user
+	err       error    // of all reads but that of the managed device
+}
+
+func (f *fleet) sees(id string, s seen) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.seen == nil {
+		f.seen = map[string]seen{}
+	}
+	f.seen[id] = s
+}
+
+func (f *fleet) sight(id string) (seen, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s, ok := f.seen[id]
+	if !ok {
+		return s, fmt.Errorf("read %s: %w", id, graph.ErrNotFound)
+	}
+	return s, s.err
+}
+
+func (f *fleet) DeviceEdition(_ context.Context, _, id string) (graph.DeviceEdition, error) {
+	s, err := f.sight(id)
+	return s.edition, err
+}
+
+func (f *fleet) DirectoryDevice(_ context.Context, _, id string) (graph.DirectoryDevice, error) {
+	s, err := f.sight(id)
+	return s.directory, err
+}
+
+func (f *fleet) DeviceGroups(_ context.Context, _, id string) ([]string, error) {
+	s, err := f.sight(id)
+	return s.groups, err
+}
+
+func (f *fleet) UserGroups(_ context.Context, _, id string) ([]string, error) {
+	s, err := f.sight(id)
+	return s.user, err
+}
+
 func (f *fleet) Policies(_ context.Context, tenant string) ([]policy.Found, error) {
 	_, err := f.of(tenant)
 	f.mu.Lock()
@@ -119,6 +168,13 @@ func (f *fleet) ServicePrincipal(_ context.Context, tenant, app string) (graph.S
 		return graph.ServicePrincipal{}, fmt.Errorf("read %s: %w", app, graph.ErrNotFound)
 	}
 	return graph.ServicePrincipal{ID: app, AppID: app, AccountEnabled: true}, err
+}
+
+func (f *fleet) GroupKind(_ context.Context, _, id string) (policy.GroupKind, error) {
+	if id == visitors {
+		return policy.DeviceGroup, nil
+	}
+	return policy.UserGroup, nil
 }
 
 // lack takes applications from every tenant's directory.

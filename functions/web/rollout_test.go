@@ -70,6 +70,10 @@ func TestPlan(t *testing.T) {
 		t.Errorf("writes %s (%d), hash %q, guard %s", got, plan.Writes, plan.Hash, plan.Guard.State)
 	}
 
+	if !strings.Contains(string(a.body), string(policy.MixedExclusion)) {
+		t.Errorf("excluding devices from a group of users is not found: %s", a.body)
+	}
+
 	// The same wish otherwise spelt is the same plan, and another wish is another.
 	again := f.call(http.MethodPost, path, token, map[string]any{"shape": "oma-uri", "include": []string{strings.ToUpper(sales), sales}, "exclude": []string{visitors}})
 	if got := again.field(t, "hash"); got != plan.Hash {

@@ -35,6 +35,7 @@ const (
 type directory struct {
 	consented  time.Time // zero: not
 	principals map[string]time.Time
+	profiles   []*profile
 	disabled   string // app id whose service principal is switched off
 }
 

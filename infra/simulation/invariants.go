@@ -18,6 +18,7 @@ import (
 	"pinreset/shared/fault"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
+	"pinreset/shared/rollout"
 	"pinreset/shared/secret"
 	"pinreset/shared/work"
 )
@@ -32,29 +33,36 @@ import (
 //	I6  each reveal has exactly one audit entry before its result
 //	I7  each end of a reset is announced in the commit that ends it
 //	I8  a device has at most one reset that has not ended; the views of a code are those in the log
+//	I10 no policy is made, switched on or assigned while one of Microsoft's applications is missing or disabled (checked where it is)
+//	I11 a tenant never gets a second policy, as long as the program's clock is right
+//	I12 another's assignment survives every write (both checked where the cloud carries it out)
 //	I9  once nothing goes wrong any more, every request ends: done, or failed with a page that can be read
 
 // model is what the world remembers in order to judge.
 type model struct {
-	resets    map[work.Key]passcode.Reset // by partition and id, as last written
-	order     []work.Key                  // of resets
-	consents  map[string]onboarding.Consent
-	asked     map[string][]messageKey // by request: the messages that may start or take up its work
-	accepted  []work.Key              // resets that somebody was told are accepted
-	consented []work.Key              // consent runs that somebody was told are accepted
-	started   map[string]bool         // consent runs that had a row
-	envelopes map[string]secret.Envelope
-	sealed    []string       // ids of envelopes, in order
-	leaves    map[string]int // audit entries of reveals, by ticket
-	views     map[string]int // the same, by request
-	changed   bool
-	leapt     bool
+	resets       map[work.Key]passcode.Reset // by partition and id, as last written
+	order        []work.Key                  // of resets
+	consents     map[string]onboarding.Consent
+	asked        map[string][]messageKey // by request: the messages that may start or take up its work
+	accepted     []work.Key              // resets that somebody was told are accepted
+	consented    []work.Key              // consent runs that somebody was told are accepted
+	started      map[string]bool         // consent runs that had a row
+	envelopes    map[string]secret.Envelope
+	sealed       []string                     // ids of envelopes, in order
+	leaves       map[string]int               // audit entries of reveals, by ticket
+	views        map[string]int               // the same, by request
+	rollouts     map[work.Key]rollout.Rollout // as last written
+	rolloutOrder []work.Key
+	rolledOut    []work.Key // rollouts that somebody was told are accepted
+
+	changed bool
+	leapt   bool
 }
 
 func newModel() model {
 	return model{
 		resets: map[work.Key]passcode.Reset{}, consents: map[string]onboarding.Consent{}, asked: map[string][]messageKey{},
-		started: map[string]bool{}, envelopes: map[string]secret.Envelope{}, leaves: map[string]int{}, views: map[string]int{},
+		rollouts: map[work.Key]rollout.Rollout{}, started: map[string]bool{}, envelopes: map[string]secret.Envelope{}, leaves: map[string]int{}, views: map[string]int{},
 	}
 }
 
@@ -112,7 +120,8 @@ func (l lines) Write(p []byte) (int, error) {
 func (w *world) sent(m work.Message) {
 	w.scan("message "+m.ID, m.Body)
 	w.note("sent", m.ID, string(m.Queue), kindOf(m.Body))
-	if kind := kindOf(m.Body); kind == (events.PasscodeResetRequested{}).Kind() {
+	if kind := kindOf(m.Body); kind == (events.PasscodeResetRequested{}).Kind() ||
+		kind == (events.PolicyRolloutRequested{}).Kind() || kind == (events.PolicyRollbackRequested{}).Kind() {
 		r := requestOf(m.Body)
 		w.model.asked[r] = append(w.model.asked[r], messageKey{m.Partition, m.ID})
 	}
@@ -128,6 +137,8 @@ func (w *world) wrote(b work.Batch) {
 		case wr.Delete:
 		case strings.HasPrefix(wr.Row, passcode.ResetPrefix):
 			w.wroteReset(b, wr)
+		case strings.HasPrefix(wr.Row, rollout.Prefix):
+			w.wroteRollout(b, wr)
 		case wr.Row == "consent":
 			var c onboarding.Consent
 			w.decode(wr, &c)
@@ -227,6 +238,7 @@ func (w *world) check() {
 			w.violate("I1: reset %s is %s and no message goes on with it", r.ID, r.State)
 		}
 	}
+	w.checkRollouts()
 	for tenant, c := range m.consents {
 		if c.State == onboarding.Pending && !w.alive(messageKey{tenant, c.CheckID}) {
 			w.violate("I1: consent %s is pending and no message goes on with it", c.RequestID)
@@ -290,6 +302,7 @@ func (w *world) checkEnd() {
 			w.violate("I1: consent run %s was accepted and nothing came of it", key.Row)
 		}
 	}
+	w.endRollouts()
 	// A copy of each envelope, as a backup would have it, and a clock set back.
 	w.skew = -30 * 24 * time.Hour
 	for _, id := range m.sealed {

@@ -31,6 +31,14 @@ const (
 	createPrincipal
 	readGrants
 	readRoles
+	listPolicies
+	readPolicy
+	readAssignments
+	createPolicy
+	setPolicy
+	assignPolicy
+	deletePolicy
+	readStatuses
 	receive
 	clock
 	device
@@ -43,6 +51,8 @@ var effectNames = [effects]string{
 	"key ring read", "key ring write", "key ring erase",
 	"graph read device", "graph token", "graph RESET", "graph read result", "graph read result (beta)",
 	"graph prove access", "graph read principal", "graph create principal", "graph read grants", "graph read roles",
+	"graph list policies", "graph read policy", "graph read assignments", "graph CREATE policy", "graph set policy", "graph assign policy",
+	"graph delete policy", "graph read statuses",
 	"queue", "clock", "device",
 }
 
@@ -122,6 +132,11 @@ var possible = func() (p [effects][]mishap) {
 	p[readPrincipal] = append([]mishap{missing, forbidden}, read...)
 	p[createPrincipal] = append([]mishap{answerLost}, read...)
 	p[readGrants], p[readRoles] = read, read
+	p[listPolicies] = append([]mishap{stale, forbidden}, read...)
+	p[readPolicy], p[readAssignments], p[readStatuses] = read, read, read
+	p[createPolicy] = p[resetDevice]
+	again := []mishap{crashBefore, crashAfter, slow, throttled, throttledDone, answerLost, noAnswer, notSent}
+	p[setPolicy], p[assignPolicy], p[deletePolicy] = again, again, again
 	p[receive] = []mishap{duplicate, reorder, delay, crashAfter}
 	p[clock] = []mishap{jumpAhead, setBack, leap}
 	p[device] = []mishap{offline, enrolledAgain, otherUser, retired, neverAnswers, actionFails, actionNotSupported, noCode, codeOnBetaOnly}
@@ -135,6 +150,7 @@ type tally struct {
 	seeds, steps, runs                 int64
 	accepted, ended, resets, reveals   int64
 	released, consents, proven, issued int64
+	policies, rolled                   int64 // policies made, rollouts and rollbacks that ended well
 }
 
 func (t *tally) add(o *tally) {
@@ -155,6 +171,8 @@ func (t *tally) add(o *tally) {
 	t.consents += o.consents
 	t.proven += o.proven
 	t.issued += o.issued
+	t.policies += o.policies
+	t.rolled += o.rolled
 }
 
 // unhit names the cells that were never hit.
@@ -181,6 +199,6 @@ func (t *tally) print(w io.Writer) {
 		fmt.Fprintf(w, "%-26s %11d  %s\n", e, t.passed[e], strings.Join(cells, " · "))
 	}
 	fmt.Fprintf(w, "%d seeds, %d steps, %d handler runs, %d mishaps; %d resets accepted, %d ended, %d issued a code, %d effective at devices; "+
-		"%d reveals asked, %d released; %d consents, %d proven\n",
-		t.seeds, t.steps, t.runs, total, t.accepted, t.ended, t.issued, t.resets, t.reveals, t.released, t.consents, t.proven)
+		"%d reveals asked, %d released; %d consents, %d proven; %d policies made, %d rollouts and rollbacks done\n",
+		t.seeds, t.steps, t.runs, total, t.accepted, t.ended, t.issued, t.resets, t.reveals, t.released, t.consents, t.proven, t.policies, t.rolled)
 }

@@ -77,6 +77,7 @@ func (w *world) planTenant(id string) {
 	d := &directory{principals: map[string]time.Time{}}
 	w.cloud.tenants[id] = d
 	w.planConsent(id, d)
+	w.planRollouts(id, d)
 	for i := range pick(w, 1, 1, 2, 3) {
 		w.planDevice(id, fmt.Sprintf("de%s-0000-4000-8000-%012x", id[30:], i+1))
 	}

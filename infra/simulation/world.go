@@ -37,6 +37,7 @@ type world struct {
 	cur        *task
 	script     []act // what people and the world do, by time
 	serial     int
+	made       int     // policies, for their ids
 	rate       float64 // of mishaps at effects
 	yields     float64 // of effects that let others go on
 	skipIntent bool
@@ -95,6 +96,7 @@ func newWorld(seed uint64, kek *secret.LocalKey, o options, t *tally) *world {
 	w.dispatcher = dispatch.New(rowsOf{w}, rowsOf{w}, []dispatch.Route{
 		(&consent.Handler{Directory: w.cloud, Store: rowsOf{w}, App: appID, Schedule: consentSchedule}).Route(),
 		(&passcodereset.Handler{Devices: w.cloud, Vault: w.vault, Store: rowsOf{w}, Schedule: resetSchedule}).Route(),
+		w.rolloutHandler().Route(),
 		(&announcement.Handler{Logger: log}).Route(),
 	}, dispatch.Options{Now: w.clock, NewID: w.newID, Jitter: w.rng.Float64, Logger: log})
 	w.model = newModel()

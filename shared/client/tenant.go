@@ -14,11 +14,14 @@ import (
 // Tenant is a tenant that pinreset looks after.
 type Tenant struct {
 	ID          string          `json:"id"`
+	Kind        tenant.Kind     `json:"kind"`
+	Domain      string          `json:"domain,omitempty"` // of a tenant on premises
 	DisplayName string          `json:"displayName"`
 	AddedAt     time.Time       `json:"addedAt"`
 	AddedBy     events.Actor    `json:"addedBy"`
 	Settings    tenant.Settings `json:"settings"`
 	Consent     Consent         `json:"consent"` // without links; see [Client.Consent]
+	Ways        []tenant.Way    `json:"ways"`    // which ways to a new PIN or passcode a tenant of this kind has
 }
 
 // Consent is where a tenant's consent stands. Its states are those of package onboarding.
@@ -54,11 +57,13 @@ type Step struct {
 	ProvenAt         time.Time  `json:"provenAt,omitzero"`
 }
 
-// NewTenant is what it takes to add a tenant.
+// NewTenant is what it takes to add a tenant: the id of one in Entra, or the domain of one on premises.
 type NewTenant struct {
-	TenantID                string `json:"tenantId"`
-	DisplayName             string `json:"displayName"`
-	CreateServicePrincipals bool   `json:"createServicePrincipals,omitempty"` // see events.TenantAdded
+	Kind                    tenant.Kind `json:"kind,omitempty"` // "" is Entra
+	TenantID                string      `json:"tenantId,omitempty"`
+	Domain                  string      `json:"domain,omitempty"`
+	DisplayName             string      `json:"displayName"`
+	CreateServicePrincipals bool        `json:"createServicePrincipals,omitempty"` // see events.TenantAdded
 }
 
 // SettingsChange names the settings to change; nil leaves one as it is.

@@ -11,6 +11,7 @@ const (
 	MessageInvalid        Code = "message_invalid"
 	AttemptsExhausted     Code = "attempts_exhausted"
 	TenantUnknown         Code = "tenant_unknown"
+	TenantOnPremises      Code = "tenant_on_premises"
 	ConsentMissing        Code = "consent_missing"
 	ConsentDeclined       Code = "consent_declined"
 	ConsentTimedOut       Code = "consent_timed_out"
@@ -180,10 +181,16 @@ var catalogue = map[Code]Entry{
 		Cause: "The message names a tenant that pinreset does not look after.",
 		Fix:   []string{"Add the tenant: `pinreset tenant add TENANT-ID --name NAME`.", "Send the event again."},
 	},
+	TenantOnPremises: {
+		Title:     "The tenant is on premises",
+		Cause:     "The tenant has no Microsoft Entra ID. There is nothing to consent to, and Microsoft Graph and Intune know nothing of its devices; a forgotten PIN is reset by its user, at the device.",
+		Fix:       []string{"`pinreset tenant show TENANT-ID` says what its users do instead.", "If the organisation has a Microsoft Entra tenant, add that one: `pinreset tenant add TENANT-ID --name NAME`."},
+		LearnMore: []string{docPINReset},
+	},
 	ConsentMissing: {
 		Title:     "PIN reset is not consented in this tenant",
 		Cause:     "At least one of the two enterprise applications (Microsoft Pin Reset Service, Microsoft Pin Reset Client) is missing in the tenant's directory, or disabled there. With the policy on and an application missing, users could not reset their PIN at all, so nothing is assigned. The detail says which one.",
-		Fix:       []string{"Open the tenant's consent steps (`pinreset tenant consent TENANT-ID`) and let an Application Administrator of that tenant accept both links.", "pinreset reads the directory back and turns the step green by itself."},
+		Fix:       []string{"Open the tenant's consent steps and let an Application Administrator of that tenant accept both links.", "pinreset reads the directory back and turns the step green by itself."},
 		LearnMore: []string{docPINReset},
 	},
 	ConsentDeclined: {
@@ -378,21 +385,6 @@ var catalogue = map[Code]Entry{
 		Fix:   []string{"Look at the tenant's rollouts: `pinreset policy status`.", "Ask for the rollout again if it is still wanted."},
 	},
 
-	WaitingForTurn: {
-		Title: "Waiting for another rollout of the tenant",
-		Cause: "Only one rollout or rollback of a tenant writes at a time, so that none is done twice or undone by another.",
-		Fix:   []string{"Nothing: it goes on when the other one has done its writing."},
-	},
-	WaitingForPolicy: {
-		Title: "Looking whether the policy was created",
-		Cause: "The call that creates the policy got no clear answer. It is not made again blindly, because that could make two policies; the tenant's list shows within minutes whether it was carried out.",
-		Fix:   []string{"Nothing: if the policy does not appear, the call is made again."},
-	},
-	WaitingForCheckIns: {
-		Title: "Waiting for devices to check in",
-		Cause: "The policy is written. Devices take it at their next contact with Intune, about every eight hours while they are on.",
-		Fix:   []string{"Nothing. A device that must have it at once can be synchronised in Intune or in its Settings."},
-	},
 	EditionNotSupported: {
 		Title:     "This Windows edition has no non-destructive PIN reset",
 		Cause:     "Microsoft's page names Enterprise and Pro, and since 2024 Education, from version 1903; versions 1709 to 1809 need Enterprise. Home is not named.",
@@ -479,12 +471,12 @@ var catalogue = map[Code]Entry{
 	NotAudited: {
 		Title: "This tenant has not been audited yet",
 		Cause: "What decides about the tenant is read by an audit, and none has ended.",
-		Fix:   []string{"Start an audit of the tenant."},
+		Fix:   []string{"Start an audit of the tenant: `pinreset audit run`."},
 	},
 	DeviceNotReporting: {
 		Title: "The device has not reported about itself",
 		Cause: "Some facts only the device knows: what its registry holds, whether its recovery secret was made, whether a domain controller answers.",
-		Fix:   []string{"Give the device a key and let it send a report."},
+		Fix:   []string{"Give the device a key, `pinreset device key add`, and let it report, `pinreset device report`."},
 	},
 	UnknownPlatform: {
 		Title: "The platform is not known",
@@ -566,6 +558,21 @@ var catalogue = map[Code]Entry{
 		LearnMore: []string{docPINReset},
 	},
 
+	WaitingForTurn: {
+		Title: "Waiting for another rollout of the tenant",
+		Cause: "Only one rollout or rollback of a tenant writes at a time, so that none is done twice or undone by another.",
+		Fix:   []string{"Nothing: it goes on when the other one has done its writing."},
+	},
+	WaitingForPolicy: {
+		Title: "Looking whether the policy was created",
+		Cause: "The call that creates the policy got no clear answer. It is not made again blindly, because that could make two policies; the tenant's list shows within minutes whether it was carried out.",
+		Fix:   []string{"Nothing: if the policy does not appear, the call is made again."},
+	},
+	WaitingForCheckIns: {
+		Title: "Waiting for devices to check in",
+		Cause: "The policy is written. Devices take it at their next contact with Intune, about every eight hours while they are on.",
+		Fix:   []string{"Nothing. A device that must have it at once can be synchronised in Intune or in its Settings."},
+	},
 	WaitingForDevice: {
 		Title: "Waiting for the device to check in",
 		Cause: "Intune has accepted the reset; the device carries it out at its next contact.",

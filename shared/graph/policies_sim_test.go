@@ -2,6 +2,9 @@ package graph_test
 
 import (
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"testing"
 	"time"
@@ -12,24 +15,16 @@ import (
 	"pinreset/shared/policy"
 )
 
-// groups finds groups of Contoso by name: the ids to which a policy is assigned in the portal.
+// groups finds groups of Contoso by name.
 func (c *cloud) groups(names ...string) map[string]string {
 	c.t.Helper()
 	ids := map[string]string{}
 	for _, name := range names {
-		id, err := c.AddPolicy(graphsim.Contoso, graphsim.PolicySpec{Store: graphsim.LegacyIntents, Name: name, Value: true, Include: []string{name}})
-		if err != nil {
-			c.t.Fatal(err)
+		found, err := c.client.GroupsNamed(c.t.Context(), graphsim.Contoso, name)
+		if err != nil || len(found) != 1 || found[0].DisplayName != name {
+			c.t.Fatalf("groups named %s: %+v %v", name, found, err)
 		}
-		ref := policy.Ref{Store: policy.Intents, ID: id}
-		set, err := c.client.Assignments(c.t.Context(), graphsim.Contoso, ref)
-		if err != nil || len(set) != 1 {
-			c.t.Fatalf("assignments of %s: %+v %v", name, set, err)
-		}
-		ids[name] = set[0].GroupID
-		if err := c.DeletePolicy(graphsim.Contoso, id); err != nil {
-			c.t.Fatal(err)
-		}
+		ids[name] = found[0].ID
 	}
 	return ids
 }
@@ -200,6 +195,9 @@ func TestDirectoryReadsOfSimulatedTenant(t *testing.T) {
 			t.Errorf("%s holds %s %v, want %s", name, kind, err, want)
 		}
 	}
+	if none, err := client.GroupsNamed(ctx, tenant, "O'Neill & sons"); err != nil || len(none) > 0 {
+		t.Errorf("groups of a name that none has: %+v %v", none, err)
+	}
 	members := 0
 	for m, err := range client.Members(ctx, tenant, ids["Windows devices"]) {
 		if err != nil || m.Kind != graph.DeviceMember {
@@ -315,5 +313,39 @@ func TestCreateWithoutAnAnswerIsFound(t *testing.T) {
 		if err != nil || !ok || p.Policy != ours.Ref() || p.Writes != 1 {
 			t.Errorf("%s: found %+v, plan %+v %v", kind, ours, p, err)
 		}
+	}
+}
+
+// Graph asks the receiver for the validation token before it takes an order, and what it takes can be renewed and ended.
+func TestSubscriptionsOfSimulatedTenant(t *testing.T) {
+	t.Parallel()
+	c := start(t, graphsim.Options{}, nil)
+	ctx, client, tenant := t.Context(), c.client, graphsim.Contoso
+	pilot := c.groups("PIN recovery pilot")["PIN recovery pilot"]
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		io.WriteString(w, r.URL.Query().Get("validationToken"))
+	}))
+	t.Cleanup(receiver.Close)
+	until := c.now().Add(time.Hour).Truncate(time.Second)
+	made, err := client.SubscribeMembers(ctx, tenant, pilot, receiver.URL, "state", until)
+	if err != nil || !made.Expires.Equal(until) {
+		t.Fatalf("%+v %v", made, err)
+	}
+	later := c.now().Add(graph.SubscriptionLife - time.Minute).Truncate(time.Second)
+	if err := client.RenewSubscription(ctx, tenant, made.ID, later); err != nil {
+		t.Error(err)
+	}
+	if all, err := client.Subscriptions(ctx, tenant); err != nil || len(all) != 1 || all[0].ID != made.ID || !all[0].Expires.Equal(later) {
+		t.Errorf("%+v %v", all, err)
+	}
+	if err := client.RenewSubscription(ctx, tenant, made.ID, c.now().Add(graph.SubscriptionLife+time.Hour)); fault.CodeOf(err) != fault.GraphRefused {
+		t.Errorf("renewed for longer than a subscription lives: %v", err)
+	}
+	if err := client.Unsubscribe(ctx, tenant, made.ID); err != nil {
+		t.Error(err)
+	}
+	if err := client.Unsubscribe(ctx, tenant, made.ID); !errors.Is(err, graph.ErrNotFound) {
+		t.Errorf("ended again: %v", err)
 	}
 }

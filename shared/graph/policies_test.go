@@ -201,6 +201,20 @@ func TestPoliciesOfAllStores(t *testing.T) {
 	}
 }
 
+// An expanded list may hold only the first of a policy's assignments, and says so.
+func TestAssignmentsBeyondAnExpandedList(t *testing.T) {
+	t.Parallel()
+	const path = "/beta/deviceManagement/deviceConfigurations/" + policyA + "/assignments"
+	s := put(t, map[string]string{
+		listConfigurations: `200 {"value":[` + customOn + `,"assignments":[{"id":"1","target":` + excludedGroup + `}],"assignments@odata.nextLink":"BASE` + path + `?$skiptoken=2"}]}`,
+		"GET " + path:      `200 {"value":[{"id":"1","target":` + excludedGroup + `},{"id":"2","target":` + filteredGroup + `}]}`,
+	})
+	found, err := ReadPolicies(policy.DeviceConfigurations).Do(t.Context(), s.client, tenantA)
+	if err != nil || len(found) != 1 || len(found[0].Assignments) != 2 {
+		t.Errorf("%+v %v", found, err)
+	}
+}
+
 // Whatever is refused, there is no result: what could not be read is not missing.
 func TestPoliciesAreAllOrNone(t *testing.T) {
 	t.Parallel()
@@ -401,5 +415,31 @@ func TestPoliciesOfManyBatches(t *testing.T) {
 	}
 	if n := s.posts.Load(); n != 6 {
 		t.Errorf("%d batches, want 3 for settings and 3 for assignments", n)
+	}
+}
+
+// HTTP/2 may send a request again by itself: a create does not go by it, though reads do.
+func TestCreatesKeepOffHTTP2(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	seen := map[string]int{}
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		seen[r.Method] = r.ProtoMajor
+		mu.Unlock()
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusCreated)
+		}
+		io.WriteString(w, `{"id":"`+policyA+`","value":[]}`)
+	})
+	c := s.client(t, nil)
+	if _, err := c.Domains(t.Context(), tenantA); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.CreatePolicy(t.Context(), tenantA, policy.SettingsCatalog); err != nil {
+		t.Fatal(err)
+	}
+	if seen[http.MethodGet] != 2 || seen[http.MethodPost] != 1 {
+		t.Errorf("versions of HTTP by method: %v", seen)
 	}
 }

@@ -30,6 +30,8 @@ const (
 	Pending = "pending"
 	Proven  = "proven"
 	Failed  = "failed"
+
+	NotApplicable = "notApplicable" // shown for a tenant on premises; never stored
 )
 
 // States of a step.

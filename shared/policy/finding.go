@@ -27,6 +27,7 @@ const (
 	Duplicate        Code = "policy_duplicate"        // several assigned policies set the same
 	OursTwice        Code = "policy_created_twice"    // several policies of one shape have our mark
 	Contradiction    Code = "policy_contradiction"    // assigned policies set different values
+	OtherScope       Code = "policy_scopes_differ"    // one value for devices, another for users
 	Unassigned       Code = "policy_unassigned"       // nobody has it
 	MixedExclusion   Code = "exclusion_of_other_kind" // an excluded group of users where devices are included, or the reverse
 	UnknownExclusion Code = "exclusion_kind_unknown"  // what a group holds could not be read

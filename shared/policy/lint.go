@@ -61,6 +61,7 @@ func Lint(found []Found, groups func(id string) GroupKind) []Finding {
 	for _, setting := range []Setting{PINRecovery, WebSignInAllowList} {
 		all = append(all, lintCompeting(found, setting)...)
 	}
+	all = append(all, lintScopes(found)...)
 	all = append(all, lintOurs(found)...)
 	slices.SortStableFunc(all, func(a, b Finding) int {
 		return cmp.Or(strings.Compare(a.PolicyID, b.PolicyID), strings.Compare(string(a.Code), string(b.Code)))
@@ -100,6 +101,11 @@ func lintCompeting(found []Found, setting Setting) []Finding {
 				finding.Code, finding.Severity = Contradiction, Error
 				finding.Text = fmt.Sprintf("%d assigned policies make the same setting with different values; a device that has more than one reports a conflict.", len(live))
 				finding.Fix = "Decide on one value, and keep one policy."
+				if slices.ContainsFunc(live, func(f Found) bool { return f.Shape == GroupPolicy }) {
+					// Page "Manage Windows Hello for Business in your organization": MDM does not win over Group Policy here.
+					finding.Text = "Group Policy and an assigned policy make the same setting with different values; on a device that has both, Group Policy wins."
+					finding.Fix = "Decide on one value, and make the setting in one of the two."
+				}
 			}
 			all = append(all, finding)
 		}
@@ -115,6 +121,34 @@ func idsOf(found []Found) []string {
 		}
 	}
 	return slices.Compact(ids)
+}
+
+// lintScopes finds assigned policies for users that differ from those for devices. Intune reports no conflict then: the
+// user's wins over the device's, and Group Policy over both (page "Manage Windows Hello for Business in your organization").
+func lintScopes(found []Found) []Finding {
+	var all []Finding
+	for _, user := range found {
+		if user.Setting != PINRecovery || user.Scope != User || user.Effective() == Unknown || !user.Assigned() {
+			continue
+		}
+		var others []Found
+		for _, f := range found {
+			if f.Setting == PINRecovery && f.Scope == Device && f.Effective() != Unknown && f.Effective() != user.Value && (f.Assigned() || f.Shape == GroupPolicy) {
+				others = append(others, f)
+			}
+		}
+		if len(others) == 0 {
+			continue
+		}
+		counts := "the user's"
+		if slices.ContainsFunc(others, func(f Found) bool { return f.Shape == GroupPolicy }) {
+			counts = "Group Policy's"
+		}
+		all = append(all, Finding{Code: OtherScope, Severity: Warning, PolicyID: user.ID, Others: idsOf(others),
+			Text: fmt.Sprintf("The policy turns the setting %s for users, while for devices it is %s: for a user who has both, %s counts.", user.Value, others[0].Value, counts),
+			Fix:  "Decide on one value, and make the setting for devices alone."})
+	}
+	return all
 }
 
 // lintOurs finds policies that were created twice.

@@ -16,7 +16,7 @@ func application(c Check, o reading.Of[ServicePrincipal]) Check {
 	sp, ok := o.Get()
 	switch {
 	case !ok:
-		return unread(c, fault.UnknownConsent, causeOf(o))
+		return missing(c, fault.UnknownConsent, o)
 	case !sp.Present:
 		return failed(c, fault.ConsentMissing, "the directory has no service principal of it")
 	case sp.Enabled():
@@ -58,9 +58,9 @@ func (v view) applications(p Path) []Check {
 	case there == reading.No && on == reading.Yes:
 		trap = failed(trap, fault.ConsentMissing, "PIN recovery is on, and an application is missing or disabled: every PIN reset fails with CAA20004")
 	case there == reading.No:
-		trap = unread(trap, fault.UnknownPolicy, "an application is missing or disabled, and whether PIN recovery is on is not known")
+		trap = unread(trap, fault.UnknownPolicy, "an application is missing or disabled, and whether PIN recovery is on is not known", fixOf(v.policy...)...)
 	default:
-		trap = unread(trap, fault.UnknownConsent, "the applications could not be read, and PIN recovery is or may be on")
+		trap = unread(trap, fault.UnknownConsent, "the applications could not be read, and PIN recovery is or may be on", fixOf(service, client)...)
 	}
 	why := "a destructive reset does not use it"
 	return []Check{cleared(service, why), cleared(client, why), trap}

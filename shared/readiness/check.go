@@ -46,6 +46,25 @@ func unread(c Check, code fault.Code, evidence string, fix ...string) Check {
 	return c
 }
 
+// missing is unread for a value that is not there, whose cause says what to do first. A cause that passes by itself leaves the
+// code's own advice.
+func missing[T any](c Check, code fault.Code, o reading.Of[T], fix ...string) Check {
+	if why := o.Why().Code; len(fix) == 0 && fault.Known(why) && why != fault.GraphThrottled && why != fault.GraphUnavailable && why != fault.Internal {
+		fix = fault.Lookup(why).Fix
+	}
+	return unread(c, code, causeOf(o), fix...)
+}
+
+// fixOf is the fix of the first check that could not be read.
+func fixOf(checks ...Check) []string {
+	for _, c := range checks {
+		if c.Outcome == Unread && len(c.Fix) > 0 {
+			return c.Fix
+		}
+	}
+	return nil
+}
+
 func advice(c Check) Check {
 	c.Advice = true
 	return c
@@ -57,18 +76,29 @@ func causeOf[T any](o reading.Of[T]) string {
 	return strings.TrimSuffix(why.Text, ".") + " (" + string(why.Code) + ")"
 }
 
-// decide draws the answer of a path from its checks, which are in the order in which reasons count: the first failed check
+// decide draws the verdict of a path from its checks, which are in the order in which reasons count: the first failed check
 // gives "no" and the reason, else the first unread one "unknown". Advice and what is not applicable decide nothing.
-func decide(checks []Check) (answer reading.Answer, reason fault.Code) {
-	answer = reading.Yes
+func decide(p Path, checks []Check) Verdict {
+	v := Verdict{Path: p, Answer: reading.Yes, Checks: checks}
+	var deciding Check
 	for _, c := range checks {
-		switch {
-		case c.Advice:
-		case c.Outcome == Failed:
-			return reading.No, c.Reason
-		case c.Outcome == Unread && answer == reading.Yes:
-			answer, reason = reading.Unknown, c.Reason
+		if c.Advice {
+			continue
+		}
+		if c.Outcome == Failed {
+			v.Answer, deciding = reading.No, c
+			break
+		}
+		if c.Outcome == Unread && v.Answer == reading.Yes {
+			v.Answer, deciding = reading.Unknown, c
 		}
 	}
-	return answer, reason
+	v.Reason, v.Text = deciding.Reason, sentence(p, v.Answer, deciding.Evidence)
+	return v
+}
+
+// lacking is the same cause for a value of another type.
+func lacking[U, T any](o reading.Of[T]) reading.Of[U] {
+	why := o.Why()
+	return reading.Unread[U](why.Code, why.Text)
 }

@@ -7,6 +7,7 @@ import (
 	"pinreset/shared/fault"
 	"pinreset/shared/passcode"
 	"pinreset/shared/reading"
+	"pinreset/shared/userreset"
 )
 
 // Device gives the verdict of every path for a device of the tenant, in the order of [Paths].
@@ -14,17 +15,16 @@ func Device(t TenantFacts, f DeviceFacts) []Verdict {
 	v := view{t: t, f: f}
 	v.deployment, v.joinSeen = deployment(t, f)
 	v.policy = v.devicePolicy()
+	said, _ := f.version().Get()
 	out := make([]Verdict, 0, len(Paths()))
 	for _, p := range Paths() {
 		checks := v.windows(p)
 		if p == RemotePasscode {
 			checks = v.remote()
 		}
-		answer, reason := decide(checks)
-		out = append(out, Verdict{
-			Path: p, Answer: answer, Reason: reason, Checks: checks,
-			Text: sentence(p, answer, checks), Steps: v.steps(p, answer),
-		})
+		verdict := decide(p, checks)
+		guide(&verdict, v.userDeployment(), said)
+		out = append(out, verdict)
 	}
 	return out
 }
@@ -39,8 +39,6 @@ type view struct {
 }
 
 func (p Path) keeps() bool { return p == KeepSettings || p == KeepLockScreen }
-
-func (p Path) destroys() bool { return p == DestroySettings || p == DestroyLockScreen }
 
 func (p Path) onPremises() bool { return p == OnPremSettings || p == OnPremLockScreen }
 
@@ -104,7 +102,7 @@ func (v view) platform() Check {
 	case status(v.f).OK():
 		return passed(c, "the device reports by dsregcmd, which is part of Windows")
 	case !ok:
-		return unread(c, fault.UnknownPlatform, causeOf(v.f.Managed))
+		return missing(c, fault.UnknownPlatform, v.f.Managed)
 	case os == "" || strings.EqualFold(os, "unknown"):
 		return unread(c, fault.UnknownPlatform, "Intune does not say which platform this is")
 	default:
@@ -127,22 +125,24 @@ func (v view) versionAndEdition(p Path) (version, edition Check) {
 	if x, ok := own.Get(); ok {
 		e = &x
 	}
-	_, first := firstVersion(p)
+	oldest := userreset.Oldest(p.place())
+	if p.keeps() {
+		oldest = userreset.Oldest(userreset.LockScreen) // both began with 1709
+	}
 	tooOld := func() Check {
-		return failed(version, fault.VersionTooOld, "Windows "+said+" is older than version "+first, "Update Windows to version "+first+" or later.")
+		return failed(version, fault.VersionTooOld, "Windows "+said+" is older than "+oldest.Name, "Update to "+oldest.Name+", or later.")
 	}
 	unknownVersion := func() Check {
 		if text.OK() {
 			return unread(version, fault.UnknownVersion, "the version is given as \""+said+"\"")
 		}
-		return unread(version, fault.UnknownVersion, causeOf(text))
+		return missing(version, fault.UnknownVersion, text)
 	}
 	if !p.keeps() {
-		least, _ := firstVersion(p)
-		switch {
-		case b == nil:
+		switch build, ok := buildOf(said); {
+		case !ok:
 			version = unknownVersion()
-		case *b < least:
+		case build < oldest.Build:
 			version = tooOld()
 		default:
 			version = passed(version, "Windows "+said)
@@ -167,7 +167,7 @@ func (v view) versionAndEdition(p Path) (version, edition Check) {
 	case cell.answer == reading.No:
 		edition = failed(edition, fault.EditionNotSupported, nameOf(e)+" is not among the editions that Microsoft's page names for this version")
 	case e == nil:
-		edition = unread(edition, fault.UnknownEdition, causeOf(own))
+		edition = missing(edition, fault.UnknownEdition, own)
 	case cell.code == fault.UnknownVersion:
 		edition = passed(edition, string(*e)+", from some version on")
 	default:
@@ -177,10 +177,7 @@ func (v view) versionAndEdition(p Path) (version, edition Check) {
 }
 
 func nameOf(e *Edition) string {
-	switch {
-	case e == nil:
-		return "this edition"
-	case *e == OtherEdition:
+	if *e == OtherEdition {
 		return "this edition by its name"
 	}
 	return "Windows " + string(*e)
@@ -195,7 +192,7 @@ func (v view) professional(p Path, c Check, own reading.Of[Edition]) Check {
 	e, ok := own.Get()
 	switch {
 	case !ok:
-		return unread(c, fault.UnknownEdition, causeOf(own))
+		return missing(c, fault.UnknownEdition, own)
 	case e == Pro, e == Enterprise, e == Education:
 		return passed(c, string(e))
 	case e == Home:
@@ -211,7 +208,7 @@ func (v view) join(p Path) Check {
 		if v.t.Kind == OnPremises && !p.onPremises() {
 			return failed(c, fault.JoinNotSupported, "the tenant has no Microsoft Entra ID")
 		}
-		return unread(c, fault.UnknownJoin, causeOf(v.deployment))
+		return missing(c, fault.UnknownJoin, v.deployment)
 	}
 	at := lookUp(d, p)
 	switch at.answer {
@@ -222,6 +219,9 @@ func (v view) join(p Path) Check {
 	}
 	if d == HybridKeyTrust && p == DestroyLockScreen {
 		return failed(c, at.code, joinWhy(d, p)+" ("+v.joinSeen+")", "Roll out non-destructive reset: it works above the lock screen with key trust.", "Until then reset the PIN from Settings, with a domain controller in reach.")
+	}
+	if p.onPremises() || d == OnPremisesHello && !p.keeps() {
+		return failed(c, at.code, joinWhy(d, p)+" ("+v.joinSeen+")", "Look at the paths of this kind of deployment.")
 	}
 	return failed(c, at.code, joinWhy(d, p)+" ("+v.joinSeen+")")
 }
@@ -258,6 +258,17 @@ func (v view) is(d ...Deployment) bool {
 
 func (v view) hybrid() bool { return v.is(HybridJoined, HybridKeyTrust, HybridAnyTrust) }
 
+// userDeployment is the deployment as it matters for what a user does.
+func (v view) userDeployment() userreset.Deployment {
+	switch {
+	case v.hybrid():
+		return userreset.HybridJoined
+	case v.is(OnPremisesHello):
+		return userreset.OnPremises
+	}
+	return userreset.EntraJoined
+}
+
 func (v view) enabled(p Path) Check {
 	c := Check{ID: "device-enabled", Title: "The directory accepts the device", Link: pageDsregcmd}
 	if p.onPremises() || v.t.Kind == OnPremises || v.is(OnPremisesHello, DomainOnly, Workgroup, MicrosoftAccount) {
@@ -277,7 +288,7 @@ func (v view) enabled(p Path) Check {
 	case reported && strings.EqualFold(s.DeviceAuth, "SUCCESS"):
 		return passed(c, "dsregcmd: DeviceAuthStatus SUCCESS")
 	}
-	return advice(unread(c, v.f.Directory.Why().Code, causeOf(v.f.Directory)))
+	return advice(missing(c, v.f.Directory.Why().Code, v.f.Directory))
 }
 
 func (v view) pin() Check {
@@ -285,7 +296,7 @@ func (v view) pin() Check {
 	s, ok := status(v.f).Get()
 	switch {
 	case !ok:
-		return advice(unread(c, status(v.f).Why().Code, causeOf(status(v.f))))
+		return advice(missing(c, status(v.f).Why().Code, status(v.f)))
 	case s.HelloSet:
 		return passed(c, "dsregcmd: NgcSet YES")
 	}
@@ -300,13 +311,16 @@ func (v view) protector(p Path) Check {
 	s, ok := status(v.f).Get()
 	switch {
 	case !ok:
-		return unread(c, fault.UnknownProtector, causeOf(status(v.f)))
+		return missing(c, fault.UnknownProtector, status(v.f))
 	case v.proven():
 		return passed(c, "dsregcmd: CanReset "+s.CanReset)
 	case strings.EqualFold(s.CanReset, "DestructiveOnly"):
 		return failed(c, fault.ProtectorNotCreated, "dsregcmd: CanReset "+s.CanReset)
 	}
-	return unread(c, fault.UnknownProtector, "dsregcmd: CanReset \""+s.CanReset+"\"")
+	if s.CanReset == "" {
+		return unread(c, fault.UnknownProtector, "dsregcmd does not say CanReset")
+	}
+	return unread(c, fault.UnknownProtector, "dsregcmd: CanReset "+s.CanReset)
 }
 
 func (v view) lockScreen(p Path) []Check {
@@ -323,7 +337,7 @@ func (v view) lockScreen(p Path) []Check {
 		case l.ID == CtrlAltDel && v.beyondCtrlAltDel():
 			c = skipped(c, "it blocks on Home up to version 1709 only")
 		case !ok:
-			c = unread(c, fault.UnknownLockScreen, causeOf(held))
+			c = missing(c, fault.UnknownLockScreen, held)
 		case holds:
 			c = failed(c, fault.LockScreenBlocked, "the device reports the contrary", l.Fix)
 		default:
@@ -355,7 +369,7 @@ func (v view) lineOfSight(p Path) []Check {
 		yes, ok := o.Get()
 		switch {
 		case !ok:
-			return unread(c, fault.UnknownLineOfSight, causeOf(o))
+			return missing(c, fault.UnknownLineOfSight, o)
 		case yes:
 			return passed(c, "as the device reports")
 		}
@@ -398,7 +412,7 @@ func (v view) password(p Path) Check {
 	held := reading.Then(v.f.Report, func(r DeviceReport) reading.Of[bool] { return r.held("smart-card") })
 	switch required, ok := held.Get(); {
 	case !ok:
-		return advice(unread(c, held.Why().Code, causeOf(held)))
+		return advice(missing(c, held.Why().Code, held))
 	case required:
 		return failed(c, fault.PasswordNeeded, "the device requires a smart card")
 	}
@@ -415,7 +429,7 @@ func (v view) token(p Path) Check {
 	s, ok := status(v.f).Get()
 	switch {
 	case !ok:
-		return unread(c, status(v.f).Why().Code, causeOf(status(v.f)))
+		return missing(c, status(v.f).Why().Code, status(v.f))
 	case strings.EqualFold(s.PrimaryToken, "YES"):
 		return passed(c, "dsregcmd: AzureAdPrt YES")
 	case strings.EqualFold(s.PrimaryToken, "NO"):
@@ -435,7 +449,7 @@ func (v view) remote() []Check {
 		if status(v.f).OK() {
 			return []Check{failed(platform, fault.PlatformNotSupported, "the device reports by dsregcmd, which is part of Windows; Windows has no remote passcode reset"), skipped(enrolment, after), skipped(version, after)}
 		}
-		return []Check{unread(platform, fault.UnknownPlatform, causeOf(v.f.Managed)), skipped(enrolment, after), skipped(version, after)}
+		return []Check{missing(platform, fault.UnknownPlatform, v.f.Managed), skipped(enrolment, after), skipped(version, after)}
 	}
 	facts := passcode.Facts{OperatingSystem: m.OperatingSystem, OSVersion: m.OSVersion, EnrollmentType: m.EnrollmentType, ManagementAgent: m.ManagementAgent, Owner: m.Owner}
 	e := passcode.Check(facts)

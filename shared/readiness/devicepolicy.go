@@ -117,7 +117,7 @@ func (v view) devicePolicy() []Check {
 		group = strongest(report.Policies.ComputerGroupPolicy) // the setting is one of computers: that of users is looked at where it can be
 	}
 	if !v.f.Report.OK() {
-		group = reading.Map(v.f.Report, func(DeviceReport) Setting { return NotSet })
+		group = lacking[Setting](v.f.Report)
 	}
 	switch s, ok := group.Get(); {
 	case ok && s == Off:
@@ -130,7 +130,7 @@ func (v view) devicePolicy() []Check {
 	case v.is(EntraJoined):
 		gp = skipped(gp, "the device is in no domain")
 	default:
-		gp = unread(gp, fault.UnknownPolicy, causeOf(group))
+		gp = missing(gp, fault.UnknownPolicy, group)
 	}
 	return []Check{v.mdm(own, report), gp}
 }
@@ -169,7 +169,7 @@ func (v view) mdm(c Check, r DeviceReport) Check {
 	case in.on == reading.Yes && in.off == reading.No:
 		return passed(c, "Intune turns it on by "+quotedNames(in.turnedOn))
 	case len(in.unread) > 0:
-		return unread(c, fault.UnknownPolicy, v.t.unreadStores(in.unread))
+		return v.t.storesMissing(c, fault.UnknownPolicy, in.unread)
 	case in.on == reading.No && in.anyOn:
 		return failed(c, fault.PolicyNotAssigned, "no policy that turns it on reaches the device or its user")
 	case in.on == reading.No && in.off == reading.No:
@@ -189,12 +189,28 @@ func (v view) groupsUnread() string {
 	return ""
 }
 
+// storesMissing is unread for stores that could not be read.
+func (t TenantFacts) storesMissing(c Check, code fault.Code, stores []policy.Store, fix ...string) Check {
+	c = missing(c, code, t.Policies[stores[0]], fix...)
+	c.Evidence = t.unreadStores(stores)
+	return c
+}
+
+// unreadStores says which stores could not be read, and why.
 func (t TenantFacts) unreadStores(stores []policy.Store) string {
-	parts := make([]string, 0, len(stores))
+	var causes []string
+	of := map[string][]string{}
 	for _, s := range stores {
-		parts = append(parts, string(s)+": "+causeOf(t.Policies[s]))
+		cause := causeOf(t.Policies[s])
+		if of[cause] == nil {
+			causes = append(causes, cause)
+		}
+		of[cause] = append(of[cause], string(s))
 	}
-	return strings.Join(parts, "; ")
+	for i, cause := range causes {
+		causes[i] = strings.Join(of[cause], ", ") + ": " + cause
+	}
+	return strings.Join(causes, "; ")
 }
 
 // policyOf is the part of the checks about policies that a path needs.

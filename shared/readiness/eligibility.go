@@ -82,8 +82,6 @@ func nonDestructive(e *Edition, b *band) cell {
 				found = &c
 			case found.answer != c.answer:
 				return cell{reading.Unknown, unknownPart(e, b)}
-			case found.code != c.code && c.code == fault.VersionTooOld:
-				found = &c // the reason that is checked first
 			}
 		}
 	}
@@ -183,13 +181,4 @@ func lookUp(d Deployment, p Path) place {
 		return c
 	}
 	return place{noJoin, internet}
-}
-
-// firstVersion is the first Windows version in which a path exists at all: 1703 from Settings, 1709 above the lock screen, and
-// 1709 for both non-destructive ones.
-func firstVersion(p Path) (first band, name string) {
-	if p == DestroySettings || p == OnPremSettings {
-		return only1703, "1703"
-	}
-	return from1709to1809, "1709"
 }

@@ -99,7 +99,7 @@ func (t TenantFacts) rolledOut() Check {
 	case len(on) > 0:
 		return passed(c, "Intune: "+quotedNames(on))
 	case len(unreadStores) > 0:
-		return unread(c, fault.UnknownPolicy, t.unreadStores(unreadStores))
+		return t.storesMissing(c, fault.UnknownPolicy, unreadStores)
 	case len(unsure) > 0:
 		return unread(c, fault.UnknownPolicy, "what "+quotedNames(unsure)+" sets can't be told")
 	case len(idle) > 0:
@@ -137,7 +137,7 @@ func (t TenantFacts) lint() []Check {
 	c := Check{ID: "lint", Title: "Nothing is wrong with the policies found", Advice: true, Link: pageCSP}
 	if _, stores := t.found(policy.PINRecovery); len(t.Findings) == 0 {
 		if len(stores) > 0 {
-			return []Check{unread(c, fault.UnknownPolicy, t.unreadStores(stores))}
+			return []Check{t.storesMissing(c, fault.UnknownPolicy, stores)}
 		}
 		return []Check{passed(c, "nothing found")}
 	}
@@ -262,7 +262,7 @@ func (t TenantFacts) allowList() Check {
 	hosts := t.signInHosts("")
 	needed, ok := hosts.Get()
 	if !ok {
-		return unread(c, fault.UnknownWebSignIn, causeOf(hosts), "Write the domains of the sign-in page into ConfigureWebSignInAllowedUrls, separated by semicolons, without quotation marks.")
+		return missing(c, fault.UnknownWebSignIn, hosts, "Write the domains of the sign-in page into ConfigureWebSignInAllowedUrls, separated by semicolons, without quotation marks.")
 	}
 	all, stores := t.found(policy.WebSignInAllowList)
 	answer := reading.No
@@ -282,7 +282,7 @@ func (t TenantFacts) allowList() Check {
 	case answer == reading.Yes:
 		return passed(c, "an assigned policy lists "+strings.Join(needed, ";"))
 	case len(stores) > 0:
-		return unread(c, fault.UnknownWebSignIn, t.unreadStores(stores), fix)
+		return t.storesMissing(c, fault.UnknownWebSignIn, stores, fix)
 	case answer == reading.Unknown:
 		return unread(c, fault.UnknownWebSignIn, "whether the listed domains cover "+strings.Join(needed, ";")+" is not documented", fix)
 	}

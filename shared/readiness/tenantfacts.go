@@ -6,15 +6,16 @@ import (
 	"pinreset/shared/fault"
 	"pinreset/shared/policy"
 	"pinreset/shared/reading"
+	"pinreset/shared/tenant"
 )
 
 // Kind is the kind of a tenant.
-type Kind string
+type Kind = tenant.Kind
 
 // Kinds of tenants.
 const (
-	Entra      Kind = "entra"       // a Microsoft Entra tenant, with or without domain controllers beside it
-	OnPremises Kind = "on-premises" // Active Directory and AD FS, without Entra
+	Entra      = tenant.Entra
+	OnPremises = tenant.OnPremises
 )
 
 // Cloud is where an Entra tenant is.
@@ -64,6 +65,12 @@ func NotAudited(tenantID string) TenantFacts {
 		t.Policies[s] = reading.Unread[[]policy.Found](fault.NotAudited, "")
 	}
 	return t
+}
+
+// Unvisited are the facts of a tenant on premises. There is no directory in reach to read: what is known of one comes from its
+// devices.
+func Unvisited(tenantID string, at time.Time) TenantFacts {
+	return TenantFacts{TenantID: tenantID, Kind: OnPremises, ReadAt: at}
 }
 
 // ServicePrincipal is one of Microsoft's applications in the tenant's directory.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"pinreset/shared/fault"
+	"pinreset/shared/userreset"
 )
 
 // paths says what the tenant allows, path by path, to a device that is eligible itself.
@@ -11,11 +12,11 @@ func (t TenantFacts) paths(v TenantVerdict) []Verdict {
 	out := make([]Verdict, 0, len(Paths()))
 	for _, p := range Paths() {
 		checks := t.path(p, v.State)
-		answer, reason := decide(checks)
-		out = append(out, Verdict{Path: p, Answer: answer, Reason: reason, Checks: checks, Text: sentence(p, answer, checks)})
+		verdict := decide(p, checks)
 		if t.Kind == OnPremises && p.onPremises() {
-			out[len(out)-1].Steps = Steps(p, "", false)
+			guide(&verdict, userreset.OnPremises, "")
 		}
+		out = append(out, verdict)
 	}
 	return out
 }
@@ -28,11 +29,11 @@ func (t TenantFacts) path(p Path, s State) []Check {
 	case p.onPremises() && t.Kind == OnPremises:
 		return append([]Check{passed(directory, "Active Directory without Microsoft Entra ID")}, t.onPremises()...)
 	case p.onPremises():
-		return []Check{failed(directory, fault.JoinNotSupported, "this tenant is no on-premises deployment: see the destructive paths")}
+		return []Check{failed(directory, fault.JoinNotSupported, "this tenant is no on-premises deployment: see the destructive paths", "Look at the destructive paths.")}
 	case t.Kind == OnPremises && p.keeps():
 		return []Check{failed(directory, fault.JoinNotSupported, "the PIN reset service relies on Microsoft Entra identities, and this deployment has none")}
 	case t.Kind == OnPremises:
-		return []Check{failed(directory, fault.JoinNotSupported, "this is an on-premises deployment: see its own paths")}
+		return []Check{failed(directory, fault.JoinNotSupported, "this is an on-premises deployment: see its own paths", "Look at the on-premises paths.")}
 	case p.keeps():
 		out := []Check{t.service(), t.client(), t.rolledOut(), view{t: t}.cloud(p)}
 		if p.aboveLock() {
@@ -49,7 +50,7 @@ func (t TenantFacts) path(p Path, s State) []Check {
 	case service.Outcome == Passed && client.Outcome == Passed, rolled.Outcome == Failed:
 		trap = passed(trap, "it is not")
 	default:
-		trap = unread(trap, fault.UnknownConsent, "the applications or the policies could not all be read")
+		trap = unread(trap, fault.UnknownConsent, "the applications or the policies could not all be read", fixOf(service, client, rolled)...)
 	}
 	return []Check{trap}
 }
@@ -61,7 +62,7 @@ func (t TenantFacts) phones() Check {
 	case t.Kind == OnPremises:
 		return failed(c, fault.PlatformNotSupported, "it is an action of Intune, and there is no Microsoft Entra ID here")
 	case !ok:
-		return unread(c, fault.UnknownPlatform, causeOf(t.Coverage))
+		return missing(c, fault.UnknownPlatform, t.Coverage)
 	case n.Phones > 0:
 		return passed(c, fmt.Sprintf("%d of %d devices", n.Phones, n.Devices))
 	}

@@ -33,7 +33,9 @@ type Verdict struct {
 	Text   string         `json:"text" doc:"One sentence for the person who asks"`
 	Reason fault.Code     `json:"reason,omitempty" doc:"The first thing that stands in the way, or is not known"`
 	Checks []Check        `json:"checks" nullable:"false"`
-	Steps  []string       `json:"steps,omitempty" nullable:"false" doc:"What the user or the operator does"`
+	Before []string       `json:"before,omitempty" nullable:"false" doc:"What must be so; ask before the first step"`
+	Steps  []string       `json:"steps,omitempty" nullable:"false" doc:"What the user does, or of the remote reset the operator"`
+	After  []string       `json:"after,omitempty" nullable:"false" doc:"What is different afterwards"`
 }
 
 // Outcome is how a check ended.

@@ -50,7 +50,7 @@ func (t TenantFacts) signInHosts(domain string) reading.Of[[]string] {
 	}
 	domains, ok := t.Domains.Get()
 	if !ok {
-		return reading.Map(t.Domains, func([]Domain) []string { return nil })
+		return lacking[[]string](t.Domains)
 	}
 	one := slices.ContainsFunc(domains, func(d Domain) bool { return strings.EqualFold(d.Name, domain) })
 	for _, d := range domains {
@@ -129,7 +129,7 @@ func (v view) webSignIn(p Path) Check {
 	case !known && reported && value == "" && v.federated() == reading.Yes:
 		return failed(c, fault.WebSignInNotAllowed, "the device has no allow list, and the sign-in is federated")
 	case !known:
-		return unread(c, fault.UnknownWebSignIn, causeOf(hosts))
+		return missing(c, fault.UnknownWebSignIn, hosts)
 	case v.federated() == reading.Unknown && v.t.Cloud != USGovernment:
 		return unread(c, fault.UnknownWebSignIn, "some domains are federated, and the user's is not known")
 	case reported:
@@ -151,7 +151,7 @@ func (v view) webSignIn(p Path) Check {
 	case answer == reading.No && len(stores) == 0:
 		return failed(c, fault.WebSignInNotAllowed, "no allow list with "+strings.Join(needed, ";")+" reaches the device", fix...)
 	case len(stores) > 0:
-		return unread(c, fault.UnknownWebSignIn, v.t.unreadStores(stores))
+		return v.t.storesMissing(c, fault.UnknownWebSignIn, stores)
 	}
 	return unread(c, fault.UnknownWebSignIn, "whether an allow list with "+strings.Join(needed, ";")+" reaches the device is not known")
 }

@@ -98,7 +98,7 @@ func (f DeviceFacts) edition() reading.Of[Edition] {
 		return reading.Read(OtherEdition)
 	}
 	if !read {
-		return reading.Map(f.Managed, func(Managed) Edition { return "" })
+		return lacking[Edition](f.Managed)
 	}
 	if managed.SKUNumber != 0 {
 		if e, known := skuNumbers[managed.SKUNumber]; known {
@@ -110,7 +110,7 @@ func (f DeviceFacts) edition() reading.Of[Edition] {
 		return reading.Read(e)
 	}
 	if !own.OK() {
-		return reading.Map(own, func(string) Edition { return "" })
+		return lacking[Edition](own)
 	}
 	return reading.Unread[Edition](fault.UnknownEdition, "Neither the device nor Intune says which edition it is.")
 }
@@ -145,7 +145,7 @@ func deployment(t TenantFacts, f DeviceFacts) (d reading.Of[Deployment], seen st
 		return reading.Read(Workgroup), seen
 	}
 	if t.Kind == OnPremises {
-		return reading.Map(status(f), func(Status) Deployment { return "" }), ""
+		return lacking[Deployment](status(f)), ""
 	}
 	if m, ok := f.Managed.Get(); ok {
 		switch strings.ToLower(m.JoinType) {
@@ -169,9 +169,9 @@ func deployment(t TenantFacts, f DeviceFacts) (d reading.Of[Deployment], seen st
 	}
 	switch {
 	case !f.Managed.OK():
-		return reading.Map(f.Managed, func(Managed) Deployment { return "" }), ""
+		return lacking[Deployment](f.Managed), ""
 	case !f.Directory.OK():
-		return reading.Map(f.Directory, func(Directory) Deployment { return "" }), ""
+		return lacking[Deployment](f.Directory), ""
 	}
 	return reading.Unread[Deployment](fault.UnknownJoin, "Neither Intune nor the directory says how it is joined."), ""
 }

@@ -18,7 +18,7 @@ const RunPrefix = "auditrun|"
 // pageOfRun is how many tenants one commit of a run sends messages to, below the limits of one transaction.
 const pageOfRun = 80
 
-// Run is an audit of every tenant of the register: one bulk message for each. It is sent a page at a time, and each page's
+// Run is an audit of every tenant of the register: one bulk message for each that is in Entra. It is sent a page at a time, and each page's
 // messages are committed together with the place in the register, so a crash between two pages loses nothing and repeats
 // nothing. Messages have ids made of the run's: whoever sends a page twice adds nothing.
 type Run struct {
@@ -83,12 +83,16 @@ func Send(ctx context.Context, s work.Store, u *work.Unit, id string) (Run, erro
 		return r, err
 	}
 	for _, t := range tenants {
+		if t.InEntra() != nil {
+			continue // there is nothing to read in Graph
+		}
+		r.Tenants++
 		err := u.Forward(Queue.Bulk(), time.Time{}, events.Event{ID: "audit." + r.ID, Tenant: t.ID, Time: u.Now(), TraceParent: events.TraceFrom(ctx),
 			Data: events.TenantAuditRequested{RequestID: r.ID, Cause: r.Cause, RunID: r.ID, Reason: r.Reason, By: r.By}})
 		if err != nil {
 			return r, err
 		}
 	}
-	r.Tenants, r.Page, r.Sent = r.Tenants+len(tenants), next, next == ""
+	r.Page, r.Sent = next, next == ""
 	return r, u.Put(runRow(r.ID), r)
 }

@@ -23,7 +23,9 @@ const settingsRow = "settings"
 
 // Tenant is one entry of the register.
 type Tenant struct {
-	ID          string       `json:"id"` // the Entra tenant's id, a GUID in lower case
+	ID          string       `json:"id"`               // the Entra tenant's id, or one of our own: a GUID in lower case
+	Kind        Kind         `json:"kind"`             // rows of before there were kinds are read as Entra
+	Domain      string       `json:"domain,omitempty"` // of a tenant on premises: its Active Directory's DNS name, in lower case
 	DisplayName string       `json:"displayName"`
 	AddedAt     time.Time    `json:"addedAt"`
 	AddedBy     events.Actor `json:"addedBy"`
@@ -39,7 +41,7 @@ func Add(u *work.Unit, id, name string, by events.Actor) (Tenant, error) {
 	if !ok {
 		return Tenant{}, &events.FieldError{Field: "id", Problem: "must be a GUID"}
 	}
-	t := Tenant{ID: id, DisplayName: name, AddedAt: u.Now(), AddedBy: by}
+	t := Tenant{ID: id, Kind: Entra, DisplayName: name, AddedAt: u.Now(), AddedBy: by}
 	return t, u.Create(id, t)
 }
 
@@ -53,7 +55,16 @@ func Get(ctx context.Context, s work.Store, id string) (Tenant, error) {
 	if err != nil {
 		return t, fmt.Errorf("read tenant %s: %w", id, err)
 	}
-	return t, json.Unmarshal(row.Value, &t)
+	return decode(row.Value)
+}
+
+func decode(value []byte) (Tenant, error) {
+	var t Tenant
+	err := json.Unmarshal(value, &t)
+	if t.Kind == "" {
+		t.Kind = Entra
+	}
+	return t, err
 }
 
 // List returns a page of the register in the order of ids.
@@ -66,8 +77,8 @@ func List(ctx context.Context, s work.Store, limit int, page string) (tenants []
 		if !events.IsGUID(row.Row) {
 			continue // other rows of the partition, such as idempotency keys
 		}
-		var t Tenant
-		if err := json.Unmarshal(row.Value, &t); err != nil {
+		t, err := decode(row.Value)
+		if err != nil {
 			return nil, "", fmt.Errorf("decode tenant %s: %w", row.Row, err)
 		}
 		tenants = append(tenants, t)

@@ -3,12 +3,14 @@ package tenant_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"pinreset/events"
+	"pinreset/shared/fault"
 	"pinreset/shared/tenant"
 	"pinreset/shared/work"
 	"pinreset/shared/work/sqlitework"
@@ -54,7 +56,7 @@ func TestRegister(t *testing.T) {
 	if err := add(t, s, contoso, "Contoso"); err != nil {
 		t.Fatal(err)
 	}
-	want := tenant.Tenant{ID: contoso, DisplayName: "Contoso", AddedAt: now, AddedBy: who}
+	want := tenant.Tenant{ID: contoso, Kind: tenant.Entra, DisplayName: "Contoso", AddedAt: now, AddedBy: who}
 	for _, id := range []string{contoso, strings.ToUpper(contoso)} {
 		if got, err := tenant.Get(t.Context(), s, id); err != nil || got != want {
 			t.Errorf("get %s: %+v, %v", id, got, err)
@@ -190,6 +192,79 @@ func TestSettingsOutOfRange(t *testing.T) {
 		var field *events.FieldError
 		if errors.As(err, &field); (err == nil) != (c.field == "") || err != nil && (field == nil || field.Field != c.field) {
 			t.Errorf("%d and %d hours: %v, want a problem with %q", c.passcode, c.deadline, err, c.field)
+		}
+	}
+}
+
+func TestOnPremises(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	u := unit(s, tenant.Partition)
+	added, err := tenant.AddOnPremises(u, "Corp.Example", "Contoso", who)
+	if err := errors.Join(err, u.Commit(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := tenant.NormalID(added.ID); !ok || added.ID != strings.ToLower(added.ID) || added.ID[14] != '8' {
+		t.Errorf("id %s", added.ID)
+	}
+	got, err := tenant.Get(t.Context(), s, added.ID)
+	if err != nil || got != added || got.Kind != tenant.OnPremises || got.Domain != "corp.example" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if v, ok := fault.As(got.InEntra()); !ok || !v.Permanent() || v.Code != fault.TenantOnPremises {
+		t.Errorf("what needs Graph: %v", got.InEntra())
+	}
+	for _, domain := range []string{"", "corp", "corp example", "-a.example", "http://corp.example", "corp.example/", strings.Repeat("a.", 130) + "example"} {
+		var field *events.FieldError
+		if _, err := tenant.AddOnPremises(unit(s, tenant.Partition), domain, "Nobody", who); !errors.As(err, &field) || field.Field != "domain" {
+			t.Errorf("domain %q: %v", domain, err)
+		}
+	}
+	// Another id source, another id.
+	other := work.NewUnit(s, tenant.Partition, now, func() string { return "another" })
+	if second, err := tenant.AddOnPremises(other, "corp.example", "Contoso", who); err != nil || second.ID == added.ID {
+		t.Errorf("second %s, %v", second.ID, err)
+	}
+}
+
+// TestRowOfBeforeKinds: the register of an earlier version has no kinds; its tenants are in Entra.
+func TestRowOfBeforeKinds(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	old := fmt.Sprintf(`{"id":%q,"displayName":"Contoso","addedAt":"2026-01-02T03:04:05Z","addedBy":{"kind":"operator","id":"op-1"}}`, contoso)
+	if err := s.Commit(t.Context(), work.Batch{Partition: tenant.Partition, Writes: []work.Write{{Row: contoso, Value: []byte(old)}}}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := tenant.Get(t.Context(), s, contoso)
+	if err != nil || got.Kind != tenant.Entra || got.InEntra() != nil || got.DisplayName != "Contoso" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	list, _, err := tenant.List(t.Context(), s, 10, "")
+	if err != nil || len(list) != 1 || list[0] != got {
+		t.Errorf("listed %+v, %v", list, err)
+	}
+}
+
+func TestWays(t *testing.T) {
+	t.Parallel()
+	answers := func(k tenant.Kind) map[string]string {
+		all := map[string]string{}
+		for _, w := range k.Ways() {
+			if w.Title == "" || w.Text == "" || all[w.Name] != "" {
+				t.Errorf("%s: %+v", k, w)
+			}
+			all[w.Name] = w.Answer
+		}
+		return all
+	}
+	entra, onPremises := answers(tenant.Entra), answers(tenant.OnPremises)
+	want := map[string]string{"non-destructive": tenant.Never, "destructive": tenant.Depends, "remote-passcode": tenant.Never, "group-policy": tenant.Never}
+	if !maps.Equal(onPremises, want) {
+		t.Errorf("on premises: %v", onPremises)
+	}
+	for name := range want {
+		if entra[name] != tenant.Depends {
+			t.Errorf("Entra, %s: %q", name, entra[name])
 		}
 	}
 }

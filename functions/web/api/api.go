@@ -65,6 +65,7 @@ func Mount(mux *http.ServeMux, o Options) {
 	a.events()
 	a.tokens()
 	a.audits()
+	a.groupPolicy()
 
 	// The framework's own route encodes the description lazily and without a lock.
 	description, err := json.Marshal(a.huma.OpenAPI())
@@ -217,7 +218,7 @@ func room(ctx context.Context) *desk.Room { return ctx.Value(roomKey{}).(*desk.R
 // Parts of inputs and outputs.
 type (
 	InTenant struct {
-		Tenant string `path:"tenant" doc:"The Entra tenant's id"`
+		Tenant string `path:"tenant" doc:"The tenant's id"`
 	}
 	ByID struct {
 		InTenant

@@ -14,6 +14,7 @@ import (
 	"pinreset/shared/identity"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/tenant"
+	"pinreset/shared/userreset"
 )
 
 type homeData struct {
@@ -52,6 +53,9 @@ func (p *pages) addTenant(v *visit) error {
 
 type tenantData struct {
 	Consent    desk.Consent
+	Domain     string // of a tenant on premises
+	Ways       []tenant.Way
+	Guidance   []userreset.Guidance // what to read aloud, on premises
 	Settings   tenant.Settings
 	Open       []resetItem
 	MayOnboard bool
@@ -102,9 +106,14 @@ func (p *pages) showTenant(v *visit, status int, fill func(*tenantData)) error {
 	}
 	c := p.chrome(v, "overview", shown.DisplayName)
 	data := tenantData{
-		Consent: consent, Settings: shown.Settings, Open: p.items(v, open.Items), MayOnboard: v.room.Can(identity.TenantOnboard),
+		Consent: consent, Domain: shown.Domain, Ways: shown.Ways, Settings: shown.Settings, Open: p.items(v, open.Items), MayOnboard: v.room.Can(identity.TenantOnboard),
 		MaySet: v.room.Can(identity.SettingsWrite), Again: fresh(),
 		Change: settingsInput{PasscodeHours: strconv.Itoa(shown.Settings.PasscodeHours), ResetDeadlineHours: strconv.Itoa(shown.Settings.ResetDeadlineHours)},
+	}
+	if shown.Kind == tenant.OnPremises {
+		for _, place := range userreset.Places() {
+			data.Guidance = append(data.Guidance, userreset.Destructive(place, userreset.OnPremises, 0))
+		}
 	}
 	if fill != nil {
 		fill(&data)

@@ -406,6 +406,8 @@ func TestPoliciesSurviveRestart(t *testing.T) {
 	clock.Advance(time.Second)
 	s.must(s.CheckIn(Contoso, "hr-laptop-11"))
 	s.must(s.ChangeMembers(Contoso, "Windows devices", nil, []string{"dev-laptop-10"}))
+	online := true
+	s.must(s.AdjustDevice(Contoso, "field-pixel-offline", DeviceKnobs{Online: &online}))
 	before, err := s.Policies(Contoso)
 	s.must(err)
 	s.must(s.Close())
@@ -419,6 +421,13 @@ func TestPoliciesSurviveRestart(t *testing.T) {
 	s.must(err)
 	if r.CanReset != "DestructiveAndNonDestructive" {
 		t.Errorf("CanReset %s", r.CanReset)
+	}
+	info, err := s.Tenant(Contoso)
+	s.must(err)
+	for _, d := range info.Devices {
+		if d.Name == "field-pixel-offline" && !d.Online {
+			t.Error("a device that was brought online is offline again, as in the sample")
+		}
 	}
 	general, _ := s.Apps()
 	if rows := s.want(200, "GET", "/v1.0/deviceManagement/auditEvents", s.token(Contoso, general), "").rows(); len(rows) != 2 {

@@ -16,7 +16,7 @@ import (
 func (s *Store) Erase(ctx context.Context, keys ...work.Key) error {
 	err := s.writer.submit(ctx, &operation{empties: true, run: func(g *group) error {
 		for _, key := range keys {
-			if _, err := g.sql.remove.run(g.ctx, key.Partition, key.Row); err != nil {
+			if err := g.remove(key); err != nil {
 				return err
 			}
 		}
@@ -110,6 +110,7 @@ func (p *purge) step(g *group) error {
 func (s *Store) ErasePartition(ctx context.Context, partition string) (rows, messages int, err error) {
 	var r, m int64
 	err = s.writer.submit(ctx, &operation{empties: true, run: func(g *group) (err error) {
+		g.rows = changes{all: true}
 		if r, err = g.sql.removeAll.run(g.ctx, partition); err != nil {
 			return err
 		}

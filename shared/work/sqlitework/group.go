@@ -17,6 +17,7 @@ type group struct {
 	sql    *statements
 	now    int64        // microseconds
 	served []*operation // receivers that get messages from this transaction
+	rows   changes      // to rows, so far
 }
 
 // statements are the writer's.
@@ -41,8 +42,9 @@ func (s *statements) prepare(ctx context.Context, c *connection) error {
 		rollback: prepare("roll back", `ROLLBACK`),
 
 		version: prepare("read version", `SELECT version FROM rows WHERE partition = ?1 AND row = ?2`),
-		put:     prepare("put row", `REPLACE INTO rows (partition, row, version, value) VALUES (?1, ?2, ?3, ?4)`),
-		remove:  prepare("delete row", `DELETE FROM rows WHERE partition = ?1 AND row = ?2`),
+		put: prepare("put row", `INSERT INTO rows (partition, row, version, value) VALUES (?1, ?2, ?3, ?4)
+			ON CONFLICT (partition, row) DO UPDATE SET version = ?3, value = ?4`),
+		remove: prepare("delete row", `DELETE FROM rows WHERE partition = ?1 AND row = ?2`),
 
 		removeAll: prepare("delete rows", `DELETE FROM rows WHERE partition = ?1`),
 		dropAll:   prepare("delete messages", `DELETE FROM messages WHERE partition = ?1`),
@@ -88,11 +90,7 @@ func (g *group) check(b work.Batch) error {
 		if !match && !w.If.Absent() {
 			continue
 		}
-		version := int64(0)
-		err := g.sql.version.query(g.ctx, func(columns []driver.Value) error {
-			version = columns[0].(int64)
-			return nil
-		}, b.Partition, w.Row)
+		version, err := g.version(work.Key{Partition: b.Partition, Row: w.Row})
 		if err != nil {
 			return err
 		}
@@ -110,6 +108,24 @@ func (g *group) check(b work.Batch) error {
 	return nil
 }
 
+// version returns that of the row, 0 for none.
+func (g *group) version(key work.Key) (version int64, err error) {
+	if e, changed := g.rows.rows[key]; changed {
+		if e == nil {
+			return 0, nil
+		}
+		return e.version, nil
+	}
+	if e, _, ok := g.writer.store.cache.get(key); ok && !g.rows.all {
+		return e.version, nil
+	}
+	err = g.sql.version.query(g.ctx, func(columns []driver.Value) error {
+		version = columns[0].(int64)
+		return nil
+	}, key.Partition, key.Row)
+	return version, err
+}
+
 // apply writes the batch, whose conditions were checked.
 func (g *group) apply(b work.Batch) error {
 	if err := g.write(b); err != nil {
@@ -125,16 +141,25 @@ func (g *group) apply(b work.Batch) error {
 
 func (g *group) write(b work.Batch) (err error) {
 	for _, w := range b.Writes {
+		key := work.Key{Partition: b.Partition, Row: w.Row}
 		if w.Delete {
-			_, err = g.sql.remove.run(g.ctx, b.Partition, w.Row)
+			err = g.remove(key)
 		} else {
-			_, err = g.sql.put.run(g.ctx, b.Partition, w.Row, g.writer.numbers.take(), w.Value)
+			version := g.writer.numbers.take()
+			g.rows.put(key, version, w.Value)
+			_, err = g.sql.put.run(g.ctx, b.Partition, w.Row, version, w.Value)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (g *group) remove(key work.Key) error {
+	g.rows.set(key, nil)
+	_, err := g.sql.remove.run(g.ctx, key.Partition, key.Row)
+	return err
 }
 
 func (g *group) send(m work.Message) error {

@@ -1,6 +1,7 @@
 package sqlitework
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -40,8 +41,8 @@ func newReader(ctx context.Context, c *connection) (*reader, error) {
 	return r, err
 }
 
-// read lends an idle reader to fn.
-func (s *Store) read(ctx context.Context, fn func(*reader) error) error {
+// usable returns why nothing can be read: ctx has ended, or the store is closed.
+func (s *Store) usable(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -49,6 +50,14 @@ func (s *Store) read(ctx context.Context, fn func(*reader) error) error {
 	case <-s.closing:
 		return ErrClosed
 	default:
+		return nil
+	}
+}
+
+// read lends an idle reader to fn.
+func (s *Store) read(ctx context.Context, fn func(*reader) error) error {
+	if err := s.usable(ctx); err != nil {
+		return err
 	}
 	select {
 	case r := <-s.readers:
@@ -73,13 +82,19 @@ func (s *Store) drainReaders() []*reader {
 
 // Get returns the row or [work.ErrNotFound].
 func (s *Store) Get(ctx context.Context, key work.Key) (work.Row, error) {
-	row, found := work.Row{Key: key}, false
+	if err := s.usable(ctx); err != nil {
+		return work.Row{}, err
+	}
+	e, turn, found := s.cache.get(key)
+	if found {
+		return work.Row{Key: key, ETag: etag(e.version), Value: bytes.Clone(e.value)}, nil
+	}
 	err := s.read(ctx, func(r *reader) error {
 		// A point read takes microseconds; watching ctx during it would cost more than that.
 		return r.get.query(context.Background(), func(columns []driver.Value) error {
 			found = true
-			row.ETag = etag(columns[0].(int64))
-			row.Value, _ = columns[1].([]byte)
+			e.version = columns[0].(int64)
+			e.value, _ = columns[1].([]byte)
 			return nil
 		}, key.Partition, key.Row)
 	})
@@ -89,7 +104,8 @@ func (s *Store) Get(ctx context.Context, key work.Key) (work.Row, error) {
 	if !found {
 		return work.Row{}, fmt.Errorf("read row %s: %w", key.Row, work.ErrNotFound)
 	}
-	return row, nil
+	s.cache.keep(key, e, turn)
+	return work.Row{Key: key, ETag: etag(e.version), Value: bytes.Clone(e.value)}, nil
 }
 
 // List returns one page of rows in key order. A page may be shorter than asked for and still have a next one; a limit above

@@ -22,7 +22,7 @@ const (
 // steps lead from one layout to the next: the first makes layout 1 in an empty file, each other one takes the layout before
 // it. The number of the layout is the file's user_version. A step that was released is never changed; whoever adds one adds a
 // file of the layout before it to testdata.
-var steps = []string{schema}
+var steps = []string{schema, rowsApart}
 
 // A row of messages lives through three states: due (due has come or will), held (lease is not 0, due is the end of the
 // lease) and done (due is NULL, the body is gone, only the id is kept for dedup). at keeps the time it was sent for, or put
@@ -55,6 +55,22 @@ CREATE TABLE messages (
 	UNIQUE (partition, id)
 );
 CREATE INDEX messages_due ON messages (queue, due, lease) WHERE due IS NOT NULL;
+`
+
+// rowsApart keeps rows in a table of their own order, and their keys in an index. In layout 1 a row lay within the index of keys, where
+// one of more than a kilobyte takes a page for itself, and each change of it frees that page, wipes it, and takes another.
+const rowsApart = `
+ALTER TABLE rows RENAME TO rows_1;
+CREATE TABLE rows (
+	place     INTEGER PRIMARY KEY,
+	partition TEXT NOT NULL,
+	row       TEXT NOT NULL,
+	version   INTEGER NOT NULL,
+	value     BLOB,
+	UNIQUE (partition, row)
+);
+INSERT INTO rows (partition, row, version, value) SELECT partition, row, version, value FROM rows_1 ORDER BY version;
+DROP TABLE rows_1;
 `
 
 // writing is what durability and erasure rest on. fullfsync matters on macOS only,

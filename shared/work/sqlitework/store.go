@@ -45,6 +45,7 @@ type Store struct {
 	writer      *writer
 	checkpoints *checkpointer
 	readers     chan *reader // the idle ones
+	cache       *cache
 	closing     chan struct{}
 	close       func() error
 }
@@ -74,7 +75,7 @@ func open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Store{lease: o.Lease, inbox: o.Inbox, now: o.Now, closing: make(chan struct{})}
+	s := &Store{lease: o.Lease, inbox: o.Inbox, now: o.Now, closing: make(chan struct{}), cache: newCache()}
 	var opened []func() error
 	undo := func() error {
 		var errs []error

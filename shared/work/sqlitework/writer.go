@@ -301,7 +301,9 @@ func (w *writer) transact(g *group, ops []*operation) (refusals []error, err err
 	if err := w.numbers.reserve(g); err != nil {
 		return nil, err
 	}
+	w.store.cache.begin(&g.rows)
 	_, err = g.sql.commit.run(g.ctx)
+	w.store.cache.end(&g.rows, err == nil)
 	return refusals, err
 }
 

@@ -11,12 +11,13 @@ import (
 	"pinreset/shared/fault"
 	"pinreset/shared/identity"
 	"pinreset/shared/onboarding"
+	"pinreset/shared/tenant"
 	"pinreset/shared/work"
 )
 
 // Consent is where a tenant's consent stands.
 type Consent struct {
-	State                   string        `json:"state" enum:"pending,proven,failed"`
+	State                   string        `json:"state" enum:"pending,proven,failed,notApplicable"`
 	RequestID               string        `json:"requestId,omitempty"`
 	CreateServicePrincipals bool          `json:"createServicePrincipals,omitempty"`
 	StartedAt               time.Time     `json:"startedAt,omitzero"`
@@ -67,6 +68,9 @@ func (r *Room) Consent(ctx context.Context) (Consent, error) {
 }
 
 func (r *Room) consent(ctx context.Context, u *work.Unit, links bool) (Consent, error) {
+	if r.tenant.Kind == tenant.OnPremises {
+		return noConsent(), nil
+	}
 	c, err := onboarding.Read(ctx, u)
 	if errors.Is(err, work.ErrNotFound) {
 		return Consent{State: onboarding.Pending, Steps: []ConsentStep{}}, nil // accepted, and not looked at yet
@@ -98,10 +102,13 @@ func (r *Room) consent(ctx context.Context, u *work.Unit, links bool) (Consent, 
 	return out, nil
 }
 
+// noConsent is the consent of a tenant on premises: there is nothing to consent to.
+func noConsent() Consent { return Consent{State: onboarding.NotApplicable, Steps: []ConsentStep{}} }
+
 // StartConsent starts the tenant's consent again, in place of a run that is under way.
 func (r *Room) StartConsent(ctx context.Context, key string, in ConsentStart) (Answer[ConsentStarted], error) {
 	var none Answer[ConsentStarted]
-	if err := r.Need(identity.TenantOnboard); err != nil {
+	if err := r.needInEntra(identity.TenantOnboard); err != nil {
 		return none, err
 	}
 	if err := checkWhy(in.Reason, "", false); err != nil {

@@ -23,6 +23,10 @@ import (
 type Devices interface {
 	DevicePage(ctx context.Context, tenant string, filter graph.DeviceFilter, after string) (devices []graph.ManagedDevice, next string, err error)
 	ManagedDevice(ctx context.Context, tenant, id string) (graph.ManagedDevice, error)
+	DeviceEdition(ctx context.Context, tenant, id string) (graph.DeviceEdition, error)
+	DirectoryDevice(ctx context.Context, tenant, deviceID string) (graph.DirectoryDevice, error)
+	DeviceGroups(ctx context.Context, tenant, objectID string) ([]string, error)
+	UserGroups(ctx context.Context, tenant, userID string) ([]string, error)
 }
 
 // Vault opens codes.
@@ -104,6 +108,14 @@ func (d *Desk) Enter(ctx context.Context, who identity.Principal, id string) (*R
 
 // Need refuses a principal without the permission.
 func (r *Room) Need(permission identity.Permission) error { return need(r.who, permission) }
+
+// needInEntra is Need for what Microsoft Graph has a part in: it also refuses a tenant on premises.
+func (r *Room) needInEntra(permission identity.Permission) error {
+	if err := r.Need(permission); err != nil {
+		return err
+	}
+	return r.tenant.InEntra()
+}
 
 // ID returns the tenant's id.
 func (r *Room) ID() string { return r.tenant.ID }

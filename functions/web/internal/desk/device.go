@@ -42,7 +42,7 @@ const maxSearch = 256
 // Devices lists the tenant's devices, as Graph tells them at this moment. search is an exact device name, user principal
 // name or serial number; "" is all. A cursor holds Graph's own place in the list, so that a later page goes on there.
 func (r *Room) Devices(ctx context.Context, search string, page Page) (List[Device], error) {
-	if err := r.Need(identity.DeviceRead); err != nil {
+	if err := r.needInEntra(identity.DeviceRead); err != nil {
 		return List[Device]{}, err
 	}
 	search = strings.TrimSpace(search)
@@ -139,7 +139,7 @@ func parseDevicePlace(text string, queries int) (p devicePlace, err error) {
 
 // Device shows one device with its resets.
 func (r *Room) Device(ctx context.Context, id string) (DeviceDetail, error) {
-	if err := r.Need(identity.DeviceRead); err != nil {
+	if err := r.needInEntra(identity.DeviceRead); err != nil {
 		return DeviceDetail{}, err
 	}
 	if !events.IsGUID(id) {

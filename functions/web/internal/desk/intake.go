@@ -84,6 +84,9 @@ func (d *Desk) takeTenant(ctx context.Context, who identity.Principal, e events.
 	if err := needEverywhere(who, identity.TenantOnboard); err != nil {
 		return Answer[Accepted]{}, err
 	}
+	if added.Domain != "" {
+		return Answer[Accepted]{}, invalid("body.data.domain", "is not taken from outside: a tenant on premises is added through the API, which chooses its id")
+	}
 	added.By = who.Sender()
 	e.Data = added
 	return once(ctx, d, tenant.Partition, c, func(u *work.Unit) (Answer[Accepted], error) {
@@ -93,7 +96,7 @@ func (d *Desk) takeTenant(ctx context.Context, who identity.Principal, e events.
 }
 
 func (r *Room) takeConsent(ctx context.Context, e events.Event, asked events.ConsentRequested, c call) (Answer[Accepted], error) {
-	if err := r.Need(identity.TenantOnboard); err != nil {
+	if err := r.needInEntra(identity.TenantOnboard); err != nil {
 		return Answer[Accepted]{}, err
 	}
 	asked.By = r.who.Sender()
@@ -104,7 +107,7 @@ func (r *Room) takeConsent(ctx context.Context, e events.Event, asked events.Con
 }
 
 func (r *Room) takeReset(ctx context.Context, e events.Event, asked events.PasscodeResetRequested, c call) (Answer[Accepted], error) {
-	if err := r.Need(identity.ResetStart); err != nil {
+	if err := r.needInEntra(identity.ResetStart); err != nil {
 		return Answer[Accepted]{}, err
 	}
 	asked.By = r.who.Sender()

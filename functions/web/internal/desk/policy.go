@@ -22,6 +22,7 @@ import (
 type PolicyReader interface {
 	Policies(ctx context.Context, tenant string) ([]policy.Found, error)
 	ServicePrincipal(ctx context.Context, tenant, appID string) (graph.ServicePrincipal, error)
+	GroupKind(ctx context.Context, tenant, id string) (policy.GroupKind, error)
 }
 
 // Policies are what a tenant has of EnablePinRecovery, read from all of Intune's stores at this moment.
@@ -47,7 +48,7 @@ type Plan struct {
 	Nothing    bool             `json:"nothing" doc:"Whether everything is as asked already"`
 	ETASeconds float64          `json:"etaSeconds" doc:"How long the writes take at least, by Microsoft's published limits less pinreset's reserve; devices take the policy at their next contact"`
 	Guard      Guard            `json:"guard"`
-	Findings   []policy.Finding `json:"findings" nullable:"false" doc:"What is wrong among the tenant's policies as they are"`
+	Findings   []policy.Finding `json:"findings" nullable:"false" doc:"What would be wrong among the tenant's policies afterwards"`
 }
 
 // Guard says whether the rollout would be let through: it never is while one of Microsoft's two applications is missing or
@@ -75,7 +76,7 @@ func (r *Room) Policies(ctx context.Context) (Policies, error) {
 	if err != nil {
 		return Policies{}, err
 	}
-	out := Policies{ReadAt: r.desk.o.Now().UTC(), Policies: list(found), Findings: list(policy.Lint(found, nil))}
+	out := Policies{ReadAt: r.desk.o.Now().UTC(), Policies: list(found), Findings: list(r.findings(ctx, found))}
 	current, err := rollout.Current(ctx, r.unit())
 	switch {
 	case err == nil:
@@ -98,6 +99,12 @@ func (r *Room) readPolicies(ctx context.Context) ([]policy.Found, error) {
 	return found, nil
 }
 
+func (r *Room) findings(ctx context.Context, found []policy.Found) []policy.Finding {
+	return rollout.Findings(found, func(id string) (policy.GroupKind, error) {
+		return r.desk.o.Policies.GroupKind(graph.WithPriority(ctx, graph.People), r.ID(), id)
+	})
+}
+
 // Plan says what a rollout would do now. It writes nothing, in the tenant or here.
 func (r *Room) Plan(ctx context.Context, in Target) (Plan, error) {
 	if err := r.Need(identity.PolicyRead); err != nil {
@@ -116,7 +123,7 @@ func (r *Room) Plan(ctx context.Context, in Target) (Plan, error) {
 		return Plan{}, err
 	}
 	return Plan{
-		Plan: plan, Nothing: plan.Nothing(), ETASeconds: plan.ETA.Seconds(), Guard: r.guard(ctx), Findings: list(policy.Lint(found, nil)),
+		Plan: plan, Nothing: plan.Nothing(), ETASeconds: plan.ETA.Seconds(), Guard: r.guard(ctx), Findings: list(r.findings(ctx, rollout.After(found, target.Desired, plan.Set))),
 	}, nil
 }
 
@@ -205,6 +212,9 @@ func (w wish) plan(tenantID string, found []policy.Found) (policy.Plan, error) {
 	plan, err := w.Plan(tenantID, found, policy.PublishedPace)
 	if c, ok := errors.AsType[*policy.ContradictionError](err); ok {
 		return plan, &problem.Refusal{Code: fault.StateConflict, Detail: "The " + c.Error() + ".", Err: err}
+	}
+	if errors.Is(err, policy.ErrNotWritable) {
+		return plan, &problem.Refusal{Code: fault.StateConflict, Detail: "pinreset's policy has changed so that its value can't be written without changing something else in it.", Err: err}
 	}
 	return plan, err
 }

@@ -13,6 +13,7 @@ import (
 	"pinreset/shared/identity"
 	"pinreset/shared/readiness"
 	"pinreset/shared/reading"
+	"pinreset/shared/tenant"
 	"pinreset/shared/work"
 )
 
@@ -47,6 +48,9 @@ func (r *Room) Readiness(ctx context.Context) (TenantReadiness, error) {
 }
 
 func (r *Room) facts(ctx context.Context, u *work.Unit) (readiness.TenantFacts, error) {
+	if r.tenant.Kind == tenant.OnPremises {
+		return readiness.Unvisited(r.ID(), u.Now()), nil // no audit can read it
+	}
 	facts, err := readiness.ReadTenant(ctx, u)
 	if errors.Is(err, work.ErrNotFound) {
 		return readiness.NotAudited(r.ID()), nil
@@ -69,12 +73,12 @@ func (r *Room) DeviceReadiness(ctx context.Context, id string) (DeviceReadiness,
 	}
 	id = strings.ToLower(id)
 	u := r.unit()
-	tenant, err := r.facts(ctx, u)
+	facts, err := r.facts(ctx, u)
 	if err != nil {
 		return DeviceReadiness{}, err
 	}
 	f := readiness.DeviceFacts{DeviceID: id, ReadAt: r.desk.o.Now().UTC()}
-	out := DeviceReadiness{TenantID: r.ID(), DeviceID: id, ReadAt: f.ReadAt, AuditedAt: tenant.ReadAt}
+	out := DeviceReadiness{TenantID: r.ID(), DeviceID: id, ReadAt: f.ReadAt, AuditedAt: facts.ReadAt}
 	report, err := readiness.ReadDevice(ctx, u, id)
 	switch {
 	case err == nil:
@@ -84,7 +88,7 @@ func (r *Room) DeviceReadiness(ctx context.Context, id string) (DeviceReadiness,
 	default:
 		return DeviceReadiness{}, fmt.Errorf("read report of device %s: %w", id, err)
 	}
-	if tenant.Kind != readiness.OnPremises {
+	if facts.Kind != tenant.OnPremises {
 		if err := r.look(graph.WithPriority(ctx, graph.People), &f); err != nil {
 			return DeviceReadiness{}, err
 		}
@@ -94,25 +98,64 @@ func (r *Room) DeviceReadiness(ctx context.Context, id string) (DeviceReadiness,
 	if m, ok := f.Managed.Get(); ok {
 		out.Name, out.User = m.Name, m.User
 	}
-	out.Paths = readiness.Device(tenant, f)
+	out.Paths = readiness.Device(facts, f)
 	return out, nil
 }
 
 // look reads the device from Graph.
 func (r *Room) look(ctx context.Context, f *readiness.DeviceFacts) error {
-	d, err := r.desk.o.Devices.ManagedDevice(ctx, r.ID(), f.DeviceID)
+	cloud := r.desk.o.Devices
+	d, err := cloud.ManagedDevice(ctx, r.ID(), f.DeviceID)
 	switch {
 	case errors.Is(err, graph.ErrNotFound) && !f.Report.OK():
 		return missing(err)
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
 	case err != nil:
 		f.Managed = reading.From(readiness.Managed{}, err)
-		return nil
+		f.Directory = reading.From(readiness.Directory{}, err)
+		f.Groups, f.UserGroups = reading.From([]string(nil), err), reading.From([]string(nil), err)
+		return stopped(ctx)
 	}
-	f.Managed = reading.Read(readiness.Managed{
+	m := readiness.Managed{
 		Name: d.DeviceName, OperatingSystem: d.OperatingSystem, OSVersion: d.OSVersion, Model: d.Model, EnrollmentType: d.EnrollmentType,
 		ManagementAgent: d.ManagementAgent, Owner: d.OwnerType, UserID: d.UserID, User: d.UserPrincipalName, LastSync: d.LastSync,
-	})
+	}
+	// Beta's part is an addition: without it, edition and join type are not known by Graph, and the rest is.
+	if e, err := cloud.DeviceEdition(ctx, r.ID(), f.DeviceID); err == nil {
+		m.JoinType, m.SKUFamily, m.SKUNumber = e.JoinType, e.SKUFamily, e.SKUNumber
+	}
+	f.Managed = reading.Read(m)
+	f.Directory, f.Groups = r.directory(ctx, d.AzureADDeviceID)
+	f.UserGroups = reading.Read([]string{})
+	if d.UserID != "" {
+		f.UserGroups = reading.From(cloud.UserGroups(ctx, r.ID(), d.UserID))
+	}
+	return stopped(ctx)
+}
+
+// directory reads the directory's device, and its groups.
+func (r *Room) directory(ctx context.Context, deviceID string) (reading.Of[readiness.Directory], reading.Of[[]string]) {
+	if !events.IsGUID(deviceID) || strings.Trim(deviceID, "0-") == "" {
+		const why = "Intune does not say which device of the directory this is."
+		return reading.Unread[readiness.Directory](fault.NotRead, why), reading.Unread[[]string](fault.NotRead, why)
+	}
+	x, err := r.desk.o.Devices.DirectoryDevice(ctx, r.ID(), deviceID)
+	switch {
+	case errors.Is(err, graph.ErrNotFound):
+		return reading.Read(readiness.Directory{}), reading.Read([]string{})
+	case err != nil:
+		return reading.From(readiness.Directory{}, err), reading.From([]string(nil), err)
+	}
+	groups := reading.From(r.desk.o.Devices.DeviceGroups(ctx, r.ID(), x.ID))
+	if x.AccountEnabled == nil {
+		return reading.Unread[readiness.Directory](fault.NotRead, "The directory does not say whether the device is enabled."), groups
+	}
+	return reading.Read(readiness.Directory{Present: true, TrustType: x.TrustType, Enabled: *x.AccountEnabled}), groups
+}
+
+// stopped tells a reader who has gone away from a read that failed.
+func stopped(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	return nil
 }

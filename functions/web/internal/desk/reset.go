@@ -94,7 +94,7 @@ const open = "open"
 // with status 200, and nothing new is started.
 func (r *Room) StartReset(ctx context.Context, key, device string, in NewReset) (Answer[Reset], error) {
 	var none Answer[Reset]
-	if err := r.Need(identity.ResetStart); err != nil {
+	if err := r.needInEntra(identity.ResetStart); err != nil {
 		return none, err
 	}
 	device = strings.ToLower(device)

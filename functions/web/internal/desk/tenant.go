@@ -22,19 +22,24 @@ import (
 
 // Tenant is a tenant as it is shown.
 type Tenant struct {
-	ID          string          `json:"id" doc:"The Entra tenant's id"`
+	ID          string          `json:"id" doc:"The Entra tenant's id; of a tenant on premises, the one that pinreset gave it"`
+	Kind        tenant.Kind     `json:"kind" enum:"entra,on-premises"`
+	Domain      string          `json:"domain,omitempty" doc:"DNS name of the Active Directory domain, of a tenant on premises"`
 	DisplayName string          `json:"displayName"`
 	AddedAt     time.Time       `json:"addedAt"`
 	AddedBy     events.Actor    `json:"addedBy"`
 	Settings    tenant.Settings `json:"settings"`
 	Consent     Consent         `json:"consent" doc:"Where the consent stands; its links are in the consent's own answer"`
+	Ways        []tenant.Way    `json:"ways" nullable:"false" doc:"Which ways to a new PIN or passcode a tenant of this kind has"`
 }
 
 // NewTenant asks to look after a tenant.
 type NewTenant struct {
-	TenantID                string `json:"tenantId" doc:"The Entra tenant's id, a GUID"`
-	DisplayName             string `json:"displayName" doc:"What people call the tenant"`
-	CreateServicePrincipals bool   `json:"createServicePrincipals,omitempty" doc:"Create the two PIN reset applications through Graph instead of by an administrator's click; whether Microsoft allows it is not documented"`
+	Kind                    tenant.Kind `json:"kind,omitempty" enum:"entra,on-premises" doc:"Default entra. A tenant on premises has Active Directory and no Microsoft Entra ID; nothing is consented there"`
+	TenantID                string      `json:"tenantId,omitempty" doc:"The Entra tenant's id, a GUID; none for a tenant on premises, which gets one in the answer"`
+	Domain                  string      `json:"domain,omitempty" doc:"DNS name of the Active Directory domain, of a tenant on premises"`
+	DisplayName             string      `json:"displayName" doc:"What people call the tenant"`
+	CreateServicePrincipals bool        `json:"createServicePrincipals,omitempty" doc:"Create the two PIN reset applications through Graph instead of by an administrator's click; whether Microsoft allows it is not documented"`
 }
 
 // Tenants lists the tenants that the principal sees, in the order of their ids.
@@ -100,13 +105,14 @@ func (d *Desk) AddTenant(ctx context.Context, who identity.Principal, key string
 	if err != nil {
 		return none, err
 	}
-	id, ok := tenant.NormalID(in.TenantID)
-	if !ok {
-		return none, invalid("body.tenantId", "must be a GUID")
+	id, err := in.id()
+	if err != nil {
+		return none, err
 	}
 	return once(ctx, d, tenant.Partition, c, func(u *work.Unit) (Answer[Tenant], error) {
 		added := events.TenantAdded{
-			RequestID: u.NewID(), DisplayName: in.DisplayName, CreateServicePrincipals: in.CreateServicePrincipals, By: who.Operator(),
+			RequestID: u.NewID(), DisplayName: in.DisplayName, Domain: strings.ToLower(in.Domain),
+			CreateServicePrincipals: in.CreateServicePrincipals, By: who.Operator(),
 		}
 		if err := added.Validate(); err != nil {
 			return none, wrong(err)
@@ -116,15 +122,49 @@ func (d *Desk) AddTenant(ctx context.Context, who identity.Principal, key string
 		if err != nil {
 			return none, err
 		}
-		return Answer[Tenant]{Status: http.StatusAccepted, Location: "/v1/tenants/" + id, Body: Tenant{
-			ID: t.ID, DisplayName: t.DisplayName, AddedAt: t.AddedAt, AddedBy: t.AddedBy, Settings: tenant.DefaultSettings(),
-			Consent: Consent{State: onboarding.Pending, RequestID: added.RequestID, Steps: []ConsentStep{}},
-		}}, nil
+		consent := Consent{State: onboarding.Pending, RequestID: added.RequestID, Steps: []ConsentStep{}}
+		if t.Kind == tenant.OnPremises {
+			consent = noConsent()
+		}
+		return Answer[Tenant]{Status: http.StatusAccepted, Location: "/v1/tenants/" + t.ID, Body: showTenant(t, tenant.DefaultSettings(), consent)}, nil
 	})
 }
 
-// register stages a tenant with the message that starts its consent, on a unit of the register.
+// id returns the id of the tenant to add: "" for one on premises, which gets one when it is registered.
+func (n NewTenant) id() (string, error) {
+	id, ok := tenant.NormalID(n.TenantID)
+	switch {
+	case n.Kind == tenant.OnPremises && n.TenantID != "":
+		return "", invalid("body.tenantId", "is not for a tenant on premises, which gets one")
+	case n.Kind == tenant.OnPremises && n.Domain == "":
+		return "", invalid("body.domain", "is missing")
+	case n.Kind == tenant.OnPremises && n.CreateServicePrincipals:
+		return "", invalid("body.createServicePrincipals", "is not for a tenant on premises")
+	case n.Kind == tenant.OnPremises:
+		return "", nil
+	case n.Domain != "":
+		return "", invalid("body.domain", "is only for a tenant on premises")
+	case !ok:
+		return "", invalid("body.tenantId", "must be a GUID")
+	}
+	return id, nil
+}
+
+func showTenant(t tenant.Tenant, settings tenant.Settings, consent Consent) Tenant {
+	return Tenant{
+		ID: t.ID, Kind: t.Kind, Domain: t.Domain, DisplayName: t.DisplayName, AddedAt: t.AddedAt, AddedBy: t.AddedBy,
+		Settings: settings, Consent: consent, Ways: t.Kind.Ways(),
+	}
+}
+
+// register stages a tenant with the message that starts its consent, on a unit of the register. One on premises has no
+// consent; the message puts it into the tenant's own log.
 func register(ctx context.Context, u *work.Unit, e events.Event, added events.TenantAdded) (tenant.Tenant, error) {
+	if added.Domain != "" {
+		t, err := tenant.AddOnPremises(u, added.Domain, added.DisplayName, added.By)
+		e.Tenant = t.ID
+		return t, errors.Join(err, u.Relay(onboarding.Queue, e))
+	}
 	var there tenant.Tenant
 	switch err := u.Get(ctx, e.Tenant, &there); {
 	case err == nil:
@@ -150,10 +190,7 @@ func (r *Room) Tenant(ctx context.Context) (Tenant, error) {
 	if err != nil {
 		return Tenant{}, err
 	}
-	return Tenant{
-		ID: r.tenant.ID, DisplayName: r.tenant.DisplayName, AddedAt: r.tenant.AddedAt, AddedBy: r.tenant.AddedBy,
-		Settings: settings, Consent: consent,
-	}, nil
+	return showTenant(r.tenant, settings, consent), nil
 }
 
 // unit is a unit to read with.

@@ -120,6 +120,8 @@ func stateText(state any) string {
 		return "Pending"
 	case "proven":
 		return "Proven"
+	case "notApplicable":
+		return "Not applicable"
 	case "seen":
 		return "Seen once"
 	case "disabled":

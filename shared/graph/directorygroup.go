@@ -100,11 +100,6 @@ func (c *Client) Members(ctx context.Context, tenant, groupID string) iter.Seq2[
 	return c.members(ctx, tenant, groupID, "members")
 }
 
-// TransitiveMembers reads the members of a group and of those nested in it.
-func (c *Client) TransitiveMembers(ctx context.Context, tenant, groupID string) iter.Seq2[Member, error] {
-	return c.members(ctx, tenant, groupID, "transitiveMembers")
-}
-
 func (c *Client) members(ctx context.Context, tenant, groupID, which string) iter.Seq2[Member, error] {
 	return func(yield func(Member, error) bool) {
 		if err := checkIDs("tenant", tenant, "group", groupID); err != nil {
@@ -123,6 +118,13 @@ func (c *Client) members(ctx context.Context, tenant, groupID, which string) ite
 	}
 }
 
+// GroupsNamed reads the groups of a name, of which there may be several: a name that people gave is looked up once, and whoever
+// finds two has to ask which.
+func (c *Client) GroupsNamed(ctx context.Context, tenant, name string) ([]Group, error) {
+	target := "/groups" + query("$filter", equal("displayName", name), "$select", "id,displayName,groupTypes,membershipRule")
+	return readAll[Group]("find groups by name", V1, target).Do(ctx, c, tenant)
+}
+
 // ReadGroupKind tells whether a group holds users or devices: by its rule if it is dynamic, else by its members, nested
 // groups' too. It reads members until it has met both, all of them at most. An empty group, one of other objects, and one
 // of both is unknown.
@@ -132,7 +134,7 @@ func ReadGroupKind(id string) Read[policy.GroupKind] {
 			return kind, nil
 		}
 		kind := policy.UnknownGroup
-		for m, err := range c.TransitiveMembers(ctx, tenant, id) {
+		for m, err := range c.members(ctx, tenant, id, "transitiveMembers") {
 			if err != nil {
 				return policy.UnknownGroup, err
 			}

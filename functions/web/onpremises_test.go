@@ -1,0 +1,120 @@
+package web_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"pinreset/events"
+	"pinreset/shared/fault"
+	"pinreset/shared/identity"
+)
+
+// TestTenantOnPremises: it is looked after like any other, and whatever Graph has a part in is refused without asking Graph.
+func TestTenantOnPremises(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	body := map[string]any{"kind": "on-premises", "domain": "Corp.Example", "displayName": "Northwind"}
+	first := f.call(http.MethodPost, "/v1/tenants", f.admin, body, key("one"))
+	first.want(t, http.StatusAccepted)
+	var shown struct {
+		ID, Kind, Domain string
+		Consent          struct{ State string }
+		Ways             []struct{ Name, Answer string }
+	}
+	first.into(t, &shown)
+	if shown.Kind != "on-premises" || shown.Domain != "corp.example" || !events.IsGUID(shown.ID) || shown.Consent.State != "notApplicable" || len(shown.Ways) == 0 {
+		t.Errorf("%s", first.body)
+	}
+	base := "/v1/tenants/" + shown.ID
+	if got := first.header.Get("Location"); got != base {
+		t.Errorf("location %q", got)
+	}
+	again := f.call(http.MethodPost, "/v1/tenants", f.admin, body, key("one"))
+	if string(again.body) != string(first.body) {
+		t.Errorf("repeated: %s, first %s", again.body, first.body)
+	}
+	got, err := f.rows.Receive(t.Context(), "consent", 10)
+	if err != nil || len(got) != 1 || got[0].Partition != shown.ID {
+		t.Fatalf("messages %+v, %v", got, err)
+	}
+	if e, err := events.Parse(got[0].Body); err != nil || e.Data.(events.TenantAdded).Domain != "corp.example" {
+		t.Errorf("event %+v, %v", e, err)
+	}
+
+	f.fleet.explode("Graph was asked about a tenant that it does not know")
+	for _, c := range []struct {
+		method, path string
+		body         any
+	}{
+		{http.MethodGet, "/devices", nil}, {http.MethodGet, "/devices/" + pixel, nil},
+		{http.MethodPost, "/devices/" + pixel + "/resets", map[string]any{"reason": "forgot it"}},
+		{http.MethodPost, "/consent", map[string]any{}},
+	} {
+		f.call(c.method, base+c.path, f.admin, c.body, key(c.path)).refused(t, http.StatusConflict, fault.TenantOnPremises)
+	}
+	for kind, data := range map[string]string{
+		"tenant.consent.requested.v1": `{"requestId":"r"}`,
+		"passcode.reset.requested.v1": fmt.Sprintf(`{"requestId":"r","deviceId":%q,"reason":"forgot it"}`, pixel),
+	} {
+		event := fmt.Sprintf(`{"specversion":"1.0","id":%q,"type":"dev.pinreset.%s","source":"/tenants/%s","subject":"devices/%s","time":"2026-11-22T08:00:00Z","data":%s}`,
+			kind, kind, shown.ID, pixel, data)
+		if strings.HasPrefix(kind, "tenant") {
+			event = strings.Replace(event, `"subject":"devices/`+pixel+`",`, "", 1)
+		}
+		f.call(http.MethodPost, "/v1/events", f.admin, event).refused(t, http.StatusConflict, fault.TenantOnPremises)
+	}
+	for _, path := range []string{"", "/consent", "/resets", "/failures", "/audit", "/events", "/deadletters"} {
+		f.call(http.MethodGet, base+path, f.admin, nil).want(t, http.StatusOK)
+	}
+	f.call(http.MethodPatch, base+"/settings", f.admin, map[string]any{"passcodeHours": 8}).want(t, http.StatusOK)
+	// What is missing comes before what is on premises: a stranger learns nothing.
+	f.call(http.MethodGet, base+"/devices", f.may(identity.DeviceRead), nil).refused(t, http.StatusNotFound, fault.NotFound)
+
+	b := f.browser().signIn(f.admin)
+	page := b.get("/tenants/" + shown.ID)
+	page.want(t, http.StatusOK)
+	page.sound(t, "tenant on premises")
+	for _, part := range []string{"corp.example", "Read aloud", "I forgot my PIN", "federation service"} {
+		if !strings.Contains(string(page.body), part) {
+			t.Errorf("the page does not say %q", part)
+		}
+	}
+	if strings.Contains(string(page.body), "Start the consent again") {
+		t.Error("the page offers a consent")
+	}
+	b.get("/tenants/"+shown.ID+"/devices").want(t, http.StatusConflict)
+	b.get("/").want(t, http.StatusOK)
+}
+
+func TestTenantOnPremisesIsAskedForWhole(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	for i, c := range []struct {
+		body  map[string]any
+		field string
+	}{
+		{map[string]any{"kind": "on-premises", "displayName": "N"}, "body.domain"},
+		{map[string]any{"kind": "on-premises", "displayName": "N", "domain": "corp"}, "body.domain"},
+		{map[string]any{"kind": "on-premises", "displayName": "N", "domain": "corp.example", "tenantId": nowhere}, "body.tenantId"},
+		{map[string]any{"kind": "on-premises", "displayName": "N", "domain": "corp.example", "createServicePrincipals": true}, "body.createServicePrincipals"},
+		{map[string]any{"kind": "on-premises", "displayName": " ", "domain": "corp.example"}, "body.displayName"},
+		{map[string]any{"kind": "other", "displayName": "N", "tenantId": nowhere}, "body.kind"},
+		{map[string]any{"displayName": "N", "tenantId": nowhere, "domain": "corp.example"}, "body.domain"},
+		{map[string]any{"displayName": "N"}, "body.tenantId"},
+		{map[string]any{"kind": "entra", "displayName": "N", "tenantId": "contoso"}, "body.tenantId"},
+	} {
+		a := f.call(http.MethodPost, "/v1/tenants", f.admin, c.body, key(fmt.Sprint(i)))
+		a.refused(t, http.StatusUnprocessableEntity, fault.InvalidRequest)
+		var p struct{ Errors []struct{ Location string } }
+		a.into(t, &p)
+		if len(p.Errors) == 0 || p.Errors[0].Location != c.field {
+			t.Errorf("%v: %s", c.body, a.body)
+		}
+	}
+	event := fmt.Sprintf(`{"specversion":"1.0","id":"e1","type":"dev.pinreset.tenant.added.v1","source":"/tenants/%s","time":"2026-11-22T08:00:00Z",
+		"data":{"requestId":"r","displayName":"N","domain":"corp.example"}}`, nowhere)
+	f.call(http.MethodPost, "/v1/events", f.admin, event).refused(t, http.StatusUnprocessableEntity, fault.InvalidRequest)
+	f.call(http.MethodGet, "/v1/tenants/"+nowhere, f.admin, nil).refused(t, http.StatusNotFound, fault.NotFound)
+}
