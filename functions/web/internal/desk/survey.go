@@ -96,7 +96,7 @@ func (r *Room) shownAudit(s survey.Report) TenantAudit {
 // StartAudit asks for an audit of the room's tenant.
 func (r *Room) StartAudit(ctx context.Context, key string, in AuditStart) (Answer[TenantAudit], error) {
 	var none Answer[TenantAudit]
-	if err := r.Need(identity.AuditRun); err != nil {
+	if err := r.needInEntra(identity.AuditRun); err != nil {
 		return none, err
 	}
 	if err := checkWhy(in.Reason, "", false); err != nil {
@@ -115,7 +115,7 @@ func (r *Room) StartAudit(ctx context.Context, key string, in AuditStart) (Answe
 func (r *Room) auditPath(id string) string { return "/v1/tenants/" + r.ID() + "/audits/" + id }
 
 func (r *Room) takeAudit(ctx context.Context, e events.Event, asked events.TenantAuditRequested, c call) (Answer[Accepted], error) {
-	if err := r.Need(identity.AuditRun); err != nil {
+	if err := r.needInEntra(identity.AuditRun); err != nil {
 		return Answer[Accepted]{}, err
 	}
 	asked.By, asked.RunID = r.who.Sender(), ""
