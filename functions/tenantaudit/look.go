@@ -44,17 +44,14 @@ type look struct {
 // answers are the answers to a round of reads, by the ids of its requests.
 type answers map[string]graph.BatchResponse
 
-// read reads the tenant into facts and parts. It returns an error only when the run is over.
-func (l *look) read(ctx context.Context) error {
+// read reads the tenant into facts and parts. When ctx ends, what is left is unread.
+func (l *look) read(ctx context.Context) {
 	l.looked, l.delta = map[string]time.Time{}, map[string]string{}
 	maps.Copy(l.delta, l.last.Delta)
 	l.facts = readiness.TenantFacts{TenantID: l.tenant, Kind: readiness.Entra, Cloud: l.place, ReadAt: l.now, Policies: map[policy.Store]reading.Of[[]policy.Found]{}}
 	known := l.applicationsKnown()
 	v1 := l.round(ctx, graph.V1, slices.Concat(l.directoryReads(), l.holdings(known, l.follows()), l.statusReads()))
 	beta := l.round(ctx, graph.Beta, l.intuneReads())
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	// What the first round showed to be worth a further look.
 	stores := l.stores(ctx, beta)
 	more := l.round(ctx, graph.Beta, stores.reads)
@@ -66,7 +63,6 @@ func (l *look) read(ctx context.Context) error {
 	if l.facts.Findings = policy.Lint(l.found(), nil); len(l.facts.Findings) > maxFindings {
 		l.facts.Findings = l.facts.Findings[:maxFindings]
 	}
-	return ctx.Err()
 }
 
 // maxFindings bounds what is kept of a tenant with policies beyond number.
@@ -77,7 +73,7 @@ func (l *look) round(ctx context.Context, version string, reads []graph.BatchReq
 	all := make(answers, len(reads))
 	for part := range slices.Chunk(reads, graph.MaxBatch) {
 		got, err := l.cloud.Batch(ctx, l.tenant, version, part)
-		if err != nil {
+		if err = inTime(err); err != nil {
 			for _, r := range part {
 				all[r.ID()] = graph.BatchResponse{ID: r.ID(), Err: err}
 			}
@@ -136,7 +132,17 @@ func elements[T any](ctx context.Context, l *look, version string, first graph.B
 		all = append(all, page.Value...)
 		return page.Links, nil
 	})
-	return all, delta, err
+	return all, delta, inTime(err)
+}
+
+// inTime makes of a read that its time ran out for one that Graph did not answer: it is over for this audit.
+func inTime(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		if _, ok := fault.As(err); !ok {
+			return fault.Permanent(fault.GraphUnavailable, err)
+		}
+	}
+	return err
 }
 
 // application is one of Microsoft's two.
@@ -212,6 +218,7 @@ func (l *look) applications(ctx context.Context, v1 answers, asked map[string]st
 			// The directory replicates: what was there is gone only if a second look says so too.
 			l.requests++
 			sp, err = l.cloud.ServicePrincipal(ctx, l.tenant, a.appID)
+			err = inTime(err)
 		}
 		if err == nil && sp.ID != asked[a.part] {
 			fresh[a.part] = sp.ID
@@ -385,6 +392,7 @@ func (l *look) coverage(ctx context.Context, beta answers) {
 		}
 		return page.Links, nil
 	})
+	err = inTime(err)
 	l.facts.Coverage = reading.From(c, err)
 	l.part(survey.PartDevices, err)
 }

@@ -43,10 +43,13 @@ type Schedule struct {
 	Patience time.Duration
 	// Whole is the longest time for which settings of a policy whose date has not changed are taken as they were.
 	Whole time.Duration
+	// Longest is how long one audit reads, below the deadline of a run. What a slow or very large tenant has not answered by
+	// then is unread.
+	Longest time.Duration
 }
 
 // DefaultSchedule gives a throttled tenant a quarter of an hour.
-var DefaultSchedule = Schedule{Patience: 15 * time.Minute, Whole: 24 * time.Hour}
+var DefaultSchedule = Schedule{Patience: 15 * time.Minute, Whole: 24 * time.Hour, Longest: 35 * time.Second}
 
 // Handler handles audits of one tenant.
 type Handler struct {
@@ -86,7 +89,10 @@ func (h *Handler) requested(ctx context.Context, u *work.Unit, e events.Event, d
 	}
 	l := &look{cloud: h.Cloud, tenant: u.Partition(), place: h.Place, now: u.Now(), last: last}
 	l.whole = last.Whole.IsZero() || u.Now().Sub(last.Whole) >= h.Schedule.Whole
-	if err := l.read(ctx); err != nil {
+	within, cancel := context.WithTimeout(ctx, h.Schedule.Longest)
+	defer cancel()
+	l.read(within)
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if l.wait != nil && u.Now().Before(e.Time.Add(h.Schedule.Patience)) {

@@ -332,6 +332,37 @@ func TestTenantThatCantBeRead(t *testing.T) {
 	}
 }
 
+// slow is Graph with a version that does not answer.
+type slow struct {
+	*graph.Client
+	version string
+}
+
+func (s slow) Batch(ctx context.Context, tenant, version string, requests []graph.BatchRequest) ([]graph.BatchResponse, error) {
+	if version == s.version {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return s.Client.Batch(ctx, tenant, version, requests)
+}
+
+// TestSlowTenantIsReportedPartly: what is not answered in time is unread, and the audit ends.
+func TestSlowTenantIsReportedPartly(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false)
+	f.handler.Cloud = slow{f.client, graph.Beta}
+	f.handler.Schedule.Longest = 200 * time.Millisecond
+	r := f.audit(contoso)
+	if r.Outcome != events.AuditPartly || r.State != readiness.Undetermined || !slices.Contains(r.Unread(), survey.PartDevices) || !slices.Contains(r.Unread(), survey.PartConfigurations) {
+		t.Fatalf("report %+v", r)
+	}
+	for _, p := range r.Parts {
+		if !p.Read && p.Code != fault.GraphUnavailable {
+			t.Errorf("part %+v", p)
+		}
+	}
+}
+
 // TestTenantWithoutEntra has nothing to read: a run leaves it out, and who asks for its audit is told.
 func TestTenantWithoutEntra(t *testing.T) {
 	t.Parallel()
