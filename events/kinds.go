@@ -26,6 +26,12 @@ var kinds = table(
 	result[PasscodeResetCancelled](),
 	result[PasscodeExpiryDue](),
 	result[PasscodeExpired](),
+	result[PasscodeResetAdopted](),
+	result[PasscodeResetCrossed](),
+	result[BulkResetDue](),
+	result[BulkResetEnded](),
+	request[PortalActionRecorded](),
+	result[PortalCatchUpDue](),
 	result[FailureRaised](),
 )
 
