@@ -153,6 +153,9 @@ func (p *process) resetEnd(s scope, r client.Reset) error {
 	case passcode.Removed:
 		p.note("the passcode was removed; there is no code")
 		return nil
+	case passcode.Observed:
+		p.note("it was started in Intune's own portal, and its code is shown there")
+		return nil
 	case passcode.Failed:
 		e := fault.Lookup(r.FailureCode)
 		f := &failure{text: e.Title, code: e.Code, page: s.Link(r.Diagnostics)}

@@ -36,7 +36,7 @@ func (p *process) tenantCommand() *cobra.Command {
 			return err
 		}
 		cols := append(tenantColumns[:len(tenantColumns):len(tenantColumns)],
-			columns("PASSCODE HOURS=settings.passcodeHours", "RESET DEADLINE HOURS=settings.resetDeadlineHours")...)
+			columns("PASSCODE HOURS=settings.passcodeHours", "RESET DEADLINE HOURS=settings.resetDeadlineHours", "PORTAL CODES SEALED=settings.sealPortalCodes")...)
 		return printOne(p, cols, t, func(w io.Writer) {
 			p.printConsent(w, s.Client, t.Consent)
 			if t.Consent.State != onboarding.Proven {
@@ -224,6 +224,7 @@ func (p *process) printConsent(w io.Writer, c *client.Client, s client.Consent) 
 
 func (p *process) tenantSettings() *cobra.Command {
 	var hours, deadline int
+	var portalCodes bool
 	var reason string
 	var c *cobra.Command
 	c = p.verb("settings [TENANT]", "Show a tenant's settings, or change those that are named", func(ctx context.Context, args []string) error {
@@ -237,6 +238,9 @@ func (p *process) tenantSettings() *cobra.Command {
 		}
 		if c.Flags().Changed("reset-deadline-hours") {
 			change.ResetDeadlineHours = &deadline
+		}
+		if c.Flags().Changed("seal-portal-codes") {
+			change.SealPortalCodes = &portalCodes
 		}
 		var all tenant.Settings
 		if change == (client.SettingsChange{}) {
@@ -254,10 +258,11 @@ func (p *process) tenantSettings() *cobra.Command {
 				return err
 			}
 		}
-		return printOne(p, columns("PASSCODE HOURS=passcodeHours", "RESET DEADLINE HOURS=resetDeadlineHours"), all, nil)
+		return printOne(p, columns("PASSCODE HOURS=passcodeHours", "RESET DEADLINE HOURS=resetDeadlineHours", "PORTAL CODES SEALED=sealPortalCodes"), all, nil)
 	})
 	c.Flags().IntVar(&hours, "passcode-hours", 0, "hours during which a code can be revealed, 1 to 168")
 	c.Flags().StringVar(&reason, "reason", "", "why they are changed, for the audit log")
+	c.Flags().BoolVar(&portalCodes, "seal-portal-codes", false, "keep codes of resets that were started in Intune's own portal, sealed like our own")
 	c.Flags().IntVar(&deadline, "reset-deadline-hours", 0, "hours that a reset waits for its device, 1 to 720")
 	c.ValidArgsFunction = p.completeTenantArgument
 	return c

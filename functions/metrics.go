@@ -41,13 +41,13 @@ func newMetrics(store *sqlitework.Store, client *graph.Client) *metrics {
 			Name: "pinreset_click_to_action_seconds", Help: "From when a reset was accepted to when Graph had accepted its call.",
 			Buckets: []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600}}),
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pinreset_reset_outcomes_total", Help: "Resets that ended: passcode, removed, failed, cancelled."}, []string{"outcome"}),
+			Name: "pinreset_reset_outcomes_total", Help: "Resets that ended: passcode, removed, observed, failed, cancelled."}, []string{"outcome"}),
 		reveals: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pinreset_secret_reveals_total", Help: "Codes that were opened to be shown."}),
 		letters: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pinreset_deadletters_total", Help: "Messages that were set aside."}, []string{"function"}),
 	}
-	for _, outcome := range []string{events.OutcomePasscode, events.OutcomeRemoved, outcomeFailed, outcomeCancelled} {
+	for _, outcome := range []string{events.OutcomePasscode, events.OutcomeRemoved, events.OutcomeObserved, outcomeFailed, outcomeCancelled} {
 		m.outcomes.WithLabelValues(outcome) // there from the start: a rate needs the 0 before the 1
 	}
 	m.registry.MustRegister(m.runs, m.took, m.waited, m.action, m.outcomes, m.reveals, m.letters, &collector{store: store, client: client})

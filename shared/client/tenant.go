@@ -65,6 +65,7 @@ type NewTenant struct {
 type SettingsChange struct {
 	PasscodeHours      *int   `json:"passcodeHours,omitempty"`
 	ResetDeadlineHours *int   `json:"resetDeadlineHours,omitempty"`
+	SealPortalCodes    *bool  `json:"sealPortalCodes,omitempty"`
 	Reason             string `json:"reason,omitempty"` // why, for the audit log
 }
 

@@ -165,6 +165,7 @@ func (r *Room) unit() *work.Unit {
 type SettingsChange struct {
 	PasscodeHours      *int   `json:"passcodeHours,omitempty" minimum:"1" maximum:"168" doc:"Hours during which a code can be revealed"`
 	ResetDeadlineHours *int   `json:"resetDeadlineHours,omitempty" minimum:"1" maximum:"720" doc:"Hours that a reset waits for its device"`
+	SealPortalCodes    *bool  `json:"sealPortalCodes,omitempty" doc:"Whether codes of resets that were started in Intune's own portal are kept here too"`
 	Reason             string `json:"reason,omitempty" doc:"Why, for the audit log; at most 500 characters"`
 }
 
@@ -173,7 +174,7 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 	if err := r.Need(identity.SettingsWrite); err != nil {
 		return tenant.Settings{}, err
 	}
-	if in.PasscodeHours == nil && in.ResetDeadlineHours == nil {
+	if in.PasscodeHours == nil && in.ResetDeadlineHours == nil && in.SealPortalCodes == nil {
 		return tenant.Settings{}, invalid("body", "names no setting")
 	}
 	if err := checkWhy(in.Reason, "", false); err != nil {
@@ -195,6 +196,10 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 		}
 		set("passcodeHours", in.PasscodeHours, &after.PasscodeHours)
 		set("resetDeadlineHours", in.ResetDeadlineHours, &after.ResetDeadlineHours)
+		if v := in.SealPortalCodes; v != nil && *v != after.SealPortalCodes {
+			changed["sealPortalCodes"] = strconv.FormatBool(after.SealPortalCodes) + " → " + strconv.FormatBool(*v)
+			after.SealPortalCodes = *v
+		}
 		if err := after.Validate(); err != nil {
 			return wrong(err)
 		}
