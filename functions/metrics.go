@@ -12,6 +12,7 @@ import (
 	"pinreset/shared/audit"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/graph"
+	"pinreset/shared/portal"
 	"pinreset/shared/secret"
 	"pinreset/shared/work/sqlitework"
 )
@@ -25,6 +26,7 @@ type metrics struct {
 	action   prometheus.Histogram
 	outcomes *prometheus.CounterVec
 	reveals  prometheus.Counter
+	records  *prometheus.CounterVec
 	letters  *prometheus.CounterVec
 }
 
@@ -44,13 +46,18 @@ func newMetrics(store *sqlitework.Store, client *graph.Client) *metrics {
 			Name: "pinreset_reset_outcomes_total", Help: "Resets that ended: passcode, removed, observed, failed, cancelled."}, []string{"outcome"}),
 		reveals: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pinreset_secret_reveals_total", Help: "Codes that were opened to be shown."}),
+		records: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pinreset_portal_records_total", Help: "Records of Intune's audit log by what was made of them; one that is taken again after a crash counts again."}, []string{"decision"}),
 		letters: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pinreset_deadletters_total", Help: "Messages that were set aside."}, []string{"function"}),
 	}
 	for _, outcome := range []string{events.OutcomePasscode, events.OutcomeRemoved, events.OutcomeObserved, outcomeFailed, outcomeCancelled} {
 		m.outcomes.WithLabelValues(outcome) // there from the start: a rate needs the 0 before the 1
 	}
-	m.registry.MustRegister(m.runs, m.took, m.waited, m.action, m.outcomes, m.reveals, m.letters, &collector{store: store, client: client})
+	for _, d := range portal.Decisions() {
+		m.records.WithLabelValues(string(d))
+	}
+	m.registry.MustRegister(m.runs, m.took, m.waited, m.action, m.outcomes, m.reveals, m.records, m.letters, &collector{store: store, client: client})
 	return m
 }
 
@@ -89,6 +96,8 @@ func (m *metrics) announced(d events.Data) {
 		}
 	}
 }
+
+func (m *metrics) record(d portal.Decision) { m.records.WithLabelValues(string(d)).Inc() }
 
 func (m *metrics) called(requested time.Time) { m.action.Observe(time.Since(requested).Seconds()) }
 

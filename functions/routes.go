@@ -5,14 +5,17 @@ import (
 	"time"
 
 	"pinreset/functions/announcement"
+	"pinreset/functions/bulkreset"
 	"pinreset/functions/consent"
 	"pinreset/functions/housekeeping"
 	"pinreset/functions/passcodereset"
+	"pinreset/functions/portalaction"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/graph"
 	"pinreset/shared/host/local"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
+	"pinreset/shared/portal"
 	"pinreset/shared/secret"
 	"pinreset/shared/work"
 )
@@ -42,6 +45,8 @@ func routes(n needs) []dispatch.Route {
 	return []dispatch.Route{
 		(&consent.Handler{Directory: n.graph, Store: n.store, App: n.app, Privileged: n.privileged, Schedule: n.pace.consent}).Route(),
 		(&passcodereset.Handler{Devices: n.graph, Vault: n.vault, Store: n.store, Schedule: n.pace.reset, Called: n.metrics.called}).Route(),
+		(&bulkreset.Handler{Intune: n.graph, Store: n.store}).Route(),
+		(&portalaction.Handler{Intune: n.graph, Store: n.store, Own: []string{n.app, n.privileged}, Counted: n.metrics.record}).Route(),
 		(&announcement.Handler{Logger: n.logger, Kept: n.metrics.announced}).Route(),
 		n.housekeeping().Route(),
 	}
@@ -56,6 +61,8 @@ var queues = []local.Queue{
 	{Name: onboarding.Queue, Workers: 8},
 	{Name: passcode.Queue, Workers: 32},
 	{Name: passcode.Queue.Bulk(), Workers: 16},
+	{Name: passcode.BulkQueue.Bulk(), Workers: 2},
+	{Name: portal.Queue.Bulk(), Workers: 4},
 	{Name: work.Announcements, Workers: 8},
 	{Name: housekeeping.Queue.Bulk(), Workers: 2},
 }

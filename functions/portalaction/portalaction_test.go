@@ -81,7 +81,10 @@ func setUp(t *testing.T, torn, seal bool) *fixture {
 		(&passcodereset.Handler{Devices: f.client, Vault: f.vault, Store: b.Store(), Schedule: passcodereset.DefaultSchedule}).Route(),
 		(&portalaction.Handler{
 			Intune: intune{f.client, f}, Store: b.Store(), Own: []string{ourApp},
-			Audit:   func(_ context.Context, _ *work.Unit, due time.Time) error { f.audits = append(f.audits, due); return nil },
+			Audit: func(_ context.Context, _ *work.Unit, due time.Time) error {
+				f.audits = append(f.audits, due)
+				return nil
+			},
 			Counted: func(d portal.Decision) { f.counted[d]++ },
 		}).Route(),
 	)

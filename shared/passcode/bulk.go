@@ -48,15 +48,18 @@ type Bulk struct {
 	By      events.Actor `json:"by"`
 	AskedAt time.Time    `json:"askedAt"`
 
-	Place     string    `json:"place,omitempty"`    // finding: Graph's place in the list. running: the last device that was begun
-	Begun     int       `json:"begun,omitempty"`    // devices whose turn has come
-	BegunAll  bool      `json:"begunAll,omitempty"` // no device is left to begin
-	Paced     time.Time `json:"paced,omitzero"`     // when the next devices are begun
-	Found     string    `json:"found,omitempty"`    // hash of the devices that were found
-	Tally     BulkTally `json:"tally"`
-	TalliedAt time.Time `json:"talliedAt,omitzero"`
-	StartedAt time.Time `json:"startedAt,omitzero"` // running since
-	EndedAt   time.Time `json:"endedAt,omitzero"`
+	DueID      string    `json:"dueId,omitempty"`      // the one reminder that counts
+	FailedIn   BulkState `json:"failedIn,omitempty"`   // the state it was in before it failed
+	Place      string    `json:"place,omitempty"`      // finding: Graph's place in the list. running: the same in the list of its items
+	Begun      int       `json:"begun,omitempty"`      // devices whose turn has come
+	BegunAll   bool      `json:"begunAll,omitempty"`   // no device is left to begin
+	Ineligible int       `json:"ineligible,omitempty"` // devices found that have no passcode reset
+	Found      string    `json:"found,omitempty"`      // hash of the devices that were found
+	Tally      BulkTally `json:"tally"`
+	TalliedAt  time.Time `json:"talliedAt,omitzero"`
+	StartedAt  time.Time `json:"startedAt,omitzero"` // running since
+	CalledBy   time.Time `json:"calledBy,omitzero"`  // when the last device will have been called, as far as Graph's limits alone decide
+	EndedAt    time.Time `json:"endedAt,omitzero"`
 
 	FailureCode fault.Code `json:"failureCode,omitempty"`
 	Diagnostics string     `json:"diagnostics,omitempty"`
@@ -99,6 +102,7 @@ const (
 
 // Item is one device of a bulk reset.
 type Item struct {
+	At          time.Time  `json:"at" doc:"When it was found, or its turn came"`
 	DeviceID    string     `json:"deviceId"`
 	DeviceName  string     `json:"deviceName,omitempty"`
 	User        string     `json:"user,omitempty"`
@@ -125,7 +129,7 @@ func itemRow(bulk, device string) string {
 // itemOf is what a bulk reset shows of one of its resets: no more than the reset itself says, so that it is written without
 // being read.
 func itemOf(r Reset) Item {
-	i := Item{DeviceID: r.DeviceID, DeviceName: r.DeviceName, User: r.User, ResetID: r.ID, Outcome: r.State, Code: r.FailureCode, Diagnostics: r.Diagnostics, EndedAt: r.EndedAt}
+	i := Item{At: r.RequestedAt, DeviceID: r.DeviceID, DeviceName: r.DeviceName, User: r.User, ResetID: r.ID, Outcome: r.State, Code: r.FailureCode, Diagnostics: r.Diagnostics, EndedAt: r.EndedAt}
 	switch r.State {
 	case Accepted:
 		i.State = ItemQueued
@@ -147,8 +151,8 @@ func itemOf(r Reset) Item {
 // AcceptBulk stages a bulk reset, its audit entry and its first message.
 func AcceptBulk(ctx context.Context, u *work.Unit, b Bulk) (Bulk, error) {
 	b.ID, b.State, b.AskedAt = u.NewID(), BulkFinding, u.Now()
-	_, err := u.Send(ctx, BulkQueue.Bulk(), time.Time{}, events.BulkResetDue{RequestID: b.ID})
-	if err != nil {
+	var err error
+	if b.DueID, err = u.Send(ctx, BulkQueue.Bulk(), time.Time{}, events.BulkResetDue{RequestID: b.ID}); err != nil {
 		return b, err
 	}
 	what := map[string]string{"devices": "all"}
@@ -204,12 +208,13 @@ func listed[T any](ctx context.Context, s work.Store, tenant, prefix string, lim
 // WriteItem stages a device that was found, over whatever an earlier attempt to find it left: none is begun before all are found.
 func WriteItem(u *work.Unit, bulk string, i Item) error { return u.Put(itemRow(bulk, i.DeviceID), i) }
 
-// Begin stages the reset of one device of a bulk reset and its first message, in five operations of the commit. A device that
-// has a reset which has not ended is skipped, and one whose turn has come already is left as it is.
-func Begin(ctx context.Context, u *work.Unit, b Bulk, device string) error {
+// Begin stages the reset of one device of a bulk reset and its first message, in at most [BeginOperations] operations of the
+// commit, and reports whether the device's turn came now. A device that has a reset which has not ended is skipped, and one
+// whose turn has come already is left as it is.
+func Begin(ctx context.Context, u *work.Unit, b Bulk, device string) (begun bool, err error) {
 	var i Item
 	if err := u.Get(ctx, itemRow(b.ID, device), &i); err != nil || i.State != ItemPlanned {
-		return err
+		return false, err
 	}
 	want := events.PasscodeResetRequested{RequestID: u.NewID(), DeviceID: i.DeviceID, Reason: b.Reason, Ticket: b.Ticket, By: b.By}
 	r, existing, err := begin(ctx, u, Reset{
@@ -217,14 +222,14 @@ func Begin(ctx context.Context, u *work.Unit, b Bulk, device string) error {
 		RequestedAt: u.Now(), Bulk: b.ID,
 	}, audit.ResetRequested)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if existing {
 		i.State, i.ResetID = ItemSkipped, r.ID
-		return u.Put(itemRow(b.ID, device), i)
+		return true, u.Put(itemRow(b.ID, device), i)
 	}
 	_, err = u.Send(ctx, r.Queue(), time.Time{}, want)
-	return err
+	return true, err
 }
 
 // BeginOperations is how many operations of a commit [Begin] stages at most.
@@ -232,7 +237,7 @@ const BeginOperations = 5
 
 // Count reads all devices of a bulk reset and returns the tally of them, and the hash of those that can be reset.
 func Count(ctx context.Context, s work.Store, tenant string, b Bulk) (BulkTally, string, error) {
-	var t BulkTally
+	t := BulkTally{Ineligible: b.Ineligible}
 	sum := sha256.New()
 	for page := ""; ; {
 		items, next, err := Items(ctx, s, tenant, b.ID, 1000, page)
@@ -241,7 +246,6 @@ func Count(ctx context.Context, s work.Store, tenant string, b Bulk) (BulkTally,
 		}
 		for _, i := range items {
 			if i.State == ItemIneligible {
-				t.Ineligible++
 				continue
 			}
 			t.Total++
@@ -294,7 +298,7 @@ func CancelBulk(ctx context.Context, u *work.Unit, id, reason string, by events.
 		return b, fmt.Errorf("cancel bulk reset %s in state %s: %w", id, b.State, ErrEnded)
 	}
 	b.State, b.EndedAt = BulkCancelled, u.Now()
-	if _, err := u.Send(ctx, BulkQueue.Bulk(), time.Time{}, events.BulkResetDue{RequestID: b.ID}); err != nil {
+	if b.DueID, err = u.Send(ctx, BulkQueue.Bulk(), time.Time{}, events.BulkResetDue{RequestID: b.ID}); err != nil {
 		return b, err
 	}
 	_, err = u.Send(ctx, work.Announcements, time.Time{}, events.BulkResetEnded{RequestID: b.ID, Outcome: events.BulkCancelled})

@@ -54,6 +54,7 @@ var graphRoutes = []route{
 	{"GET", "groups", false, false, Identity, 1, "group", readGroups, (*Cloud).listGroups},
 	{"GET", "groups/{}", false, false, Identity, 1, "group", readGroups, (*Cloud).getGroup},
 	{"GET", "groups/{}/members", false, false, Identity, 3, "user", readGroups, (*Cloud).listMembers},
+	{"GET", "groups/{}/transitiveMembers", false, false, Identity, 5, "user", readGroups, (*Cloud).listTransitiveMembers},
 
 	{"GET", "devices/{}", false, false, Identity, 1, "device", []string{"Device.Read.All", "Directory.Read.All"}, (*Cloud).getDirectoryDevice},
 	{"GET", "users/{}/authentication/windowsHelloForBusinessMethods", false, false, Identity, 1, "windowsHelloForBusinessAuthenticationMethod", []string{"UserAuthenticationMethod.Read.All"}, (*Cloud).listHelloMethods},

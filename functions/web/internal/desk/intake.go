@@ -14,6 +14,7 @@ import (
 	"pinreset/shared/identity"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
+	"pinreset/shared/portal"
 	"pinreset/shared/tenant"
 	"pinreset/shared/work"
 )
@@ -62,6 +63,8 @@ func (d *Desk) Take(ctx context.Context, who identity.Principal, raw []byte) (An
 		return room.takeConsent(ctx, e, data, c)
 	case events.PasscodeResetRequested:
 		return room.takeReset(ctx, e, data, c)
+	case events.PortalActionRecorded:
+		return room.takeRecord(ctx, e, data, c)
 	default:
 		return none, fmt.Errorf("no way to take %s", e.Data.Kind())
 	}
@@ -111,6 +114,18 @@ func (r *Room) takeReset(ctx context.Context, e events.Event, asked events.Passc
 			return Answer[Accepted]{}, fmt.Errorf("accept reset of %s: %w", asked.DeviceID, err)
 		}
 		return accepted(e, reset.ID, r.resetPath(reset.ID)), nil
+	})
+}
+
+// takeRecord accepts a record of Intune's audit log, or several. What becomes of them is for the function portalaction.
+func (r *Room) takeRecord(ctx context.Context, e events.Event, d events.PortalActionRecorded, c call) (Answer[Accepted], error) {
+	if err := r.Need(identity.PortalRecord); err != nil {
+		return Answer[Accepted]{}, err
+	}
+	d.By = r.who.Sender()
+	e.Data = d
+	return once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Accepted], error) {
+		return accepted(e, d.RequestID, ""), u.Relay(portal.Queue.Bulk(), e)
 	})
 }
 
