@@ -383,7 +383,7 @@ func TestCrashAtEveryBoundary(t *testing.T) {
 					t.Errorf("crash %d (%s): %s %+v, %d resets, a device was reset %d times, all %d, lost %d", n, crashed, b.State, b.Tally, len(resets), most, all, lost)
 				}
 			}
-			if boundaries < 8 {
+			if boundaries < 6 {
 				t.Errorf("only %d boundaries", boundaries)
 			}
 		})
