@@ -30,7 +30,7 @@ import (
 // intune is what a bulk reset needs of Graph.
 type intune interface {
 	DevicePage(ctx context.Context, tenant string, filter graph.DeviceFilter, after string) (devices []graph.ManagedDevice, next string, err error)
-	TransitiveMembers(ctx context.Context, tenant, group string) (graph.Members, error)
+	DeviceOwners(ctx context.Context, tenant, group string) (graph.DeviceOwners, error)
 	BulkWrites(graph.Family) graph.Window
 }
 
@@ -80,10 +80,10 @@ func (h *Handler) due(ctx context.Context, u *work.Unit, e events.Event, d event
 
 // find reads the devices, and keeps each page of them before it reads the next.
 func (h *Handler) find(ctx context.Context, u *work.Unit, b passcode.Bulk) error {
-	var members graph.Members
+	var members graph.DeviceOwners
 	if b.Group != "" {
 		var err error
-		if members, err = h.Intune.TransitiveMembers(ctx, u.Partition(), b.Group); errors.Is(err, graph.ErrNotFound) {
+		if members, err = h.Intune.DeviceOwners(ctx, u.Partition(), b.Group); errors.Is(err, graph.ErrNotFound) {
 			return fault.Permanent(fault.GroupNotFound, err)
 		} else if err != nil {
 			return err

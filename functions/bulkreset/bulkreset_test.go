@@ -324,7 +324,7 @@ func TestGroup(t *testing.T) {
 	t.Parallel()
 	f := setUp(t, false, 2)
 	group := f.group("PIN recovery pilot")
-	members, err := f.client.TransitiveMembers(t.Context(), f.tenant.ID, group)
+	members, err := f.client.DeviceOwners(t.Context(), f.tenant.ID, group)
 	if err != nil || len(members.Users) != 3 {
 		t.Fatalf("members %+v: %v", members, err)
 	}

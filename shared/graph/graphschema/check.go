@@ -46,10 +46,19 @@ func (c *checker) requestBody(res resource, body []byte) {
 		c.fail("body", "%v", err)
 		return
 	}
-	if res.operation != nil {
-		// Every action in the table is without parameters.
-		if members, ok := value.(map[string]any); !ok || len(members) > 0 {
-			c.fail("body", "%s takes no parameters", res.operation.Name)
+	if op := res.operation; op != nil {
+		members, ok := value.(map[string]any)
+		if !ok {
+			c.fail("body", "want an object with the parameters of %s", op.Name)
+		}
+		for name, member := range members {
+			typ, ok := op.Parameters[name]
+			if !ok {
+				c.fail("body."+name, "%s has no such parameter", op.Name)
+				continue
+			}
+			c.properties++
+			c.value("body."+name, Property{Type: typ}, member)
 		}
 		return
 	}

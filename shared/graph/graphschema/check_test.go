@@ -27,7 +27,7 @@ func TestCheckRequest(t *testing.T) {
 		{"GET", "/pins", "", "no such entity set"},
 		{"POST", "/deviceManagement/managedDevices/1/resetPasscode", "", ""},
 		{"POST", "/deviceManagement/managedDevices/1/resetPasscode", "{}", ""},
-		{"POST", "/deviceManagement/managedDevices/1/resetPasscode", `{"force":true}`, "takes no parameters"},
+		{"POST", "/deviceManagement/managedDevices/1/resetPasscode", `{"force":true}`, "resetPasscode has no such parameter"},
 		{"GET", "/deviceManagement/managedDevices/1/resetPasscode", "", "called with POST"},
 		{"POST", "/deviceManagement/managedDevices/1/removeDevicePasscode", "", "no such property"},
 		{"POST", "/users/1/resetPasscode", "", "no such property"},

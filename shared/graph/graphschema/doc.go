@@ -19,6 +19,6 @@
 // members. Names starting with or containing "@" are annotations and allowed.
 //
 // What is not: whether a required property is missing, values beyond their
-// type, permissions, and anything on the beta endpoint, for which no typed
-// schema is at hand.
+// type, and permissions. For the beta endpoint no typed schema is at hand: [Beta]
+// knows the names of the policies' properties, and nothing else is checked.
 package graphschema

@@ -117,7 +117,7 @@ func (s *Schema) checkQuery(typ string, query url.Values) (int, []string) {
 		for _, value := range values {
 			for _, name := range queryNames(strings.ToLower(option), value) {
 				checked++
-				if _, ok := s.Property(element, name); ok {
+				if s.selectable(element, name) {
 					continue
 				}
 				if _, ok := s.navigation(element, name); ok {
@@ -128,6 +128,18 @@ func (s *Schema) checkQuery(typ string, query url.Values) (int, []string) {
 		}
 	}
 	return checked, wrong
+}
+
+// selectable reports whether the type has the property. A list of directory
+// objects may be asked for what any kind of them has.
+func (s *Schema) selectable(typ, name string) bool {
+	if _, ok := s.Property(typ, name); ok || typ != "directoryObject" {
+		return ok
+	}
+	return slices.ContainsFunc([]string{"user", "device", "group", "servicePrincipal"}, func(kind string) bool {
+		_, ok := s.Property(kind, name)
+		return ok
+	})
 }
 
 // queryNames lists the property names in a query option's value. Of $filter it

@@ -38,6 +38,8 @@ type Operation struct {
 	Kind    string `json:"kind"` // "action" or "function"
 	Bound   string `json:"bound"`
 	Returns string `json:"returns,omitempty"`
+
+	Parameters map[string]string `json:"parameters,omitempty"` // name → type
 }
 
 // A Property is a type name such as "Edm.String", "actionState" or
@@ -65,11 +67,20 @@ func (p *Property) UnmarshalText(text []byte) error {
 // authentication entity is only a step on the way to a user's methods:
 // GET /users/{id}/authentication/windowsHelloForBusinessMethods
 // (microsoft-graph-docs-contrib, windowshelloforbusinessauthenticationmethod-list.md).
+// Of domain it holds what its page names and the client may want (domain.md).
 var notInExtract = map[string]*Type{
 	"authentication": {
 		Base: "entity",
 		Navigation: map[string]string{
 			"windowsHelloForBusinessMethods": "Collection(windowsHelloForBusinessAuthenticationMethod)",
+		},
+	},
+	"domain": {
+		Base: "entity",
+		Properties: map[string]Property{
+			"authenticationType": {"Edm.String", false}, "isAdminManaged": {"Edm.Boolean", false}, "isDefault": {"Edm.Boolean", false},
+			"isInitial": {"Edm.Boolean", false}, "isRoot": {"Edm.Boolean", false}, "isVerified": {"Edm.Boolean", false},
+			"supportedServices": {"Collection(Edm.String)", false},
 		},
 	},
 }
@@ -81,6 +92,7 @@ var V1 = sync.OnceValue(func() *Schema {
 		panic(fmt.Sprintf("graphschema: table.json: %v", err))
 	}
 	maps.Copy(s.Types, notInExtract)
+	s.EntitySets["domains"] = "domain"
 	return s
 })
 

@@ -26,12 +26,18 @@ var (
 		"deviceActionResult", "resetPasscodeActionResult", "remoteLockActionResult",
 		"authenticationMethod", "windowsHelloForBusinessAuthenticationMethod",
 		"publicError", "publicErrorDetail", "publicInnerError",
+		"deviceConfiguration", "windows10CustomConfiguration", "omaSetting", "omaSettingBoolean", "omaSettingString", "omaSettingInteger",
+		"deviceConfigurationAssignment", "deviceAndAppManagementAssignmentTarget", "groupAssignmentTarget",
+		"exclusionGroupAssignmentTarget", "allDevicesAssignmentTarget", "allLicensedUsersAssignmentTarget",
+		"deviceConfigurationDeviceStatus", "deviceConfigurationUserStatus", "deviceConfigurationDeviceOverview",
+		"deviceConfigurationUserOverview", "deviceConfigurationState", "deviceConfigurationSettingState", "settingSource",
+		"auditEvent", "auditActor", "auditResource", "auditProperty", "subscription",
 	}
 	wantOperations = []string{
-		"resetPasscode(managedDevice)", "syncDevice(managedDevice)",
+		"resetPasscode(managedDevice)", "syncDevice(managedDevice)", "assign(deviceConfiguration)",
 		"delta(Collection(servicePrincipal))", "delta(Collection(group))", "delta(Collection(oAuth2PermissionGrant))",
 	}
-	wantSets = []string{"servicePrincipals", "oauth2PermissionGrants", "organization", "groups", "users", "devices"}
+	wantSets = []string{"servicePrincipals", "oauth2PermissionGrants", "organization", "groups", "users", "devices", "subscriptions"}
 )
 
 // TestTableMatchesPublishedExtract derives the table anew and compares. The
@@ -105,6 +111,7 @@ func derive(t *testing.T, raw []byte) *Schema {
 		Enums      map[string][]string
 		Operations []struct {
 			Name, Kind, Bound string
+			Parameters        map[string]string
 			Returns           *string
 		}
 		EntitySets, Singletons map[string]string
@@ -146,7 +153,10 @@ func derive(t *testing.T, raw []byte) *Schema {
 			if op.Returns != nil {
 				returns = *op.Returns
 			}
-			s.Operations = append(s.Operations, Operation{Name: op.Name, Kind: op.Kind, Bound: op.Bound, Returns: returns})
+			if len(op.Parameters) == 0 {
+				op.Parameters = nil
+			}
+			s.Operations = append(s.Operations, Operation{Name: op.Name, Kind: op.Kind, Bound: op.Bound, Parameters: op.Parameters, Returns: returns})
 		}
 	}
 	slices.SortFunc(s.Operations, func(a, b Operation) int {

@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -26,6 +27,14 @@ type Cloud struct {
 	limits   Limits
 	passcode func() string
 	log      *slog.Logger
+	fleet    Fleet
+	latency  time.Duration
+	garden   garden
+
+	webhooks   *http.Client
+	running    context.Context // until Close
+	stop       context.CancelFunc
+	deliveries sync.WaitGroup // of change notifications
 
 	keys       *keys
 	journal    *journal
@@ -37,7 +46,7 @@ type Cloud struct {
 	pagesURL   string
 
 	mu        sync.Mutex
-	seeds     map[string]seed // by id, domain and name, lower case
+	seeds     map[string]seed // the sample tenants by id, domain and name, lower case
 	tenants   map[string]*tenant
 	saved     map[string]map[string]json.RawMessage // of tenants not used yet: tenant id → key → value
 	redirects []string
@@ -54,10 +63,16 @@ type meta struct {
 func Start(o Options) (*Cloud, error) {
 	c := &Cloud{
 		now: o.Now, passcode: o.Passcode, log: o.Logger,
+		fleet: o.Fleet, latency: o.Latency,
 		timing: o.Timing.withDefaults(), limits: o.Limits.withDefaults(),
 		seeds:     make(map[string]seed),
 		tenants:   make(map[string]*tenant),
 		redirects: slices.Clone(o.RedirectURIs),
+	}
+	c.running, c.stop = context.WithCancel(context.Background())
+	c.webhooks = &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // never off the loopback host
 	}
 	if c.now == nil {
 		c.now = time.Now
@@ -68,7 +83,7 @@ func Start(o Options) (*Cloud, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	for _, s := range seeds(o.Fleet) {
+	for _, s := range seeds() {
 		for _, ref := range []string{s.id, s.domain, s.name} {
 			c.seeds[strings.ToLower(ref)] = s
 		}
@@ -286,5 +301,8 @@ func (c *Cloud) RegisterRedirect(uri string) error {
 // Close stops serving at once. A call in progress loses its answer, as when the
 // process dies; whatever was answered is on disk.
 func (c *Cloud) Close() error {
-	return errors.Join(c.secure.Close(), c.pages.Close(), c.journal.close())
+	c.stop()
+	err := errors.Join(c.secure.Close(), c.pages.Close())
+	c.deliveries.Wait()
+	return errors.Join(err, c.journal.close())
 }

@@ -25,6 +25,9 @@ func (c *Cloud) consentRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /{tenant}/oauth2/authorize", c.authorize)
 	mux.HandleFunc("GET /sim/landing/{app}", c.landing)
 	mux.HandleFunc("GET /{$}", c.home)
+	mux.HandleFunc("GET /sim/intune/{tenant}", c.intunePage)
+	mux.HandleFunc("POST /sim/intune/{tenant}", c.intuneForm)
+	mux.HandleFunc("GET /sim/intune/{tenant}/devices/{device}/report", c.reportPage)
 	mux.HandleFunc("GET /sim/style.css", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, pageFiles, "pages/style.css")
 	})
@@ -195,7 +198,7 @@ func (c *Cloud) landing(w http.ResponseWriter, r *http.Request) {
 func (c *Cloud) pickTenant(w http.ResponseWriter, r *http.Request) {
 	type account struct{ Admin, Link string }
 	var accounts []account
-	for _, s := range seeds(Fleet{}) {
+	for _, s := range seeds() {
 		_, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		accounts = append(accounts, account{"adele@" + s.domain, "/" + s.id + "/" + rest + "?" + r.URL.RawQuery})
 	}
@@ -220,7 +223,7 @@ func (c *Cloud) consentPage(t *tenant, app application, r *http.Request) consent
 		owner = "the publisher of pinreset"
 	}
 	return consentPage{
-		Admin: t.users[0].upn, Tenant: t.name, App: app.name, Owner: owner,
+		Admin: "adele@" + t.domain, Tenant: t.name, App: app.name, Owner: owner,
 		Action: r.URL.RequestURI(), Button: "Accept", Value: "accept",
 	}
 }

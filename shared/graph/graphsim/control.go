@@ -130,6 +130,7 @@ func (c *Cloud) controlRoutes(mux *http.ServeMux) {
 		return nil, c.Retire(r.PathValue("tenant"), r.PathValue("device"))
 	})
 
+	c.policyControls(do, tenant, dev)
 	do("GET /sim/v1/counters", func(*http.Request) (any, error) { return c.Counters(), nil })
 	do("DELETE /sim/v1/counters", func(*http.Request) (any, error) { return nil, c.ResetCounters() })
 	do("POST /sim/v1/redirects", func(r *http.Request) (any, error) {
@@ -143,6 +144,58 @@ func (c *Cloud) controlRoutes(mux *http.ServeMux) {
 	})
 	do("/sim/v1/", func(r *http.Request) (any, error) {
 		return nil, fmt.Errorf("%s %s is not part of the control plane: %w", r.Method, r.URL.Path, ErrUnknown)
+	})
+}
+
+// policyControls are what an administrator does behind our back.
+func (c *Cloud) policyControls(do func(string, func(*http.Request) (any, error)), tenant, dev string) {
+	const one = "/policies/{policy}"
+	do("GET "+tenant+"/policies", func(r *http.Request) (any, error) {
+		list, err := c.Policies(r.PathValue("tenant"))
+		return map[string]any{"policies": list}, err
+	})
+	do("POST "+tenant+"/policies", func(r *http.Request) (any, error) {
+		var spec PolicySpec
+		if err := decodeStrict(r, &spec); err != nil {
+			return nil, err
+		}
+		id, err := c.AddPolicy(r.PathValue("tenant"), spec)
+		return map[string]string{"id": id}, err
+	})
+	do("PATCH "+tenant+one, func(r *http.Request) (any, error) {
+		var in struct {
+			Value *bool  `json:"value"`
+			URI   string `json:"uri"`
+		}
+		if err := decodeStrict(r, &in); err != nil {
+			return nil, err
+		}
+		if in.Value == nil {
+			return nil, fmt.Errorf("body without value: %w", ErrInvalid)
+		}
+		return nil, c.ChangePolicy(r.PathValue("tenant"), r.PathValue("policy"), *in.Value, in.URI)
+	})
+	do("POST "+tenant+one+"/unassign", func(r *http.Request) (any, error) {
+		return nil, c.UnassignPolicy(r.PathValue("tenant"), r.PathValue("policy"))
+	})
+	do("DELETE "+tenant+one, func(r *http.Request) (any, error) {
+		return nil, c.DeletePolicy(r.PathValue("tenant"), r.PathValue("policy"))
+	})
+	do("POST "+tenant+"/groups/{group}/members", func(r *http.Request) (any, error) {
+		var in struct {
+			Join  []string `json:"join"`
+			Leave []string `json:"leave"`
+		}
+		if err := decodeStrict(r, &in); err != nil {
+			return nil, err
+		}
+		return nil, c.ChangeMembers(r.PathValue("tenant"), r.PathValue("group"), in.Join, in.Leave)
+	})
+	do("POST "+dev+"/resetPasscode", func(r *http.Request) (any, error) {
+		return nil, c.ResetInPortal(r.PathValue("tenant"), r.PathValue("device"))
+	})
+	do("GET "+dev+"/report", func(r *http.Request) (any, error) {
+		return c.DeviceReport(r.PathValue("tenant"), r.PathValue("device"))
 	})
 }
 

@@ -62,7 +62,7 @@ func TestControlPlane(t *testing.T) {
 	}
 	s.want(204, "DELETE", sim+"counters", "", "")
 	s.want(204, "POST", sim+"redirects", "", `{"uri":"https://pinreset.example/cb"}`)
-	if n := len(s.want(200, "GET", sim+"tenants", "", "").body["tenants"].([]any)); n != 3 {
+	if n := len(s.want(200, "GET", sim+"tenants", "", "").body["tenants"].([]any)); n != len(seeds()) {
 		t.Errorf("%d tenants", n)
 	}
 }

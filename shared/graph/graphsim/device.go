@@ -29,6 +29,7 @@ type deviceState struct {
 	Resets   int       `json:"resets,omitempty"` // passcode resets that took effect
 	Actions  []action  `json:"actions,omitempty"`
 	Retired  bool      `json:"retired,omitempty"`
+	Applied  applied   `json:"applied,omitzero"`
 }
 
 // An Outcome is how passcode resets of a device end.
@@ -66,7 +67,7 @@ func newDevice(t *tenant, prefix string, p profile, epoch time.Time) *device {
 	key := t.domain + " device " + p.name
 	d := &device{
 		profile: p, name: prefix + p.name,
-		id: guid(key), directoryID: guid(key + " directory"), objectID: guid(key + " object"),
+		id: guid(key), directoryID: guid(key + " directory"), objectID: deviceObjectID(t.domain, p.name),
 	}
 	d.serial = fmt.Sprintf("SIM-%s", d.id[:8])
 	d.Enrolled = epoch.Add(-60 * 24 * time.Hour)
@@ -80,6 +81,9 @@ func newDevice(t *tenant, prefix string, p profile, epoch time.Time) *device {
 	}
 	return d
 }
+
+// deviceObjectID is the id of a sample device's directory object.
+func deviceObjectID(domain, name string) string { return guid(domain + " device " + name + " object") }
 
 // putDevice returns the change that replaces a device's state.
 func (t *tenant) putDevice(d *device, next deviceState) change {

@@ -31,6 +31,7 @@ type permissionGrant struct {
 	Scope       string    `json:"scope"`
 	Created     time.Time `json:"created"`
 	Deleted     time.Time `json:"deleted,omitzero"`
+	Seq         int64     `json:"seq"`
 }
 
 type roleAssignment struct {
@@ -98,7 +99,11 @@ func (t *tenant) putPrincipal(sp servicePrincipal) change {
 }
 
 func (t *tenant) putGrant(g permissionGrant) change {
-	return change{"grant/" + t.id + "/" + g.ID, g, func() { t.grants[g.ID] = &g }}
+	g.Seq = t.seq + 1
+	return change{"grant/" + t.id + "/" + g.ID, g, func() {
+		t.grants[g.ID] = &g
+		t.seq = max(t.seq, g.Seq)
+	}}
 }
 
 func (t *tenant) putAssignment(a roleAssignment) change {

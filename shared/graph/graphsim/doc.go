@@ -9,7 +9,7 @@
 // It is a model. It follows what Microsoft documents, the published schema
 // (package graphschema) and, where neither says anything, a choice that the
 // code marks as the model's. It says nothing about how a real tenant behaves
-// where that is unknown, and it does not store mail, passwords or policies.
+// where that is unknown, and it does not store mail or passwords.
 //
 // # What is modelled
 //
@@ -17,13 +17,30 @@
 // or an assertion, per tenant. Roles in a token are the app role assignments of
 // its moment. Refusals have Entra's shape and AADSTS numbers.
 //
-// Graph v1.0: organization, service principals (read, create, upsert, delta),
-// delegated grants, app role assignments, groups and members, directory
-// devices, Windows Hello methods, managed devices with resetPasscode and
-// syncDevice, and $batch; on beta the single managed device. Answers obey
-// $select, $filter with eq, $top and paging; errors are OData errors.
+// Graph v1.0: organization, domains, service principals (read, create, upsert,
+// delta), delegated grants and their delta, app role assignments, groups with
+// users, devices and groups in them and their delta, directory devices, Windows
+// Hello methods, managed devices with resetPasscode, syncDevice and their
+// configuration states, device configurations with assign and statuses, Intune's
+// audit log, subscriptions to members of groups with their notifications to a
+// webhook on a loopback host, and $batch. Beta: the single managed device, device configurations
+// with what v1.0 leaves out (identity protection, assignment filters, scope
+// tags), settings catalog policies, legacy intents. Answers obey $select,
+// $expand=assignments, $filter with eq and, of times, every comparison, $top and
+// paging; errors are OData errors.
 //
-// Time: nothing runs in the background. Devices react, replicas catch up and
+// Policies: EnablePinRecovery in any of the stores reaches a device that is
+// included and not excluded by the same kind, user or device, at its next
+// check-in: its own (every Timing.CheckIn), one asked for by syncDevice, or one by
+// the control plane. Then the device reports compliant, notApplicable (all but
+// Windows from 1703 on), conflict (stores contradict each other) or error (a path
+// or value that is not the documented one), and keeps the value when nothing sets
+// it any more. DeviceReport and the page of the portal show the registry and
+// dsregcmd /status; CanReset becomes DestructiveAndNonDestructive where both PIN
+// reset service principals are enabled at that check-in and edition, version and
+// join type allow it.
+//
+// Time: nothing but notifications runs in the background. Devices react, replicas catch up and
 // windows slide by comparing recorded times with Options.Now whenever somebody
 // asks, so an injected clock moves the whole model.
 //
@@ -34,10 +51,14 @@
 // # Sample tenants
 //
 // Contoso has everything in place, Fabrikam nothing, and Northwind is half
-// consented: our apps and the PIN reset service app, not the client app. Each
-// has the same people (adele@contoso.example is the administrator) and a device
-// for every row of the platform table; names in Fabrikam start with "fab-", in
-// Northwind with "nw-". Worth knowing by name: sales-pixel-12 gives a passcode,
+// consented: our apps and the PIN reset service app, not the client app. Tailspin
+// is federated, Woodgrove's region is like the US Government's; both have
+// everything in place. Each has the same people (adele@contoso.example is the
+// administrator), the same groups (All employees, PIN recovery pilot, Field
+// staff, Windows devices, Shared devices, Everyone and everything) and a device
+// for every row of the platform table and of the table of Windows editions and
+// joins; names in Fabrikam start with "fab-", in Northwind with "nw-", in
+// Tailspin with "ts-", in Woodgrove with "wg-". Worth knowing by name: sales-pixel-12 gives a passcode,
 // ceo-iphone ends without one, hr-laptop-11 is refused, intern-galaxy-09 ends
 // notSupported, flaky-tablet-03 fails, field-pixel-offline waits until it is
 // brought online. Ids are the same at every start.
@@ -73,9 +94,10 @@
 //	GET    /tenants/{t}                                                  Tenant
 //	PATCH  /tenants/{t}  {replicationLag, approvalRequired,
 //	                      actionHistory, slow, slowAnswer}               AdjustTenant
-//	POST   /tenants/{t}/faults  {kind: throttle|executedThrottle|lostAnswer,
-//	                      family: identity|devices, writesOnly, count,
-//	                      status: 429|503, retryAfter}                   Inject
+//	POST   /tenants/{t}/faults  {kind: throttle|executedThrottle|lostAnswer|
+//	                      refuse|deltaGone|lostNotification, family: identity|devices|
+//	                      configuration|catalog|intents|auditing|subscriptions,
+//	                      path, writesOnly, count, status, retryAfter}   Inject
 //	DELETE /tenants/{t}/faults                                           ClearFaults
 //	POST   /tenants/{t}/apps/{a}/consent                                 Consent
 //	PATCH  /tenants/{t}/apps/{a}  {enabled}                              EnableServicePrincipal
@@ -89,11 +111,27 @@
 //	POST   /tenants/{t}/devices/{d}/reenrol  {user}                      Reenrol
 //	POST   /tenants/{t}/devices/{d}/changeUser  {user}                   ChangeUser
 //	DELETE /tenants/{t}/devices/{d}                                      Retire
+//	POST   /tenants/{t}/devices/{d}/resetPasscode                        ResetInPortal
+//	GET    /tenants/{t}/devices/{d}/report                               DeviceReport
+//	GET    /tenants/{t}/policies                                         Policies
+//	POST   /tenants/{t}/policies  {store: deviceConfigurations|
+//	                      configurationPolicies|intents, type, account, name,
+//	                      value, uri, include: […], exclude: […]} → {id}  AddPolicy
+//	PATCH  /tenants/{t}/policies/{p}  {value, uri}                       ChangePolicy
+//	POST   /tenants/{t}/policies/{p}/unassign                            UnassignPolicy
+//	DELETE /tenants/{t}/policies/{p}                                     DeletePolicy
+//	POST   /tenants/{t}/groups/{g}/members  {join: […], leave: […]}      ChangeMembers
 //	GET    /counters                                                     Counters
 //	DELETE /counters                                                     ResetCounters
 //	POST   /redirects  {uri}                                             RegisterRedirect
 //
-// The pages listener shows tenants, devices, counters and consent links at /.
+// Policies and groups are named by id or name, the latter's members by id, user
+// principal name or device name. The pages listener shows tenants, devices,
+// counters and consent links at /, and at /sim/intune/{t} what an administrator
+// does in Microsoft's own portals: its form sends action (resetPasscode, checkIn,
+// policyOn, policyOff, unassign, deletePolicy, disableApp, enableApp, revoke) and
+// target, an id. Changes of policies and resets of that kind are in the audit log
+// as an administrator's.
 //
 // # State
 //

@@ -12,21 +12,28 @@ import (
 // A FaultKind is what goes wrong.
 type FaultKind string
 
-// The faults that can be injected. The last two concern writes only.
+// The faults that can be injected. ExecutedThrottle and LostAnswer concern
+// writes only.
 const (
 	Throttle         FaultKind = "throttle"         // 429 or 503 before anything happened
 	ExecutedThrottle FaultKind = "executedThrottle" // the write happens, the answer is the 429 or 503
 	LostAnswer       FaultKind = "lostAnswer"       // the write happens, the connection closes without an answer
+	Refuse           FaultKind = "refuse"           // an answer of Status before anything happened, reads included
+	DeltaGone        FaultKind = "deltaGone"        // a delta token is too old: 410
+	LostNotification FaultKind = "lostNotification" // a change notification is not sent
 )
+
+var faultKinds = []FaultKind{Throttle, ExecutedThrottle, LostAnswer, Refuse, DeltaGone, LostNotification}
 
 // A Fault spoils the next Count calls that match it. Faults wait in memory: a
 // restart forgets them.
 type Fault struct {
 	Kind       FaultKind `json:"kind"`
 	Family     Family    `json:"family,omitempty"`     // "" matches every family
-	WritesOnly bool      `json:"writesOnly,omitempty"` // with Throttle; the other kinds always are
-	Count      int       `json:"count,omitempty"`      // 0 means 1
-	Status     int       `json:"status,omitempty"`     // 429 or 503; 0 means 429
+	WritesOnly bool      `json:"writesOnly,omitempty"` // with Throttle and Refuse; the other kinds always are
+	Path       string    `json:"path,omitempty"`       // with Refuse: how the path starts, "deviceManagement/intents"; "" matches all
+	Count      int       `json:"count,omitempty"`      // 0 means 1, negative until ClearFaults
+	Status     int       `json:"status,omitempty"`     // 429 or 503, 0 means 429; with Refuse from 400 to 599, 0 means 403
 	RetryAfter int       `json:"retryAfter,omitempty"` // seconds; 0 leaves the header out
 }
 
@@ -36,21 +43,30 @@ func (c *Cloud) Inject(tenantRef string, f Fault) error {
 	if err != nil {
 		return err
 	}
-	f.Count = max(f.Count, 1)
+	if f.Count == 0 {
+		f.Count = 1
+	}
+	if f.Status == 0 && f.Kind == Refuse {
+		f.Status = http.StatusForbidden
+	}
 	if f.Status == 0 {
 		f.Status = http.StatusTooManyRequests
 	}
 	switch {
-	case !slices.Contains([]FaultKind{Throttle, ExecutedThrottle, LostAnswer}, f.Kind):
+	case !slices.Contains(faultKinds, f.Kind):
 		return fmt.Errorf("fault kind %q: %w", f.Kind, ErrInvalid)
-	case !slices.Contains([]Family{"", Identity, Devices}, f.Family):
+	case f.Family != "" && !slices.Contains(families, f.Family):
 		return fmt.Errorf("fault family %q: %w", f.Family, ErrInvalid)
-	case f.Status != http.StatusTooManyRequests && f.Status != http.StatusServiceUnavailable:
+	case f.Kind == Refuse && (f.Status < 400 || f.Status > 599):
+		return fmt.Errorf("fault status %d, want 400 to 599: %w", f.Status, ErrInvalid)
+	case f.Path != "" && f.Kind != Refuse:
+		return fmt.Errorf("fault kind %q with a path: %w", f.Kind, ErrInvalid)
+	case f.Kind != Refuse && f.Status != http.StatusTooManyRequests && f.Status != http.StatusServiceUnavailable:
 		return fmt.Errorf("fault status %d, want 429 or 503: %w", f.Status, ErrInvalid)
 	case f.RetryAfter < 0:
 		return fmt.Errorf("fault retryAfter %d: %w", f.RetryAfter, ErrInvalid)
 	}
-	t.mu.Lock()
+	c.lock(t)
 	defer t.mu.Unlock()
 	t.faults = append(t.faults, &f)
 	return nil
@@ -62,7 +78,7 @@ func (c *Cloud) ClearFaults(tenantRef string) error {
 	if err != nil {
 		return err
 	}
-	t.mu.Lock()
+	c.lock(t)
 	defer t.mu.Unlock()
 	t.faults = nil
 	return nil
@@ -75,12 +91,42 @@ func (t *tenant) strike(family Family, write bool, kinds ...FaultKind) (Fault, b
 			!write && (f.WritesOnly || f.Kind != Throttle) {
 			continue
 		}
-		if f.Count--; f.Count == 0 {
-			t.faults = slices.Delete(t.faults, i, i+1)
-		}
-		return *f, true
+		return t.spend(i), true
 	}
 	return Fault{}, false
+}
+
+// spend uses up one count of a fault.
+func (t *tenant) spend(i int) Fault {
+	f := t.faults[i]
+	if f.Count > 0 {
+		f.Count--
+	}
+	if f.Count == 0 {
+		t.faults = slices.Delete(t.faults, i, i+1)
+	}
+	return *f
+}
+
+// strikeKind uses up one count of the first fault of a kind, whatever the call.
+func (t *tenant) strikeKind(kind FaultKind) (Fault, bool) {
+	i := slices.IndexFunc(t.faults, func(f *Fault) bool { return f.Kind == kind })
+	if i < 0 {
+		return Fault{}, false
+	}
+	return t.spend(i), true
+}
+
+// strikeRefusal uses up one count of the first Refuse that matches a call.
+func (t *tenant) strikeRefusal(family Family, path string, write bool) (Fault, bool) {
+	i := slices.IndexFunc(t.faults, func(f *Fault) bool {
+		return f.Kind == Refuse && (f.Family == "" || f.Family == family) && (write || !f.WritesOnly) &&
+			strings.HasPrefix(strings.ToLower(path), strings.ToLower(f.Path))
+	})
+	if i < 0 {
+		return Fault{}, false
+	}
+	return t.spend(i), true
 }
 
 // Counters are what the cloud has counted since it started or since the last
@@ -111,12 +157,10 @@ type TenantCount struct {
 func (c *Cloud) Counters() Counters {
 	all := Counters{Families: make(map[Family]FamilyCount)}
 	for _, t := range c.used() {
-		t.mu.Lock()
+		reset := c.lockCounted(t)
 		one := TenantCount{ID: t.id, Domain: t.domain, Families: maps.Clone(t.counts), Resets: make(map[string]int)}
-		for _, d := range t.devices {
-			if d.Resets > 0 {
-				one.Resets[d.name] = d.Resets
-			}
+		for _, d := range reset {
+			one.Resets[d.name] = d.Resets
 		}
 		t.mu.Unlock()
 		for family, n := range one.Families {
@@ -136,15 +180,13 @@ func (c *Cloud) Counters() Counters {
 // ResetCounters sets all counts to zero, those of devices too.
 func (c *Cloud) ResetCounters() error {
 	for _, t := range c.used() {
-		t.mu.Lock()
+		reset := c.lockCounted(t)
 		clear(t.counts)
 		var changes []change
-		for _, d := range t.devices {
-			if d.Resets > 0 {
-				next := d.deviceState
-				next.Resets = 0
-				changes = append(changes, t.putDevice(d, next))
-			}
+		for _, d := range reset {
+			next := d.deviceState
+			next.Resets = 0
+			changes = append(changes, t.putDevice(d, next))
 		}
 		var err error
 		if len(changes) > 0 {
@@ -156,6 +198,18 @@ func (c *Cloud) ResetCounters() error {
 		}
 	}
 	return nil
+}
+
+// lockCounted locks a tenant and returns the devices with resets. It gives a
+// tenant its content only where there may be one.
+func (c *Cloud) lockCounted(t *tenant) []*device {
+	t.mu.Lock()
+	if !t.changedDevices() {
+		return nil
+	}
+	t.mu.Unlock()
+	c.lock(t)
+	return sorted(t.devices(), func(d *device) bool { return d.Resets > 0 })
 }
 
 // used lists the tenants that somebody has asked for or that have saved state,

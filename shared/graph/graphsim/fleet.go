@@ -15,6 +15,8 @@ type profile struct {
 	user                string // local part of the user, "" for a shared device
 	trust               string // trustType in the directory
 	sku                 string // skuFamily, beta only; Windows
+	hello               string // how Windows Hello signs in on-premises: cloud or certificate; hybrid joined without it: key
+	ltsc                bool   // long-term servicing channel
 	supervised, offline bool
 	reset               resetKind
 	errorCode           int32 // with resetFails; what the numbers mean is unknown
@@ -50,6 +52,12 @@ var fleet = []profile{
 	{name: "dev-laptop-10", os: "Windows", version: "10.0.19045.4291", maker: "Lenovo", model: "ThinkPad X1", enrollment: "windowsCoManagement", owner: "company", agent: comgmt, user: "dev", trust: "ServerAd", sku: "Pro"},
 	{name: "school-laptop-11", os: "Windows", version: "10.0.22621.3447", maker: "Microsoft", model: "Surface Laptop SE", enrollment: "windowsBulkAzureDomainJoin", owner: "company", agent: mdm, user: "ines", trust: "AzureAd", sku: "Education"},
 	{name: "byod-home-11", os: "Windows", version: "10.0.22631.3447", maker: "Asus", model: "VivoBook 15", enrollment: "userEnrollment", owner: "personal", agent: mdm, user: "sam", trust: "Workplace", sku: "Home"},
+	{name: "pro-laptop-1709", os: "Windows", version: "10.0.16299.2166", maker: "Lenovo", model: "ThinkPad L470", enrollment: "windowsAzureADJoin", owner: "company", agent: mdm, user: "fred", trust: "AzureAd", sku: "Pro"},
+	{name: "plant-ltsc-21", os: "Windows", version: "10.0.19044.4291", maker: "Siemens", model: "IPC427E", enrollment: "windowsAzureADJoin", owner: "company", agent: mdm, user: "wanda", trust: "AzureAd", sku: "Enterprise", ltsc: true},
+	{name: "branch-desktop-key", os: "Windows", version: "10.0.22631.3447", maker: "HP", model: "EliteDesk 805 G8", enrollment: "windowsAutoEnrollment", owner: "company", agent: mdm, user: "sam", trust: "ServerAd", sku: "Enterprise"},
+	{name: "branch-desktop-cloud", os: "Windows", version: "10.0.22631.3447", maker: "HP", model: "EliteDesk 805 G8", enrollment: "windowsAutoEnrollment", owner: "company", agent: mdm, user: "sam", trust: "ServerAd", sku: "Enterprise", hello: "cloud"},
+	{name: "branch-desktop-cert", os: "Windows", version: "10.0.22631.3447", maker: "HP", model: "EliteDesk 805 G8", enrollment: "windowsAutoEnrollment", owner: "company", agent: mdm, user: "fred", trust: "ServerAd", sku: "Enterprise", hello: "certificate"},
+	{name: "contractor-laptop-11", os: "Windows", version: "10.0.22631.3447", maker: "Dell", model: "XPS 13", enrollment: "userEnrollment", owner: "personal", agent: mdm, user: "ines", trust: "Workplace", sku: "Pro"},
 	{name: "old-lumia-950", os: "Windows 10 Mobile", version: "10.0.15254.603", maker: "Microsoft", model: "Lumia 950", enrollment: "windowsAzureADJoin", owner: "company", agent: mdm, user: "fred", trust: "AzureAd", reset: resetCode}, // as Microsoft's page of 2018 promised
 
 	{name: "sales-pixel-12", os: "AndroidEnterprise", version: "14.0", maker: "Google", model: "Pixel 8", enrollment: "userEnrollment", owner: "company", agent: google, user: "sam", trust: "AzureAd", reset: resetCode},

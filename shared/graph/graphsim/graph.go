@@ -103,8 +103,14 @@ func (c *Cloud) graph(w http.ResponseWriter, r *http.Request) {
 		method: r.Method, path: path, query: r.URL.Query(), header: r.Header, body: body,
 	}
 	if path == "$batch" {
+		if wait(r.Context(), c.latency) != nil {
+			panic(http.ErrAbortHandler)
+		}
 		c.reply(w, e, c.batch(r.Context(), k, e))
 		return
+	}
+	if wait(r.Context(), c.latency) != nil {
+		panic(http.ErrAbortHandler)
 	}
 	a := c.serve(r.Context(), k)
 	if dawdle(r.Context(), t, func(k knobs) time.Duration { return k.SlowAnswer }) != nil {
@@ -167,10 +173,15 @@ func (c *Cloud) serve(ctx context.Context, k *call) answer {
 	if err := dawdle(ctx, k.t, func(k knobs) time.Duration { return k.Slow }); err != nil {
 		return answer{lost: true}
 	}
+	if rt.family == Subscriptions && k.method == http.MethodPost {
+		if refused := c.handshake(ctx, k); refused != nil {
+			return *refused
+		}
+	}
 	write := k.method != http.MethodGet
 	t := k.t
 	key := k.appID + " " + string(rt.family) + " " + strconv.FormatBool(write)
-	t.mu.Lock()
+	c.lock(t)
 	defer t.mu.Unlock()
 	now := c.now()
 	t.count(rt.family, key, write, now)
@@ -184,6 +195,9 @@ func (c *Cloud) serve(ctx context.Context, k *call) answer {
 	}
 	if !slices.ContainsFunc(rt.roles, func(r string) bool { return slices.Contains(k.roles, r) }) {
 		return forbidden(rt.family)
+	}
+	if f, ok := t.strikeRefusal(rt.family, k.path, write); ok {
+		return refusedBy(f, rt.family)
 	}
 	k.v = c.nextView(t)
 	a := rt.serve(c, k)
@@ -209,10 +223,15 @@ func dawdle(ctx context.Context, t *tenant, long func(knobs) time.Duration) erro
 	t.mu.Lock()
 	slow := long(t.knobs)
 	t.mu.Unlock()
-	if slow <= 0 {
+	return wait(ctx, slow)
+}
+
+// wait lets real time pass, without a processor.
+func wait(ctx context.Context, long time.Duration) error {
+	if long <= 0 {
 		return nil
 	}
-	timer := time.NewTimer(slow)
+	timer := time.NewTimer(long)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -236,7 +255,7 @@ func (t *tenant) refuseByFault(family Family, key string, f Fault, now time.Time
 func (c *Cloud) refuseByLimit(t *tenant, appID string, family Family, key string, v verdict, now time.Time) answer {
 	a := tooMany(http.StatusTooManyRequests)
 	var until time.Time
-	if family != Devices || !c.limits.OmitRetryAfter {
+	if !family.intune() || !c.limits.OmitRetryAfter {
 		a.set("Retry-After", retryAfter(v.wait))
 		until = now.Add(v.wait)
 	}
@@ -256,10 +275,21 @@ func tooMany(status int) answer {
 }
 
 func forbidden(family Family) answer {
-	if family == Devices {
+	if family.intune() {
 		return problem(http.StatusForbidden, "Forbidden", "Application is not authorized to perform this operation. Application must have one of the required scopes.")
 	}
 	return problem(http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+}
+
+// refusedBy is what a Refuse answers.
+func refusedBy(f Fault, family Family) answer {
+	switch {
+	case f.Status == http.StatusForbidden:
+		return forbidden(family)
+	case f.Status >= 500:
+		return problem(f.Status, "InternalServerError", "An internal server error has occurred.")
+	}
+	return problem(f.Status, "BadRequest", http.StatusText(f.Status)+" by a switch of this model.")
 }
 
 // stored answers a change that could or could not be written to disk.

@@ -51,12 +51,12 @@ func addBeta(values map[string]any, d *device) {
 	values["joinType"] = joins[d.trust]
 	values["skuFamily"] = d.sku
 	values["roleScopeTagIds"] = []string{"0"}
-	values["skuNumber"] = map[string]int{"Enterprise": 4, "Pro": 48, "Education": 121, "Home": 101}[d.sku]
+	values["skuNumber"] = map[string]int{"Enterprise": 4, "LTSC": 125, "Pro": 48, "Education": 121, "Home": 101}[d.edition()]
 }
 
 func (c *Cloud) listDevices(k *call) answer {
 	var rows []map[string]any
-	for _, d := range sorted(k.t.devices, func(d *device) bool { return !d.Retired }) {
+	for _, d := range sorted(k.t.devices(), func(d *device) bool { return !d.Retired }) {
 		rows = append(rows, c.renderDevice(k.t, d, k.v.now))
 	}
 	return k.many("managedDevice", "deviceManagement/managedDevices", rows,
@@ -65,7 +65,7 @@ func (c *Cloud) listDevices(k *call) answer {
 
 func (k *call) deviceByKey() (*device, answer) {
 	_, id := key(k.params[0])
-	d := k.t.devices[id]
+	d := k.t.devices()[id]
 	if d == nil || d.Retired {
 		return nil, problem(http.StatusNotFound, "ResourceNotFound", "Device with id "+id+" was not found.")
 	}
@@ -102,7 +102,7 @@ func (c *Cloud) resetPasscode(k *call) answer {
 	if d.profile.reset == resetRefused {
 		return badRequest("The action resetPasscode is not supported for this device.")
 	}
-	err := c.commit(k.t.putDevice(d, c.reset(d, k.v.now)))
+	err := c.commit(k.t.putDevice(d, c.reset(d, k.v.now)), k.t.record(k.v.now, k.actor(), "resetPasscode", deviceResource(d)))
 	if err == nil {
 		c.log.Info("passcode reset accepted", "tenant", k.t.domain, "device", d.name, "resets", d.Resets)
 	}
@@ -114,24 +114,49 @@ func (c *Cloud) syncDevice(k *call) answer {
 	if d == nil {
 		return missing
 	}
-	return c.stored(c.commit(k.t.putDevice(d, c.sync(d, k.v.now))), answer{status: http.StatusNoContent})
+	err := c.commit(k.t.putDevice(d, c.sync(d, k.v.now)), k.t.record(k.v.now, k.actor(), "syncDevice", deviceResource(d)))
+	return c.stored(err, answer{status: http.StatusNoContent})
+}
+
+// directoryDevice finds the device that a path names by object id or device id.
+func (k *call) directoryDevice() *device {
+	name, value := key(k.params[0])
+	for _, d := range k.t.devices() {
+		if !d.Retired && (name == "id" && d.objectID == value || name == "deviceId" && d.directoryID == value) {
+			return d
+		}
+	}
+	return nil
+}
+
+func (c *Cloud) renderDirectoryDevice(d *device, v view) map[string]any {
+	return map[string]any{
+		"id": d.objectID, "deletedDateTime": nil, "deviceId": d.directoryID, "displayName": d.name,
+		"accountEnabled": true, "trustType": d.trust, "isManaged": true, "isCompliant": true,
+		"operatingSystem": d.os, "operatingSystemVersion": d.version, "manufacturer": d.maker, "model": d.model,
+		"approximateLastSignInDateTime": stamp(d.lastSync(v.now, c.timing.CheckIn)),
+		"registrationDateTime":          stamp(d.Enrolled),
+	}
 }
 
 func (c *Cloud) getDirectoryDevice(k *call) answer {
-	name, value := key(k.params[0])
-	for _, d := range k.t.devices {
-		if d.Retired || !(name == "id" && d.objectID == value || name == "deviceId" && d.directoryID == value) {
-			continue
-		}
-		return k.one(http.StatusOK, "device", "devices", map[string]any{
-			"id": d.objectID, "deletedDateTime": nil, "deviceId": d.directoryID, "displayName": d.name,
-			"accountEnabled": true, "trustType": d.trust, "isManaged": true, "isCompliant": true,
-			"operatingSystem": d.os, "operatingSystemVersion": d.version, "manufacturer": d.maker, "model": d.model,
-			"approximateLastSignInDateTime": stamp(d.lastSync(k.v.now, c.timing.CheckIn)),
-			"registrationDateTime":          stamp(d.Enrolled),
-		})
+	d := k.directoryDevice()
+	if d == nil {
+		_, value := key(k.params[0])
+		return notFound(value)
 	}
-	return notFound(value)
+	return k.one(http.StatusOK, "device", "devices", c.renderDirectoryDevice(d, k.v))
+}
+
+func (c *Cloud) listDirectoryDevices(k *call) answer {
+	var rows []map[string]any
+	for _, d := range k.t.devices() {
+		if !d.Retired {
+			rows = append(rows, c.renderDirectoryDevice(d, k.v))
+		}
+	}
+	slices.SortFunc(rows, func(a, b map[string]any) int { return strings.Compare(a["id"].(string), b["id"].(string)) })
+	return k.many("device", "devices", rows, "id", "deviceId", "displayName", "trustType", "operatingSystem")
 }
 
 // listHelloMethods shows one Windows Hello for Business key for each Windows
@@ -143,7 +168,7 @@ func (c *Cloud) listHelloMethods(k *call) answer {
 		return notFound(ref)
 	}
 	var rows []map[string]any
-	for _, d := range sorted(k.t.devices, func(d *device) bool { return !d.Retired && d.UserID == u.id && d.os == "Windows" }) {
+	for _, d := range sorted(k.t.devices(), func(d *device) bool { return !d.Retired && d.UserID == u.id && d.os == "Windows" }) {
 		rows = append(rows, map[string]any{
 			"id": guid("hello " + d.id + u.id), "displayName": d.name,
 			"createdDateTime": stamp(d.Enrolled.Add(time.Hour)), "keyStrength": "normal",

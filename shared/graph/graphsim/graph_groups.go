@@ -8,54 +8,135 @@ import (
 
 // The handlers of this file run under the tenant's lock.
 
-func renderGroup(g group) map[string]any {
+func renderGroup(g *group) map[string]any {
 	return map[string]any{
-		"id": g.id, "deletedDateTime": nil, "displayName": g.name, "description": nil,
+		"id": g.ID, "deletedDateTime": nil, "displayName": g.Name, "description": nil,
 		"groupTypes": []string{}, "securityEnabled": true, "mailEnabled": false,
 	}
 }
 
+func (t *tenant) liveGroups() []*group {
+	list := slices.DeleteFunc(slices.Clone(t.groups), func(g *group) bool { return g.Deleted })
+	slices.SortFunc(list, func(a, b *group) int { return strings.Compare(a.ID, b.ID) })
+	return list
+}
+
 func (c *Cloud) listGroups(k *call) answer {
-	groups := slices.Clone(k.t.groups)
-	slices.SortFunc(groups, func(a, b group) int { return strings.Compare(a.id, b.id) })
 	var rows []map[string]any
-	for _, g := range groups {
+	for _, g := range k.t.liveGroups() {
 		rows = append(rows, renderGroup(g))
 	}
 	return k.many("group", "groups", rows, "id", "displayName")
 }
 
-func (k *call) groupByKey() (group, answer, bool) {
+func (k *call) groupByKey() (*group, answer) {
 	_, id := key(k.params[0])
-	i := slices.IndexFunc(k.t.groups, func(g group) bool { return g.id == id })
-	if i < 0 {
-		return group{}, notFound(id), false
+	for _, g := range k.t.liveGroups() {
+		if g.ID == id {
+			return g, answer{}
+		}
 	}
-	return k.t.groups[i], answer{}, true
+	return nil, notFound(id)
 }
 
 func (c *Cloud) getGroup(k *call) answer {
-	g, missing, ok := k.groupByKey()
-	if !ok {
+	g, missing := k.groupByKey()
+	if g == nil {
 		return missing
 	}
 	return k.one(http.StatusOK, "group", "groups", renderGroup(g))
 }
 
 func (c *Cloud) listMembers(k *call) answer {
-	g, missing, ok := k.groupByKey()
-	if !ok {
+	g, missing := k.groupByKey()
+	if g == nil {
 		return missing
 	}
-	var rows []map[string]any
-	for _, id := range slices.Sorted(slices.Values(g.members)) {
-		u, _ := k.t.user(id)
-		given, family, _ := strings.Cut(u.name, " ")
-		rows = append(rows, map[string]any{
-			"@odata.type": "#microsoft.graph.user", "id": u.id, "displayName": u.name,
-			"givenName": given, "surname": family, "mail": u.upn, "userPrincipalName": u.upn,
-			"jobTitle": nil, "mobilePhone": nil, "officeLocation": nil, "preferredLanguage": nil, "businessPhones": []string{},
-		})
+	return c.renderMembers(k, slices.DeleteFunc(slices.Clone(g.Members), func(m member) bool { return m.Left }))
+}
+
+func (c *Cloud) listTransitiveMembers(k *call) answer {
+	g, missing := k.groupByKey()
+	if g == nil {
+		return missing
 	}
-	return k.many("user", "directoryObjects", rows)
+	return c.renderMembers(k, k.t.transitive(g.ID))
+}
+
+// renderMembers shows users, devices and groups in one list, each with its type.
+// A $select may name what any of the three has; a member shows what it has of it.
+func (c *Cloud) renderMembers(k *call, members []member) answer {
+	var rows []map[string]any
+	for _, m := range members {
+		if row := c.renderObject(k.t, m, k.v); row != nil {
+			rows = append(rows, row)
+		}
+	}
+	slices.SortFunc(rows, func(a, b map[string]any) int { return strings.Compare(a["id"].(string), b["id"].(string)) })
+	return k.many("directoryObject", "directoryObjects", rows)
+}
+
+func (c *Cloud) renderObject(t *tenant, m member, v view) map[string]any {
+	row := map[string]any(nil)
+	switch m.Kind {
+	case "user":
+		if u, ok := t.user(m.ID); ok {
+			row = renderUser(u)
+		}
+	case "device":
+		for _, d := range t.devices() {
+			if d.objectID == m.ID && !d.Retired {
+				row = c.renderDirectoryDevice(d, v)
+			}
+		}
+	case "group":
+		if g, err := t.group(m.ID); err == nil {
+			row = renderGroup(g)
+		}
+	}
+	if row != nil {
+		row["@odata.type"] = "#microsoft.graph." + m.Kind
+	}
+	return row
+}
+
+func renderUser(u user) map[string]any {
+	given, family, _ := strings.Cut(u.name, " ")
+	return map[string]any{
+		"id": u.id, "displayName": u.name, "givenName": given, "surname": family, "mail": u.upn, "userPrincipalName": u.upn,
+		"jobTitle": nil, "mobilePhone": nil, "officeLocation": nil, "preferredLanguage": nil, "businessPhones": []string{},
+	}
+}
+
+func (c *Cloud) getUser(k *call) answer {
+	_, ref := key(k.params[0])
+	u, ok := k.t.user(ref)
+	if !ok {
+		return notFound(ref)
+	}
+	return k.one(http.StatusOK, "user", "users", renderUser(u))
+}
+
+// listMemberships shows the groups that a user or directory device is in, nested
+// ones included.
+func (c *Cloud) listMemberships(k *call) answer {
+	_, ref := key(k.params[0])
+	id := ""
+	if u, ok := k.t.user(ref); ok {
+		id = u.id
+	} else if d := k.directoryDevice(); d != nil {
+		id = d.objectID
+	}
+	if id == "" {
+		return notFound(ref)
+	}
+	var rows []map[string]any
+	for _, g := range k.t.liveGroups() {
+		if k.t.inGroup(g.ID, id) {
+			row := renderGroup(g)
+			row["@odata.type"] = "#microsoft.graph.group"
+			rows = append(rows, row)
+		}
+	}
+	return k.many("directoryObject", "directoryObjects", rows)
 }

@@ -21,9 +21,24 @@ func (c *Cloud) getOrganization(k *call) answer {
 		"countryLetterCode":               "US",
 		"mobileDeviceManagementAuthority": "intune",
 		"verifiedDomains": []any{map[string]any{
-			"name": t.domain, "isDefault": true, "isInitial": false, "type": "Managed", "capabilities": "Email, OfficeCommunicationsOnline",
+			"name": t.domain, "isDefault": true, "isInitial": false, "type": t.authentication(), "capabilities": "Email, OfficeCommunicationsOnline",
 		}},
 	}})
+}
+
+// authentication is how people of the tenant sign in.
+func (t *tenant) authentication() string {
+	if t.federated {
+		return "Federated"
+	}
+	return "Managed"
+}
+
+func (c *Cloud) listDomains(k *call) answer {
+	return k.many("domain", "domains", []map[string]any{{
+		"id": k.t.domain, "authenticationType": k.t.authentication(), "isAdminManaged": true, "isDefault": true, "isInitial": false,
+		"isRoot": true, "isVerified": true, "supportedServices": []string{"Email", "Intune"},
+	}}, "id")
 }
 
 func (c *Cloud) renderPrincipal(sp *servicePrincipal) map[string]any {
@@ -102,7 +117,7 @@ func (c *Cloud) addPrincipal(k *call, appID string) answer {
 	}
 	a := k.t.admit(now)
 	sp := a.principal(appID)
-	return c.stored(c.commit(a.changes...), k.one(http.StatusCreated, "servicePrincipal", "servicePrincipals", c.renderPrincipal(sp)))
+	return c.stored(c.commit(c.registered(k.t, a.changes)...), k.one(http.StatusCreated, "servicePrincipal", "servicePrincipals", c.renderPrincipal(sp)))
 }
 
 // patchPrincipal updates, and with Prefer: create-if-missing creates
@@ -137,5 +152,5 @@ func (c *Cloud) patchPrincipal(k *call) answer {
 func (c *Cloud) enable(t *tenant, sp *servicePrincipal, enabled bool) error {
 	next := *sp
 	next.Disabled, next.Seq = !enabled, t.seq+1
-	return c.commit(t.putPrincipal(next))
+	return c.commit(c.registered(t, []change{t.putPrincipal(next)})...)
 }

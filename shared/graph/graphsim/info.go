@@ -2,7 +2,6 @@ package graphsim
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -39,18 +38,23 @@ type DeviceInfo struct {
 	LastSync        time.Time `json:"lastSync"`
 	Resets          int       `json:"resets"`
 	State           string    `json:"state,omitempty"` // of the newest visible reset
+
+	EnablePinRecovery *bool  `json:"enablePinRecovery,omitempty"` // on a Windows device, once a policy has set it
+	CanReset          string `json:"canReset,omitempty"`          // of a Windows device, as dsregcmd /status says it
 }
 
 // Tenants lists all tenants with their devices, by domain.
 func (c *Cloud) Tenants(ctx context.Context) ([]TenantInfo, error) {
-	c.mu.Lock()
-	domains := make(map[string]bool)
-	for _, s := range c.seeds {
-		domains[s.domain] = true
+	domains := make([]string, 0, len(c.seeds)+c.fleet.Tenants)
+	for _, s := range seeds() {
+		domains = append(domains, s.domain)
 	}
-	c.mu.Unlock()
+	for n := range c.fleet.Tenants {
+		domains = append(domains, fleetSeed(n+1, 0).domain)
+	}
+	slices.Sort(domains)
 	var list []TenantInfo
-	for _, domain := range slices.Sorted(maps.Keys(domains)) {
+	for _, domain := range domains {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -69,20 +73,23 @@ func (c *Cloud) Tenant(ref string) (TenantInfo, error) {
 	if err != nil {
 		return TenantInfo{}, err
 	}
-	t.mu.Lock()
+	c.lock(t)
 	defer t.mu.Unlock()
 	info := TenantInfo{ID: t.id, Domain: t.domain, Name: t.name}
 	for _, u := range t.users {
 		info.Users = append(info.Users, u.upn)
 	}
 	v := c.primary()
+	if err := c.settled(t, v.now); err != nil {
+		return TenantInfo{}, err
+	}
 	for _, sp := range t.visiblePrincipals(v) {
 		app, _ := findApplication(sp.AppID)
 		info.ServicePrincipals = append(info.ServicePrincipals, PrincipalInfo{
 			ID: sp.ID, AppID: sp.AppID, Name: app.name, Enabled: !sp.Disabled, Roles: t.rolesOf(v, sp),
 		})
 	}
-	for _, d := range t.devices {
+	for _, d := range t.devices() {
 		if d.Retired {
 			continue
 		}
@@ -90,6 +97,9 @@ func (c *Cloud) Tenant(ref string) (TenantInfo, error) {
 			ID: d.id, Name: d.name, OperatingSystem: d.os, Version: d.version,
 			Online: !d.Offline, Outcome: d.Outcome, Resets: d.Resets,
 			LastSync: d.lastSync(v.now, c.timing.CheckIn).UTC(),
+		}
+		if d.os == "Windows" {
+			one.EnablePinRecovery, one.CanReset = d.Applied.Recovery, d.canReset()
 		}
 		if u, ok := t.user(d.UserID); ok {
 			one.User = u.upn

@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -29,7 +28,9 @@ type keys struct {
 	caPEM  []byte
 	caFile string // "" in memory
 	server tls.Certificate
-	token  *rsa.PrivateKey
+	token  *ecdsa.PrivateKey
+
+	verified verdictCache
 }
 
 func loadKeys(dir string, hosts []string) (*keys, error) {
@@ -39,16 +40,16 @@ func loadKeys(dir string, hosts []string) (*keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	tokenKey, err := loadKey(dir, "token-key.pem", func() (crypto.Signer, error) {
-		return rsa.GenerateKey(rand.Reader, 2048)
+	tokenKey, err := loadKey(dir, "token-signing-key.pem", func() (crypto.Signer, error) {
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	})
 	if err != nil {
 		return nil, err
 	}
 	k := &keys{}
 	var ok bool
-	if k.token, ok = tokenKey.(*rsa.PrivateKey); !ok {
-		return nil, fmt.Errorf("read token-key.pem: not an RSA key")
+	if k.token, ok = tokenKey.(*ecdsa.PrivateKey); !ok || k.token.Curve != elliptic.P256() {
+		return nil, fmt.Errorf("read token-signing-key.pem: not a key on P-256")
 	}
 	if err := k.loadCA(dir, caKey); err != nil {
 		return nil, err

@@ -78,11 +78,14 @@ func (c *Cloud) AdjustDevice(tenantRef, deviceRef string, k DeviceKnobs) error {
 	})
 }
 
-// CheckIn lets a device call in now and pick up what waits for it. An offline
+// CheckIn lets a device call in now and pick up what waits for it, policies
+// included. An offline
 // device stays offline afterwards.
 func (c *Cloud) CheckIn(tenantRef, deviceRef string) error {
 	return c.changeDevice(tenantRef, deviceRef, func(t *tenant, d *device) (deviceState, error) {
-		return c.checkIn(d.deviceState, c.now()), nil
+		next := c.checkIn(d.deviceState, c.now())
+		next.Applied = t.take(d, c.now())
+		return next, nil
 	})
 }
 
@@ -90,7 +93,7 @@ func (c *Cloud) CheckIn(tenantRef, deviceRef string) error {
 // keeps its id, and actions that are under way go on, so that a client must
 // notice by itself that their result belongs to nobody it knows.
 func (c *Cloud) Reenrol(tenantRef, deviceRef, userRef string) error {
-	return c.changeDevice(tenantRef, deviceRef, func(t *tenant, d *device) (deviceState, error) {
+	return c.handOver(tenantRef, deviceRef, func(t *tenant, d *device) (deviceState, error) {
 		next := d.deviceState
 		if userRef != "" {
 			u, ok := t.user(userRef)
@@ -107,7 +110,7 @@ func (c *Cloud) Reenrol(tenantRef, deviceRef, userRef string) error {
 
 // ChangeUser gives a device to another user without a new enrolment.
 func (c *Cloud) ChangeUser(tenantRef, deviceRef, userRef string) error {
-	return c.changeDevice(tenantRef, deviceRef, func(t *tenant, d *device) (deviceState, error) {
+	return c.handOver(tenantRef, deviceRef, func(t *tenant, d *device) (deviceState, error) {
 		next := d.deviceState
 		u, ok := t.user(userRef)
 		if !ok {
@@ -148,7 +151,7 @@ func (c *Cloud) consent(tenantRef string, app application) error {
 		}
 		err := a.consent(app)
 		c.log.Info("consent", "tenant", t.domain, "app", app.name)
-		return a.changes, err
+		return c.registered(t, a.changes), err
 	})
 }
 
@@ -196,7 +199,7 @@ func (c *Cloud) change(tenantRef string, decide func(*tenant) ([]change, error))
 	if err != nil {
 		return err
 	}
-	t.mu.Lock()
+	c.lock(t)
 	defer t.mu.Unlock()
 	changes, err := decide(t)
 	if err != nil || len(changes) == 0 {
@@ -216,6 +219,22 @@ func (c *Cloud) changeDevice(tenantRef, deviceRef string, decide func(*tenant, *
 	})
 }
 
+// handOver changes a device in a way that changes which policies reach it.
+func (c *Cloud) handOver(tenantRef, deviceRef string, decide func(*tenant, *device) (deviceState, error)) error {
+	return c.change(tenantRef, func(t *tenant) ([]change, error) {
+		d, err := t.device(deviceRef)
+		if err != nil {
+			return nil, err
+		}
+		now := c.now()
+		if err := c.settled(t, now); err != nil {
+			return nil, err
+		}
+		next, err := decide(t, d)
+		return c.alter(t, now, t.putDevice(d, next)), err
+	})
+}
+
 func (c *Cloud) changePrincipal(tenantRef, appRef string, decide func(*tenant, *servicePrincipal) []change) error {
 	app, err := c.appByRef(appRef)
 	if err != nil {
@@ -226,8 +245,20 @@ func (c *Cloud) changePrincipal(tenantRef, appRef string, decide func(*tenant, *
 		if sp == nil {
 			return nil, fmt.Errorf("service principal of app %s in tenant %s: %w", app.id, t.domain, ErrUnknown)
 		}
-		return decide(t, sp), nil
+		return c.registered(t, decide(t, sp)), nil
 	})
+}
+
+// registered adds to changes of service principals what goes with them: devices
+// create their recovery protector only where both PIN reset apps are enabled.
+func (c *Cloud) registered(t *tenant, changes []change) []change {
+	if !slices.ContainsFunc(changes, func(ch change) bool {
+		sp, ok := ch.value.(servicePrincipal)
+		return ok && (sp.AppID == PinResetService || sp.AppID == PinResetClient)
+	}) {
+		return changes
+	}
+	return c.alter(t, c.now(), changes...)
 }
 
 // appByRef finds an app by client id or short name.

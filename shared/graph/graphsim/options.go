@@ -35,6 +35,9 @@ type Options struct {
 	Passcode func() string
 	// Fleet adds tenants to the sample ones, for measurements and long runs.
 	Fleet Fleet
+	// Latency is the real time that every call waits before it is looked at, as
+	// on a network. A waiting call costs no processor time, and a batch waits once.
+	Latency time.Duration
 	// Logger gets one line per decision, never a secret or passcode; nil
 	// discards.
 	Logger *slog.Logger
@@ -42,7 +45,8 @@ type Options struct {
 
 // Fleet is a number of further tenants in which, as in Contoso, everything is in
 // place: fleet-0001.example and so on, each with the sample devices and so many
-// more Android devices, pixel-0001 and so on, that give a passcode.
+// more Android devices, pixel-0001 and so on, that give a passcode. Tenants that
+// are not used take next to no memory, however many there are.
 type Fleet struct {
 	Tenants int
 	Devices int // in each

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"pinreset/shared/graph/graphschema"
 )
@@ -19,13 +20,45 @@ const (
 	maxPage     = 999
 )
 
-// betaNames are properties that managedDevice has on beta only.
-var betaNames = []string{"joinType", "skuFamily", "skuNumber", "roleScopeTagIds"}
+// expandable are the navigation properties that $expand may name.
+var expandable = map[string][]string{
+	"deviceConfiguration":                 {"assignments"},
+	"deviceManagementConfigurationPolicy": {"assignments", "settings"},
+	"deviceManagementIntent":              {"assignments", "settings"},
+}
+
+// hasProperty reports whether the endpoint's entity has such a property.
+func (k *call) hasProperty(entity, name string) bool {
+	if k.beta && graphschema.Beta().Known(entity) {
+		return graphschema.Beta().Has(entity, name)
+	}
+	if entity == "group" && name == "members" && strings.HasSuffix(strings.TrimSuffix(k.path, "()"), "/delta") {
+		return true
+	}
+	if entity == "directoryObject" { // a list of several types
+		return slices.ContainsFunc([]string{"user", "device", "group"}, func(kind string) bool { return k.hasProperty(kind, name) })
+	}
+	_, ok := graphschema.V1().Property(entity, name)
+	return ok
+}
+
+// expands reports whether the call asked for a navigation property.
+func (k *call) expands(name string) bool {
+	return slices.ContainsFunc(strings.Split(k.query.Get("$expand"), ","), func(s string) bool { return strings.TrimSpace(s) == name })
+}
 
 // selection checks $select and returns its names, nil for "everything".
 func (k *call) selection(entity string) ([]string, *answer) {
+	if k.query.Has("$expand") {
+		for name := range strings.SplitSeq(k.query.Get("$expand"), ",") {
+			if name = strings.TrimSpace(name); !slices.Contains(expandable[entity], name) {
+				a := badRequest(fmt.Sprintf("Parsing OData Select and Expand failed: Could not expand '%s' of type 'microsoft.graph.%s'.", name, entity))
+				return nil, &a
+			}
+		}
+	}
 	for option := range k.query {
-		if strings.HasPrefix(option, "$") && !slices.Contains([]string{"$select", "$filter", "$top", "$skiptoken", "$deltatoken", "$deltaToken", "$count"}, option) {
+		if strings.HasPrefix(option, "$") && !slices.Contains([]string{"$expand", "$select", "$filter", "$top", "$skiptoken", "$deltatoken", "$deltaToken", "$count"}, option) {
 			a := badRequest(fmt.Sprintf("The query option '%s' is not supported by this model.", option))
 			return nil, &a
 		}
@@ -36,8 +69,7 @@ func (k *call) selection(entity string) ([]string, *answer) {
 	var names []string
 	for name := range strings.SplitSeq(k.query.Get("$select"), ",") {
 		name = strings.TrimSpace(name)
-		_, ok := graphschema.V1().Property(entity, name)
-		if !ok && !(k.beta && entity == "managedDevice" && slices.Contains(betaNames, name)) {
+		if !k.hasProperty(entity, name) {
 			a := badRequest(fmt.Sprintf("Parsing OData Select and Expand failed: Could not find a property named '%s' on type 'microsoft.graph.%s'.", name, entity))
 			return nil, &a
 		}
@@ -49,7 +81,7 @@ func (k *call) selection(entity string) ([]string, *answer) {
 // project picks the named properties; those that the model has no value for
 // are what the schema calls empty. Without names it returns all values that the
 // model has.
-func project(entity string, values map[string]any, names []string) map[string]any {
+func (k *call) project(entity string, values map[string]any, names []string) map[string]any {
 	if _, removed := values["@removed"]; removed || names == nil {
 		return values
 	}
@@ -57,14 +89,18 @@ func project(entity string, values map[string]any, names []string) map[string]an
 	picked := make(map[string]any, len(names)+1)
 	for _, name := range names {
 		value, ok := values[name]
-		if !ok {
-			p, _ := schema.Property(entity, name)
+		if !ok && (entity == "directoryObject" || name == "members") {
+			continue // another member's property; what delta writes as members@delta
+		}
+		if p, known := schema.Property(entity, name); !ok && known {
 			value = schema.Zero(p)
 		}
 		picked[name] = value
 	}
-	if t, ok := values["@odata.type"]; ok {
-		picked["@odata.type"] = t
+	for name, value := range values {
+		if name == "@odata.type" || name == "members@delta" && slices.Contains(names, "members") || k.query.Has("$expand") && k.expands(name) {
+			picked[name] = value
+		}
 	}
 	return picked
 }
@@ -75,7 +111,7 @@ func (k *call) one(status int, entity, context string, values map[string]any) an
 	if refused != nil {
 		return *refused
 	}
-	picked := project(entity, values, names)
+	picked := k.project(entity, values, names)
 	body := make(map[string]any, len(picked)+1)
 	for name, value := range picked {
 		body[name] = value
@@ -152,7 +188,7 @@ func (k *call) page(entity string, rows []map[string]any, filterable ...string) 
 			break
 		}
 		last = id
-		p.rows = append(p.rows, project(entity, row, names))
+		p.rows = append(p.rows, k.project(entity, row, names))
 	}
 	return p, nil
 }
@@ -170,34 +206,71 @@ func decodeToken(token string) (url.Values, error) {
 }
 
 // A term is one comparison of a filter.
-type term struct{ name, value string }
+type term struct{ name, op, value string }
 
-var termPattern = regexp.MustCompile(`^\s*(\w+)\s+eq\s+'((?:[^']|'')*)'\s*(and\s|$)`)
+var termPattern = regexp.MustCompile(`^\s*(\w+)\s+(eq|ne|gt|ge|lt|le)\s+(?:'((?:[^']|'')*)'|([0-9][0-9TZ:.+-]*))\s*(and\s|$)`)
 
-// parseFilter understands "a eq 'x' and b eq 'y'" for the given names.
+// parseFilter understands "a eq 'x' and b eq 'y'" for the given names, and of
+// those whose name ends in DateTime every comparison with a time.
 func parseFilter(filter string, names []string) ([]term, error) {
 	var terms []term
 	for filter != "" {
 		m := termPattern.FindStringSubmatch(filter)
 		if m == nil {
-			return nil, fmt.Errorf("only comparisons with eq, joined by and, are supported by this model")
+			return nil, fmt.Errorf("only comparisons, joined by and, are supported by this model")
 		}
-		if !slices.Contains(names, m[1]) {
-			return nil, fmt.Errorf("filtering on '%s' is not supported", m[1])
+		t := term{m[1], m[2], strings.ReplaceAll(m[3], "''", "'")}
+		moment := strings.HasSuffix(t.name, "DateTime")
+		switch {
+		case !slices.Contains(names, t.name):
+			return nil, fmt.Errorf("filtering on '%s' is not supported", t.name)
+		case moment:
+			t.value = m[4]
+			if _, err := time.Parse(time.RFC3339, t.value); err != nil {
+				return nil, fmt.Errorf("'%s' is compared with a time: 2026-01-05T10:00:00Z", t.name)
+			}
+		case t.op != "eq" || m[4] != "":
+			return nil, fmt.Errorf("'%s' is compared with eq and a string", t.name)
 		}
-		terms = append(terms, term{m[1], strings.ReplaceAll(m[2], "''", "'")})
+		terms = append(terms, t)
 		filter = filter[len(m[0]):]
 	}
 	return terms, nil
 }
 
-// matches compares without case, as the directory does.
+// matches compares strings without case, as the directory does.
 func matches(row map[string]any, terms []term) bool {
-	for _, t := range terms {
+	return !slices.ContainsFunc(terms, func(t term) bool {
 		value, _ := row[t.name].(string)
-		if !strings.EqualFold(value, t.value) {
-			return false
+		if t.op == "eq" && !strings.HasSuffix(t.name, "DateTime") {
+			return !strings.EqualFold(value, t.value)
 		}
+		return !t.holds(value)
+	})
+}
+
+// holds compares times.
+func (t term) holds(value string) bool {
+	a, err := time.Parse(time.RFC3339, value)
+	if err != nil {
+		return false
 	}
-	return true
+	b, err := time.Parse(time.RFC3339, t.value)
+	if err != nil {
+		return false
+	}
+	switch n := a.Compare(b); t.op {
+	case "eq":
+		return n == 0
+	case "ne":
+		return n != 0
+	case "gt":
+		return n > 0
+	case "ge":
+		return n >= 0
+	case "lt":
+		return n < 0
+	default:
+		return n <= 0
+	}
 }

@@ -57,7 +57,7 @@ func TestStateSurvivesRestart(t *testing.T) {
 		if _, ok := second.redirectTarget("https://pinreset.example/cb"); !ok {
 			t.Error("the redirect URI is gone")
 		}
-		for _, name := range []string{"ca-key.pem", "token-key.pem", "state.jsonl", "ca.pem"} {
+		for _, name := range []string{"ca-key.pem", "token-signing-key.pem", "state.jsonl", "ca.pem"} {
 			info, err := os.Stat(filepath.Join(dir, name))
 			if err != nil || info.Mode().Perm() != 0o600 {
 				t.Errorf("%s: %v %v", name, info.Mode(), err)

@@ -19,7 +19,7 @@ func (c *Cloud) discovery(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	base := origin(r) + "/" + t.id
-	writeJSON(w, http.StatusOK, map[string]any{
+	document := map[string]any{
 		"issuer":                                base + "/v2.0",
 		"authorization_endpoint":                base + "/oauth2/v2.0/authorize",
 		"token_endpoint":                        base + "/oauth2/v2.0/token",
@@ -27,9 +27,14 @@ func (c *Cloud) discovery(w http.ResponseWriter, r *http.Request) {
 		"token_endpoint_auth_methods_supported": []string{"client_secret_post", "private_key_jwt"},
 		"response_types_supported":              []string{"code", "id_token", "token"},
 		"subject_types_supported":               []string{"pairwise"},
-		"id_token_signing_alg_values_supported": []string{"RS256"},
+		"id_token_signing_alg_values_supported": []string{"ES256"},
 		"scopes_supported":                      []string{"openid"},
-	})
+		"tenant_region_scope":                   "NA",
+	}
+	if t.subscope != "" {
+		document["tenant_region_scope"], document["tenant_region_sub_scope"] = "USGov", t.subscope // as public tools read it; not in the pages compared
+	}
+	writeJSON(w, http.StatusOK, document)
 }
 
 func (c *Cloud) publishKeys(w http.ResponseWriter, r *http.Request) {
@@ -87,12 +92,15 @@ func (c *Cloud) token(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, unknownTenant(r.PathValue("tenant")))
 		return
 	}
+	if wait(r.Context(), c.latency) != nil {
+		panic(http.ErrAbortHandler)
+	}
 	app, audience, f := c.identify(t, form)
 	if f != nil {
 		c.refuse(w, r, *f)
 		return
 	}
-	t.mu.Lock()
+	c.lock(t)
 	v := c.nextView(t)
 	sp := t.principalOf(v, app.id)
 	var disabled bool

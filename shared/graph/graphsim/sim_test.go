@@ -15,7 +15,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	azpolicy "github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
 	"pinreset/shared/graph/graphschema"
@@ -88,11 +88,11 @@ func (s *sim) connect() {
 }
 
 // credentialOptions point an unmodified credential at the cloud.
-func (s *sim) credentialOptions() policy.ClientOptions {
-	return policy.ClientOptions{
+func (s *sim) credentialOptions() azpolicy.ClientOptions {
+	return azpolicy.ClientOptions{
 		Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: s.URL() + "/"},
 		Transport: s.client,
-		Retry:     policy.RetryOptions{MaxRetries: -1},
+		Retry:     azpolicy.RetryOptions{MaxRetries: -1},
 	}
 }
 
@@ -108,7 +108,7 @@ func (s *sim) credential(tenant string, app App) azcore.TokenCredential {
 }
 
 func signIn(ctx context.Context, cred azcore.TokenCredential) (string, error) {
-	token, err := cred.GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{"https://graph.microsoft.com/.default"}})
+	token, err := cred.GetToken(ctx, azpolicy.TokenRequestOptions{Scopes: []string{"https://graph.microsoft.com/.default"}})
 	return token.Token, err
 }
 

@@ -21,25 +21,39 @@ var ErrInvalid = errors.New("invalid")
 // replicas is how many directory replicas answer reads, in turn.
 const replicas = 3
 
-// A tenant is one customer's directory and fleet. Users and groups are sample
-// data and never change; everything below mu does.
+// A tenant is one customer's directory and fleet.
 type tenant struct {
-	id, domain, name string
-	users            []user
-	groups           []group
-	windows          windows
+	seed
+	epoch   time.Time // when the state began; sample times are relative to it
+	windows windows
 
-	mu          sync.Mutex
+	mu      sync.Mutex
+	grown   bool                       // content is there
+	saved   map[string]json.RawMessage // what differs from the sample, by kind and id
+	knobs   knobs
+	faults  []*Fault
+	counts  map[Family]FamilyCount
+	retryAt map[string]time.Time // by app, family and kind: when a throttled caller may come back
+	reads   uint64               // picks the next replica
+	content
+}
+
+// content is what grows from the seed. Users are sample data and never change;
+// the rest does.
+type content struct {
+	users       []user
+	groups      []*group
 	principals  map[string]*servicePrincipal // by object id, deleted ones included
 	grants      map[string]*permissionGrant  // by id
 	assignments map[string]*roleAssignment   // by id
-	devices     map[string]*device           // by id
-	knobs       knobs
-	seq         int64  // of the last change to a service principal, for delta
-	reads       uint64 // picks the next replica
-	faults      []*Fault
-	counts      map[Family]FamilyCount
-	retryAt     map[string]time.Time // by app, family and kind: when a throttled caller may come back
+	planted     map[string]*device           // by id; nil until asked for, see devices
+	policies    map[string]*policy           // by id, deleted ones included
+	evaluation  evaluation
+	seq         int64                 // of the last change that delta reports
+	audited     int64                 // audit records written
+	records     map[int64]auditRecord // the last keepRecords, by number modulo that
+
+	subscriptions map[string]*subscription // by id, deleted ones included
 }
 
 // knobs are the tenant's own settings; they survive a restart.
@@ -52,11 +66,6 @@ type knobs struct {
 }
 
 type user struct{ id, upn, name string }
-
-type group struct {
-	id, name string
-	members  []string // user ids
-}
 
 // A change is one key's new value and what it does in memory once it is on disk.
 type change struct {
@@ -79,6 +88,9 @@ func (c *Cloud) commit(changes ...change) error {
 	if err := c.journal.append(entries); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
+	for _, e := range entries {
+		c.remember(e.Key, e.Value)
+	}
 	for _, ch := range changes {
 		ch.apply()
 	}
@@ -90,30 +102,41 @@ func (c *Cloud) commit(changes ...change) error {
 func (c *Cloud) lookup(ref string) (*tenant, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	seed, ok := c.seeds[strings.ToLower(ref)]
+	from, ok := c.seedOf(strings.ToLower(ref))
 	if !ok {
 		return nil, fmt.Errorf("tenant %q: %w", ref, ErrUnknown)
 	}
-	if t := c.tenants[seed.id]; t != nil {
+	if t := c.tenants[from.id]; t != nil {
 		return t, nil
 	}
-	t := c.plant(seed)
-	if err := t.restore(c.saved[seed.id]); err != nil {
-		return nil, fmt.Errorf("restore tenant %s: %w", seed.id, err)
+	t := &tenant{seed: from, saved: c.saved[from.id], counts: make(map[Family]FamilyCount), retryAt: make(map[string]time.Time)}
+	if !from.fleet {
+		if err := c.grow(t); err != nil {
+			return nil, err
+		}
 	}
-	delete(c.saved, seed.id)
-	c.tenants[seed.id] = t
+	if text, ok := t.saved["knobs/"]; ok {
+		if err := json.Unmarshal(text, &t.knobs); err != nil {
+			return nil, fmt.Errorf("restore knobs of tenant %s: %w", from.id, err)
+		}
+	}
+	delete(c.saved, from.id)
+	c.tenants[from.id] = t
+	if from.fleet {
+		c.garden.mu.Lock()
+		c.garden.frames = append(c.garden.frames, t)
+		c.garden.mu.Unlock()
+	}
 	return t, nil
 }
 
 // restore lays the saved values over the sample data.
-func (t *tenant) restore(saved map[string]json.RawMessage) error {
+func (t *tenant) restore() error {
+	saved := t.saved
 	for _, key := range slices.Sorted(maps.Keys(saved)) {
 		kind, id, _ := strings.Cut(key, "/")
 		var err error
 		switch kind {
-		case "knobs":
-			err = json.Unmarshal(saved[key], &t.knobs)
 		case "sp":
 			sp := new(servicePrincipal)
 			err = json.Unmarshal(saved[key], sp)
@@ -123,14 +146,32 @@ func (t *tenant) restore(saved map[string]json.RawMessage) error {
 			g := new(permissionGrant)
 			err = json.Unmarshal(saved[key], g)
 			t.grants[id] = g
+			t.seq = max(t.seq, g.Seq)
 		case "role":
 			a := new(roleAssignment)
 			err = json.Unmarshal(saved[key], a)
 			t.assignments[id] = a
-		case "device":
-			if d := t.devices[id]; d != nil {
-				err = json.Unmarshal(saved[key], &d.deviceState)
-			}
+		case "group":
+			var g group
+			err = json.Unmarshal(saved[key], &g)
+			t.putGroup(g).apply()
+		case "policy":
+			p := new(policy)
+			err = json.Unmarshal(saved[key], p)
+			t.policies[id] = p
+		case "subscription":
+			one := new(subscription)
+			err = json.Unmarshal(saved[key], one)
+			t.subscriptions[id] = one
+		case "evaluation":
+			err = json.Unmarshal(saved[key], &t.evaluation)
+		case "audit":
+			var r auditRecord
+			err = json.Unmarshal(saved[key], &r)
+			t.records[r.Seq%keepRecords] = r
+			t.audited = max(t.audited, r.Seq)
+		case "device": // laid over it by devices
+			err = json.Unmarshal(saved[key], new(deviceState))
 		}
 		if err != nil {
 			return fmt.Errorf("decode %s: %w", key, err)
@@ -183,9 +224,9 @@ func (t *tenant) user(ref string) (user, bool) {
 
 // device finds a device by id or name.
 func (t *tenant) device(ref string) (*device, error) {
-	d := t.devices[ref]
+	d := t.devices()[ref]
 	if d == nil {
-		for _, other := range t.devices {
+		for _, other := range t.devices() {
 			if strings.EqualFold(other.name, ref) {
 				d = other
 			}

@@ -11,10 +11,16 @@ import (
 // A Family is a group of resources that share throttling windows.
 type Family string
 
-// The families that the simulated calls belong to.
+// The families that the simulated calls belong to. Each has windows of its own.
 const (
 	Identity Family = "identity" // service principals, grants, groups, users, directory devices, organization
 	Devices  Family = "devices"  // Intune managed devices and their actions
+
+	Configuration Family = "configuration" // Intune device configurations, assignments and statuses included
+	Catalog       Family = "catalog"       // settings catalog policies
+	Intents       Family = "intents"       // legacy intents
+	Auditing      Family = "auditing"      // Intune audit events
+	Subscriptions Family = "subscriptions" // change notifications
 )
 
 // A Limit allows N units in any window of length Per. N = 0 means the published
@@ -24,8 +30,13 @@ type Limit struct {
 	Per time.Duration
 }
 
+var families = []Family{Identity, Devices, Configuration, Catalog, Intents, Auditing, Subscriptions}
+
+// intune reports whether the family is one of Intune's, whose 429s say little.
+func (f Family) intune() bool { return f != Identity && f != Subscriptions }
+
 // Limits are the throttling windows. Their defaults are the figures that
-// Microsoft publishes (throttling-limits.md, throttling-intune-devices.md).
+// Microsoft publishes (throttling-limits.md, throttling-intune-*.md).
 // Whether the real windows are fixed or sliding is unknown; the model slides,
 // the stricter reading: a permit comes back Per after its use.
 type Limits struct {
@@ -35,6 +46,17 @@ type Limits struct {
 	DeviceRequests       Limit // the same, reads and writes: 2,000 / 20 s
 	TenantDeviceWrites   Limit // one tenant, all apps: 400 / 20 s
 	TenantDeviceRequests Limit // 4,000 / 20 s
+
+	// Configuration, Catalog, Intents and Auditing, each by itself.
+	PolicyWrites         Limit // one app in one tenant: 100 / 20 s
+	PolicyRequests       Limit // the same, reads and writes: 1,000 / 20 s
+	TenantPolicyWrites   Limit // one tenant, all apps: 200 / 20 s
+	TenantPolicyRequests Limit // 2,000 / 20 s
+
+	SubscriptionWrites         Limit // one app in one tenant: 1,000 / 20 s
+	SubscriptionRequests       Limit // 5,000 / 20 s
+	TenantSubscriptionWrites   Limit // one tenant, all apps: 2,000 / 20 s
+	TenantSubscriptionRequests Limit // 10,000 / 20 s
 
 	// Resource units of one app in one tenant, by the tenant's size: below 50
 	// users 3,500, up to 500 users 5,000, above 8,000, each per 10 s.
@@ -46,8 +68,8 @@ type Limits struct {
 	AppIdentityUnits     Limit // one app, all tenants: 150,000 / 20 s
 	AppIdentityWrites    Limit // one app, all tenants: 70,000 / 5 min
 
-	// OmitRetryAfter leaves Retry-After out of the answers of the devices
-	// family, as Intune often does.
+	// OmitRetryAfter leaves Retry-After out of the answers of Intune's
+	// families, as Intune often does.
 	OmitRetryAfter bool
 }
 
@@ -62,6 +84,14 @@ func (l Limits) withDefaults() Limits {
 		{&l.DeviceRequests, 2_000, 20 * time.Second},
 		{&l.TenantDeviceWrites, 400, 20 * time.Second},
 		{&l.TenantDeviceRequests, 4_000, 20 * time.Second},
+		{&l.PolicyWrites, 100, 20 * time.Second},
+		{&l.PolicyRequests, 1_000, 20 * time.Second},
+		{&l.TenantPolicyWrites, 200, 20 * time.Second},
+		{&l.TenantPolicyRequests, 2_000, 20 * time.Second},
+		{&l.SubscriptionWrites, 1_000, 20 * time.Second},
+		{&l.SubscriptionRequests, 5_000, 20 * time.Second},
+		{&l.TenantSubscriptionWrites, 2_000, 20 * time.Second},
+		{&l.TenantSubscriptionRequests, 10_000, 20 * time.Second},
 		{&l.SmallTenantUnits, 3_500, 10 * time.Second},
 		{&l.MediumTenantUnits, 5_000, 10 * time.Second},
 		{&l.LargeTenantUnits, 8_000, 10 * time.Second},
@@ -84,6 +114,7 @@ func (l Limits) withDefaults() Limits {
 type window struct {
 	taken []taken
 	sum   int
+	per   time.Duration
 }
 
 type taken struct {
@@ -108,6 +139,7 @@ func (w *window) wait(now time.Time, l Limit, units int) time.Duration {
 
 func (w *window) take(now time.Time, l Limit, units int) {
 	w.sum += units
+	w.per = l.Per
 	// Takes within a 20,000th of the window share an entry, which bounds the
 	// memory of a busy window.
 	if n := len(w.taken); n > 0 && now.Sub(w.taken[n-1].at) < l.Per/20_000 {
@@ -132,6 +164,20 @@ func (w *window) forget(now time.Time, l Limit) {
 type windows struct {
 	mu    sync.Mutex
 	named map[string]*window
+}
+
+// sweep forgets the windows in which everything has run out.
+func (s *windows) sweep(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, w := range s.named {
+		if n := len(w.taken); n == 0 || !now.Before(w.taken[n-1].at.Add(w.per)) {
+			delete(s.named, name)
+		}
+	}
+	if len(s.named) == 0 {
+		s.named = nil
+	}
 }
 
 // A demand is what one request needs of one window.
@@ -209,14 +255,23 @@ func (c *Cloud) demands(t *tenant, appID string, family Family, write bool, unit
 			all = append(all, demand{set, name, limit, n, reason, scope})
 		}
 	}
+	// flat families count calls, in four windows of their own.
+	flat := func(requests, writes, tenantRequests, tenantWrites Limit) {
+		name := string(family)
+		add(&t.windows, appID+" "+name, requests, 1, "", "")
+		add(&t.windows, name, tenantRequests, 1, "", "")
+		if write {
+			add(&t.windows, appID+" "+name+" write", writes, 1, "", "")
+			add(&t.windows, name+" write", tenantWrites, 1, "", "")
+		}
+	}
 	switch family {
 	case Devices:
-		add(&t.windows, appID+" devices", l.DeviceRequests, 1, "", "")
-		add(&t.windows, "devices", l.TenantDeviceRequests, 1, "", "")
-		if write {
-			add(&t.windows, appID+" devices write", l.DeviceWrites, 1, "", "")
-			add(&t.windows, "devices write", l.TenantDeviceWrites, 1, "", "")
-		}
+		flat(l.DeviceRequests, l.DeviceWrites, l.TenantDeviceRequests, l.TenantDeviceWrites)
+	case Configuration, Catalog, Intents, Auditing:
+		flat(l.PolicyRequests, l.PolicyWrites, l.TenantPolicyRequests, l.TenantPolicyWrites)
+	case Subscriptions:
+		flat(l.SubscriptionRequests, l.SubscriptionWrites, l.TenantSubscriptionRequests, l.TenantSubscriptionWrites)
 	case Identity:
 		size := l.SmallTenantUnits
 		if n := len(t.users); n > 500 {
