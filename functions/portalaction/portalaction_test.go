@@ -43,16 +43,19 @@ type fixture struct {
 	vault   *secret.Vault
 	audits  []time.Time
 	counted map[portal.Decision]int
-	log     []json.RawMessage // what Intune's audit log holds, for catching up
+	log     []json.RawMessage // what Intune's audit log holds, for catching up; nil: the simulated tenant's own
 }
 
-// intune is the simulated tenant with an audit log of the test's own.
+// intune is the simulated tenant, with an audit log of the test's own where it has one.
 type intune struct {
 	*graph.Client
 	f *fixture
 }
 
-func (i intune) AuditRecords(_ context.Context, _ string, since time.Time) iter.Seq2[json.RawMessage, error] {
+func (i intune) AuditRecords(ctx context.Context, tenant string, since time.Time) iter.Seq2[json.RawMessage, error] {
+	if i.f.log == nil {
+		return i.Client.AuditRecords(ctx, tenant, since)
+	}
 	return func(yield func(json.RawMessage, error) bool) {
 		for _, raw := range i.f.log {
 			if r := portal.Parse(raw)[0]; !r.At.Before(since) && !yield(raw, nil) {
@@ -77,10 +80,11 @@ func setUp(t *testing.T, torn, seal bool) *fixture {
 		t.Fatal(err)
 	}
 	f.vault = secret.NewVault(keys, kek, b.Clock.Now)
+	general, privileged := f.sim.Apps()
 	b.Serve(
 		(&passcodereset.Handler{Devices: f.client, Vault: f.vault, Store: b.Store(), Schedule: passcodereset.DefaultSchedule}).Route(),
 		(&portalaction.Handler{
-			Intune: intune{f.client, f}, Store: b.Store(), Own: []string{ourApp},
+			Intune: intune{f.client, f}, Store: b.Store(), Own: []string{ourApp, general.ClientID, privileged.ClientID},
 			Audit: func(_ context.Context, _ *work.Unit, due time.Time) error {
 				f.audits = append(f.audits, due)
 				return nil
@@ -410,6 +414,36 @@ func TestCatchUpReadsWhatNobodySent(t *testing.T) {
 	f.catchUp()
 	f.settle(time.Minute)
 	f.wantDecisions(map[portal.Decision]int{portal.Ignored: 452, portal.Adopted: 1})
+}
+
+// TestSimulatedPortal reads the simulated tenant's own audit log: what somebody did in its portal, and what we did.
+func TestSimulatedPortal(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false, true)
+	if err := f.sim.ResetInPortal(contoso, pixel); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.sim.AddPolicy(contoso, graphsim.PolicySpec{Store: graphsim.DeviceConfigurations, Name: "PIN recovery", Value: true}); err != nil {
+		t.Fatal(err)
+	}
+	own := f.accept("store-kiosk-07")
+	f.settle(5 * time.Minute)
+	for range 2 {
+		f.catchUp()
+		f.settle(5 * time.Minute)
+	}
+	f.wantDecisions(map[portal.Decision]int{portal.Adopted: 1, portal.Audited: 1, portal.Own: 1})
+	if len(f.audits) != 1 {
+		t.Errorf("asked for audits at %v", f.audits)
+	}
+	for _, r := range f.resets() {
+		if code := f.reveal(r); r.State != passcode.Issued || code != "4711-canary" || (r.ID == own) == (r.Origin == passcode.FromPortal) {
+			t.Errorf("reset %+v, code %q", r, code)
+		}
+	}
+	if n := graphtest.Resets(t, f.sim, contoso, pixel); n != 1 {
+		t.Errorf("the device was reset %d times", n)
+	}
 }
 
 // TestCrashAtEveryBoundary kills the process between every two effects of an adoption and wants the same end each time.
