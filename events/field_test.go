@@ -38,7 +38,6 @@ var rules = map[string]rule{
 	"ticket":                  textRule(64, false),
 	"error":                   textRule(80, false),
 	"title":                   textRule(200, true),
-	"cause":                   textRule(1000, true),
 	"outcome":                 enumRule(events.OutcomePasscode, events.OutcomeRemoved, events.OutcomeObserved),
 	"recordId":                idRule(),
 	"startedAt":               timeRule(),
@@ -49,16 +48,41 @@ var rules = map[string]rule{
 	"names[]":                 idRule(),
 	"diagnostics":             linkRule("/d", "//example.com/a", `/\example.com`, "/", "diag/7KQ4MXWD", "javascript:alert(1)"),
 	"createServicePrincipals": boolRule(),
+	"shape":                   enumRule(events.ShapeOMAURI, events.ShapeSettingsCatalog, events.ShapeIdentityProtection, events.ShapeAccountProtection),
+	"rolloutId":               idRule(),
+	"policyId":                guidRule(),
+	"include[]":               guidRule(),
+	"exclude[]":               guidRule(),
+	"allDevices":              boolRule(),
+	"allUsers":                boolRule(),
+	"unassign":                boolRule(),
+	"delete":                  boolRule(),
+	"planHash":                idRule(),
 
+	"cause":    textRule(1000, true),
+	"detail":   textRule(500, true),
+	"state":    idRule(),
+	"runId":    idRule(),
+	"remedyId": idRule(),
+	"unread[]": idRule(),
+	"drift[]":  idRule(),
+
+	"tenant.audit.requested.v1 cause":                      causeRule(),
+	"tenant.audit.requested.v1 reason":                     textRule(500, false),
+	"tenant.audit.completed.v1 cause":                      causeRule(),
+	"tenant.audit.completed.v1 outcome":                    enumRule(events.AuditWhole, events.AuditPartly, events.AuditNot),
 	"tenant.consent.completed.v1 servicePrincipalsCreated": boolRule(),
 	"passcode.reset.requested.v1 reason":                   textRule(500, true),
+	"policy.rollout.requested.v1 reason":                   textRule(500, true),
+	"policy.rollback.requested.v1 reason":                  textRule(500, true),
+	"policy.rollout.completed.v1 outcome":                  enumRule(events.RolloutEverywhere, events.RolloutWatched, events.RolloutUnknown, events.RolloutTakenBack),
 	"tenant.consent.requested.v1 reason":                   textRule(500, false),
 	"passcode.reset.cancelled.v1 reason":                   textRule(500, false),
 	"passcode.bulk.ended.v1 outcome":                       enumRule(events.BulkPlanned, events.BulkDone, events.BulkCancelled),
 }
 
 // bounds of lists, least and most.
-var bounds = map[string][2]int{"names": {1, 64}, "fix": {1, 10}, "learnMore": {0, 10}}
+var bounds = map[string][2]int{"names": {1, 64}, "fix": {1, 10}, "learnMore": {0, 10}, "include": {0, 200}, "exclude": {0, 200}, "unread": {0, 64}, "drift": {0, 64}}
 
 func ruleOf(t *testing.T, kind, path string) rule {
 	t.Helper()
@@ -132,6 +156,10 @@ func enumRule(values ...string) rule {
 // objectRule is that of an object of somebody else's: anything in it will do.
 func objectRule() rule {
 	return rule{good: func(r *rand.Rand) any { return map[string]any{"x" + pick(r, idLetters, 3): []any{nil, 7.0, "a"}} }}
+}
+
+func causeRule() rule {
+	return enumRule(events.AuditBySchedule, events.AuditByOperator, events.AuditByPortal, events.AuditByNotification, events.AuditByDevice, events.AuditByRollout)
 }
 
 func boolRule() rule { return rule{good: func(*rand.Rand) any { return true }} }

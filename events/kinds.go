@@ -32,6 +32,13 @@ var kinds = table(
 	result[BulkResetEnded](),
 	request[PortalActionRecorded](),
 	result[PortalCatchUpDue](),
+	request[PolicyRolloutRequested](),
+	result[PolicyRolloutCheckDue](),
+	request[PolicyRollbackRequested](),
+	result[PolicyRolloutCompleted](),
+	request[TenantAuditRequested](),
+	result[TenantAuditCompleted](),
+	result[TenantDriftFound](),
 	result[FailureRaised](),
 )
 

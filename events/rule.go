@@ -13,11 +13,14 @@ const (
 	MaxReason    = 500 // why somebody did something
 	MaxTicket    = 64  // the ticket of another system
 	MaxActorName = 200 // an actor's name
+	MaxDetail    = 500 // what was found
 
 	maxList = 10   // fixes and links of a failure
 	maxFix  = 500  // one fix
 	maxName = 64   // settings named by one event
 	maxPage = 1000 // a place in a list of rows
+
+	maxGroups = 200 // groups of one rollout, included or excluded
 )
 
 var (

@@ -50,7 +50,7 @@ func (p *process) deviceCommand() *cobra.Command {
 		})
 	})
 	show.ValidArgsFunction = p.completeDevices
-	return p.noun("device", "Devices: find them and reset their passcodes", list, show, p.deviceReset(), p.deviceBulk())
+	return p.noun("device", "Devices: find them and reset their passcodes", list, show, p.deviceReadiness(), p.deviceReset(), p.deviceBulk())
 }
 
 func (p *process) deviceReset() *cobra.Command {

@@ -20,6 +20,7 @@ const (
 	fabrikamID = "1b6a4c7e-2d3f-4a5b-8c9d-0e1f2a3b4c5d"
 	pixelID    = "3b7c2a90-5e14-4f6b-8d21-c09a4e7f6b13"
 	laptopID   = "7d0e5f31-1a2b-4c3d-9e8f-5a6b7c8d9e0f"
+	salesID    = "44444444-0000-4000-8000-000000000001"
 	canary     = "48291137" // the passcode; it must be nowhere but in a reveal
 	goodToken  = "pr_01JD.canary-token"
 )
@@ -38,7 +39,9 @@ type fakeAPI struct {
 	mu       sync.Mutex
 	tenants  []object
 	devices  []object
-	states   []object            // of the reset, one a reading; the last one stays
+	states   []object // of the reset, one a reading; the last one stays
+	stages   []object // of the rollout, likewise
+	plan     object
 	refuse   map[string]refusal  // by "METHOD path below the tenant", before anything else
 	bodies   map[string][]object // what was sent, by the same
 	onAnswer func(what string)
@@ -63,6 +66,9 @@ func startFake(t *testing.T) *fakeAPI {
 		states: []object{resetObject("accepted", true, nil), resetObject("waiting", true, object{"why": "waiting_for_device", "whyText": "Waiting for the device to check in"}),
 			resetObject("issued", false, object{"expiresAt": fakeNow.Add(7 * 24 * time.Hour), "readable": true})},
 	}
+	f.stages = []object{rolloutObject("accepted", true, nil), rolloutObject("watching", true, object{"placed": true, "percent": 50, "progress": progressObject(1, 1)}),
+		rolloutObject("completed", false, object{"placed": true, "percent": 100, "progress": progressObject(2, 0)})}
+	f.plan = planObject(object{"state": "passed", "links": []object{}})
 	f.server = httptest.NewServer(f)
 	t.Cleanup(f.server.Close)
 	f.token = filepath.Join(t.TempDir(), "token")
@@ -107,6 +113,47 @@ func resetObject(state string, open bool, more object) object {
 	return r
 }
 
+func rolloutObject(state string, open bool, more object) object {
+	r := object{
+		"id": "p1", "state": state, "open": open, "placed": false, "shape": "oma-uri", "include": []string{salesID}, "policyName": "PIN recovery", "policyId": laptopID,
+		"reason": "PINs are forgotten", "by": object{"kind": "operator", "id": "o1", "name": "Noor"}, "requestedAt": fakeNow, "writes": 2,
+		"steps": []object{{"at": fakeNow, "text": "created the policy PIN recovery"}},
+	}
+	for name, value := range more {
+		r[name] = value
+	}
+	return r
+}
+
+func progressObject(succeeded, pending int) object {
+	return object{"at": fakeNow, "source": "intune", "succeeded": succeeded, "pending": pending, "failed": 0, "conflict": 0, "notApplicable": 7}
+}
+
+func planObject(guard object) object {
+	return object{
+		"hash": "abc123", "writes": 2, "etaSeconds": 0, "eta": 0, "nothing": false, "guard": guard, "findings": []object{},
+		"desired": object{"shape": "oma-uri", "value": "on"}, "policy": object{"store": "deviceConfigurations", "id": ""},
+		"calls": []object{{"method": "POST", "version": "v1.0", "path": "/deviceManagement/deviceConfigurations", "purpose": "create the policy", "body": object{"displayName": "PIN recovery"}}},
+	}
+}
+
+// auditObject is an audit that found a policy removed and could not read the devices, or one that could read nothing.
+func auditObject(outcome string) object {
+	o := object{"id": "01A", "tenantId": contosoID, "outcome": outcome, "cause": "operator", "by": object{"kind": "operator", "id": "o1"}, "at": fakeNow,
+		"parts": []object{}, "drift": []object{}, "changes": []object{}, "requests": 0, "throttled": 0}
+	switch outcome {
+	case "partly":
+		o["state"], o["requests"] = "unknown", 12
+		o["parts"] = []object{{"name": "service", "read": true}, {"name": "devices", "read": false, "code": "graph_forbidden", "text": "Refused."}}
+		o["drift"] = []object{{"code": "policy_removed", "detail": "\"PIN recovery\" is gone", "remedyId": "p9"}}
+		o["changes"] = []object{{"what": "policy", "before": "on", "after": "not there"}}
+		o["status"] = object{"pending": 1, "succeeded": 3, "failed": 0, "notApplicable": 7}
+	case "notaudited":
+		o["code"], o["codeTitle"], o["diagnostics"] = "app_not_consented", "Not consented", "/tenants/"+contosoID+"/diag/7KQ4MXWD"
+	}
+	return o
+}
+
 func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimPrefix(r.URL.Path, "/v1/")
 	rest, inTenant := strings.CutPrefix(path, "tenants/"+contosoID)
@@ -137,7 +184,7 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		no.write(w)
 		return
 	}
-	if r.Method == http.MethodPost && r.Header.Get("Idempotency-Key") == "" && what != "POST events" && !strings.HasSuffix(what, "/reveal") {
+	if r.Method == http.MethodPost && r.Header.Get("Idempotency-Key") == "" && what != "POST events" && what != "POST /policies/plan" && !strings.HasSuffix(what, "/reveal") {
 		f.t.Errorf("%s has no Idempotency-Key", what)
 	}
 	status, body := f.answer(what, r)
@@ -207,6 +254,20 @@ func (f *fakeAPI) answer(what string, r *http.Request) (int, any) {
 		return 200, resetObject("cancelled", false, nil)
 	case "POST /resets/r1/reveal":
 		return 200, object{"passcode": canary, "expiresAt": fakeNow.Add(24 * time.Hour), "views": 2, "deviceName": "sales-pixel-12", "user": "ada@contoso.example"}
+	case "GET /policies":
+		return 200, object{"readAt": fakeNow, "policies": []object{{"id": laptopID, "name": "PIN recovery", "shape": "oma-uri", "setting": "pin-recovery", "scope": "device", "value": "on", "assignments": []object{}}},
+			"findings": []object{{"code": "policy_unassigned", "severity": "warning", "text": "Nobody has it.", "fix": "Assign it.", "policyId": laptopID}}}
+	case "POST /policies/plan":
+		return 200, f.plan
+	case "POST /rollouts", "POST /rollouts/p1/rollback":
+		return 202, f.stages[0]
+	case "GET /rollouts":
+		return items(f.stages[0])
+	case "GET /rollouts/p1":
+		if len(f.stages) > 1 {
+			defer func() { f.stages = f.stages[1:] }()
+		}
+		return 200, f.stages[0]
 	case "GET /failures":
 		return items(failed)
 	case "GET /failures/7KQ4MXWD":
@@ -218,6 +279,20 @@ func (f *fakeAPI) answer(what string, r *http.Request) (int, any) {
 		return 200, letter
 	case "POST /deadletters/l1/replay", "POST /deadletters/l1/drop":
 		return 200, object{"id": "l1"}
+	case "GET audits":
+		return items(object{"tenant": "Contoso", "audit": auditObject("partly"), "trend": []object{}}, object{"tenant": "=cmd()", "trend": []object{}})
+	case "POST audits":
+		return 202, object{"id": "00RUN", "tenants": 0, "sent": false}
+	case "GET audits/runs/00RUN":
+		return 200, object{"id": "00RUN", "tenants": 1, "sent": true}
+	case "POST /audits":
+		return 202, auditObject("pending")
+	case "GET /audits":
+		return items(auditObject("partly"))
+	case "GET /audits/01A":
+		return 200, auditObject("partly")
+	case "GET /audits/01B":
+		return 200, auditObject("notaudited")
 	case "GET /audit":
 		return items(object{"id": "a1", "at": fakeNow, "actor": object{"kind": "operator", "id": "o1", "name": "Noor"}, "action": "passcode.revealed", "reason": "line\nbreak\t\x1b[31m"})
 	case "GET /events":

@@ -13,10 +13,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"pinreset/shared/client"
+	"pinreset/shared/fault"
+	"pinreset/shared/rollout"
 )
 
 func (p *process) tenantOffboard() *cobra.Command {
 	var reason, export string
+	var leave bool
 	c := p.verb("offboard TENANT", "Stop looking after a tenant: export, then erase everything kept of it", func(ctx context.Context, args []string) error {
 		s, err := p.in(ctx, args[0])
 		if err != nil {
@@ -24,6 +27,9 @@ func (p *process) tenantOffboard() *cobra.Command {
 		}
 		t, err := s.Tenant(ctx, s.tenant)
 		if err != nil {
+			return err
+		}
+		if err := p.standing(ctx, s, leave); err != nil {
 			return err
 		}
 		p.note("nothing is written to the devices of %s: codes that were set on them stay in force", t.DisplayName)
@@ -41,7 +47,7 @@ func (p *process) tenantOffboard() *cobra.Command {
 			return fmt.Errorf("export %s; nothing was erased: %w", t.ID, err)
 		}
 		p.note("%s holds the audit log, the resets without codes, the failures and the settings", export)
-		done, err := s.Offboard(ctx, t.ID, client.Offboarding{Confirm: t.ID, Reason: reason})
+		done, err := s.Offboard(ctx, t.ID, client.Offboarding{Confirm: t.ID, LeavePolicy: leave, Reason: reason})
 		if err != nil {
 			return err
 		}
@@ -49,9 +55,38 @@ func (p *process) tenantOffboard() *cobra.Command {
 	})
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
 	c.Flags().StringVar(&export, "export", "", "file for what was kept, as JSON lines (default offboard-TENANT.jsonl)")
+	c.Flags().BoolVar(&leave, "leave-policy", false, "offboard although a rollout stands; its policy stays on")
 	require(c, "reason")
 	c.ValidArgsFunction = p.completeTenantArgument
 	return c
+}
+
+// standing says before anything is exported what the server would refuse for: a rollout that stands. A token that may not read
+// rollouts learns it from the server.
+func (p *process) standing(ctx context.Context, s scope, leave bool) error {
+	if leave {
+		return nil
+	}
+	for r, err := range s.Rollouts(ctx, s.tenant) {
+		if client.IsCode(err, fault.Forbidden) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if r.Placed && r.State != rollout.RolledBack {
+			return &failure{
+				text: "A rollout of this tenant stands, and with it the policy on its devices", code: fault.StateConflict,
+				next: []string{
+					p.hint("policy rollback %s --delete --reason TEXT --watch", r.ID), "the same command with --leave-policy leaves the policy on",
+				},
+			}
+		}
+		if r.Placed {
+			return nil // the latest one is what stands
+		}
+	}
+	return nil
 }
 
 // export writes what is kept of the tenant to a file of mode 0600 that is there whole or not at all.

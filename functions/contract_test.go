@@ -22,11 +22,13 @@ import (
 	"pinreset/events"
 	"pinreset/functions/consent"
 	"pinreset/functions/passcodereset"
+	"pinreset/functions/policyrollout"
 	"pinreset/shared/client"
 	"pinreset/shared/diag"
 	"pinreset/shared/fault"
 	"pinreset/shared/graph/graphsim"
 	"pinreset/shared/passcode"
+	"pinreset/shared/readiness"
 	"pinreset/shared/work"
 )
 
@@ -124,6 +126,8 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 		pace: pace{
 			consent: consent.Schedule{First: 100 * time.Millisecond, Longest: time.Second, Deadline: time.Hour},
 			reset:   passcodereset.Schedule{Looks: []time.Duration{100 * time.Millisecond}, Trace: 5 * time.Second, Lost: time.Minute},
+			rollout: policyrollout.Schedule{Looks: []time.Duration{200 * time.Millisecond}, Watch: time.Hour, Withdraw: time.Hour,
+				Trace: 5 * time.Second, Turn: 100 * time.Millisecond, Replicas: time.Minute},
 		},
 		timing: graphsim.Timing{ReplicationLag: 100 * time.Millisecond, EntryDelay: 50 * time.Millisecond, PickUp: 50 * time.Millisecond, Work: 50 * time.Millisecond},
 		logger: slog.New(slog.DiscardHandler),
@@ -209,6 +213,14 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 	single(c, "Bulk", many, err)
 	several(c, "Bulks", api.Bulks(ctx, tenant))
 	several(c, "BulkItems", api.BulkItems(ctx, tenant, plan.ID))
+	verdict, err := api.TenantReadiness(ctx, tenant)
+	single(c, "TenantReadiness", verdict, err)
+	verdicts, err := api.DeviceReadiness(ctx, tenant, device("hr-laptop-11").ID)
+	if single(c, "DeviceReadiness", verdicts, err); len(verdicts.Paths) != len(readiness.Paths()) {
+		t.Errorf("%d paths of a device", len(verdicts.Paths))
+	}
+	c.rollouts(ctx, api, tenant)
+	c.audits(ctx, api, tenant)
 
 	several(c, "Failures", api.Failures(ctx, tenant))
 	page, err := api.Diagnostics(ctx, tenant, failed.Diagnostics[strings.LastIndex(failed.Diagnostics, "/")+1:])
@@ -256,14 +268,39 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 	}
 	c.fits("a refusal", new(client.Problem))
 
-	gone, err := api.Offboard(ctx, tenant, client.Offboarding{Confirm: tenant, Reason: "the contract has ended"})
+	gone, err := api.Offboard(ctx, tenant, client.Offboarding{Confirm: tenant, LeavePolicy: true, Reason: "the contract has ended"})
 	single(c, "Offboard", gone, err)
 
-	beside := []string{"Link", "Server", "WaitBulk", "WaitConsent", "WaitReset"} // no call of their own
+	beside := []string{"Link", "Server", "WaitAudit", "WaitAudits", "WaitBulk", "WaitConsent", "WaitReset", "WaitRollout"} // no call of their own
 	for m := range reflect.TypeFor[*client.Client]().Methods() {
 		if !c.called[m.Name] && !slices.Contains(beside, m.Name) {
 			t.Errorf("%s was not called", m.Name)
 		}
+	}
+}
+
+// rollouts calls what there is of policies, on a tenant where they may be rolled out.
+func (c *contract) rollouts(ctx context.Context, api *client.Client, tenant string) {
+	c.t.Helper()
+	everybody := client.Target{AllUsers: true}
+	plan, err := api.PlanRollout(ctx, tenant, everybody)
+	if single(c, "PlanRollout", plan, err); plan.Writes != 2 || plan.Guard.State != "passed" || plan.Hash == "" {
+		c.t.Errorf("plan: %d writes, guard %s, hash %q", plan.Writes, plan.Guard.State, plan.Hash)
+	}
+	started, _, err := api.StartRollout(ctx, tenant, client.NewRollout{Target: everybody, PlanHash: plan.Hash, Reason: "PINs are forgotten"})
+	single(c, "StartRollout", started, err)
+	placed, err := api.WaitRollout(ctx, tenant, started.ID, func(r client.Rollout) bool { return r.Progress != nil || !r.Open }, nil)
+	if single(c, "Rollout", placed, err); !placed.Placed || placed.Progress.Pending == 0 || len(placed.Timeline) == 0 {
+		c.t.Errorf("rollout %s %s: placed %t, progress %+v", placed.State, placed.FailureCode, placed.Placed, placed.Progress)
+	}
+	several(c, "Rollouts", api.Rollouts(ctx, tenant))
+	found, err := api.Policies(ctx, tenant)
+	if single(c, "Policies", found, err); len(found.Policies) != 1 || found.Current == nil || found.Current.ID != started.ID {
+		c.t.Errorf("%d policies, current %v", len(found.Policies), found.Current)
+	}
+	back, err := api.StartRollback(ctx, tenant, started.ID, client.NewRollback{Unassign: true, Reason: "a test"})
+	if single(c, "StartRollback", back, err); back.Rollback == nil || !back.Rollback.Unassign {
+		c.t.Errorf("rollback %+v", back.Rollback)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
 	"pinreset/shared/portal"
+	"pinreset/shared/survey"
 	"pinreset/shared/work"
 )
 
@@ -56,7 +57,7 @@ type history struct {
 func (h *Handler) retention() []task {
 	at := func(s stamps) time.Time { return s.At }
 	expires := func(s stamps) time.Time { return s.ExpiresAt }
-	tasks := []task{{"resets.old", h.oldResets}}
+	tasks := []task{{"resets.old", h.oldResets}, {"rollouts.old", h.oldRollouts}}
 	for _, k := range []struct {
 		name string
 		history
@@ -65,6 +66,8 @@ func (h *Handler) retention() []task {
 		{"failures.old", history{diag.FailurePrefix, h.Keep.History, at, nil}},
 		{"pages.old", history{diag.PagePrefix, h.Keep.History, at, nil}},
 		{"letters.old", history{diag.LetterPrefix, h.Keep.History, at, nil}},
+		{"audits.old", history{survey.Prefix, h.Keep.History, at, nil}},
+		{"auditruns.old", history{survey.RunPrefix, h.Keep.History, at, nil}},
 		{"events.old", history{diag.EventPrefix, h.Keep.Feed, func(s stamps) time.Time { return s.Time }, nil}},
 		{"bulks.old", history{passcode.BulkPrefix, h.Keep.History, func(s stamps) time.Time { return s.EndedAt }, nil}},
 		{"bulkitems.old", history{passcode.BulkItemPrefix, h.Keep.History, at, ofBulk}},

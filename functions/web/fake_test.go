@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"pinreset/shared/graph"
+	"pinreset/shared/policy"
 	"pinreset/shared/work"
 )
 
@@ -40,6 +42,9 @@ type fleet struct {
 	boom    any
 	page    int      // devices of a page
 	asked   []string // places of the pages that were read
+
+	policies map[string][]policy.Found
+	missing  []string // applications that the directory does not have
 }
 
 func (f *fleet) fail(err error) {
@@ -97,6 +102,37 @@ func (f *fleet) ManagedDevice(_ context.Context, tenant, id string) (graph.Manag
 		}
 	}
 	return graph.ManagedDevice{}, fmt.Errorf("read device %s: %w", id, graph.ErrNotFound)
+}
+
+func (f *fleet) Policies(_ context.Context, tenant string) ([]policy.Found, error) {
+	_, err := f.of(tenant)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.policies[tenant], err
+}
+
+func (f *fleet) ServicePrincipal(_ context.Context, tenant, app string) (graph.ServicePrincipal, error) {
+	_, err := f.of(tenant)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if slices.Contains(f.missing, app) {
+		return graph.ServicePrincipal{}, fmt.Errorf("read %s: %w", app, graph.ErrNotFound)
+	}
+	return graph.ServicePrincipal{ID: app, AppID: app, AccountEnabled: true}, err
+}
+
+// lack takes applications from every tenant's directory.
+func (f *fleet) lack(apps ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.missing = apps
+}
+
+// have sets what policies a tenant has.
+func (f *fleet) have(tenant string, found ...policy.Found) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.policies = map[string][]policy.Found{tenant: found}
 }
 
 // brokenStore fails every commit while it is broken.

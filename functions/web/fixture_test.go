@@ -109,7 +109,7 @@ func setUp(t testing.TB) *fixture {
 func (f *fixture) handler() http.Handler {
 	return web.New(web.Options{
 		Eraser: f.rows, Keys: f.ring,
-		Store: f.store, Devices: f.fleet, Vault: f.vault, Links: f.links, Tokens: f.tokens, Sessions: f.sessions,
+		Store: f.store, Devices: f.fleet, Policies: f.fleet, Vault: f.vault, Links: f.links, Tokens: f.tokens, Sessions: f.sessions,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "pinreset_up 1\n") }),
 		Ready: func(context.Context) error {
 			if f.store.broken.Load() {

@@ -13,6 +13,7 @@ import (
 	"pinreset/functions/web/internal/problem"
 	"pinreset/functions/web/page"
 	"pinreset/shared/fault"
+	"pinreset/shared/graph"
 	"pinreset/shared/identity"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/tracing"
@@ -22,10 +23,13 @@ import (
 // Options are the parts of the server. Those without a default are required.
 type Options struct {
 	Store    work.Store
-	Devices  desk.Devices // Graph
+	Devices  desk.Devices      // Graph
+	Policies desk.PolicyReader // Graph; without it no policy is shown or planned
 	Vault    desk.Vault
-	Eraser   desk.Eraser // of Store; without it and Keys no tenant can be offboarded
-	Keys     desk.Eraser // of the key ring
+	Pace     interface{ Snapshot() graph.LimiterSnapshot } // of Graph's limits; nil for none
+	Wake     func()                                        // has a run over all tenants sent at once; nil where the timer alone does it
+	Eraser   desk.Eraser                                   // of Store; without it and Keys no tenant can be offboarded
+	Keys     desk.Eraser                                   // of the key ring
 	Links    onboarding.Links
 	Tokens   *identity.Tokens
 	Sessions *identity.Sessions
@@ -56,7 +60,7 @@ func New(o Options) http.Handler {
 	}
 	d := desk.New(desk.Options{
 		Store: o.Store, Devices: o.Devices, Vault: o.Vault, Links: o.Links, Tokens: o.Tokens, Now: o.Now, NewID: o.NewID,
-		Eraser: o.Eraser, Keys: o.Keys,
+		Eraser: o.Eraser, Keys: o.Keys, Wake: o.Wake, Pace: o.Pace, Policies: o.Policies,
 	})
 	mux := http.NewServeMux()
 	api.Mount(mux, api.Options{Desk: d, Auth: o.Auth, Now: o.Now, Version: o.Version})

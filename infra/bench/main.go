@@ -43,6 +43,13 @@ func main() {
 		}
 		return
 	}
+	if len(os.Args) == 4 && os.Args[1] == auditRole {
+		if err := serveAuditCloud(os.Args[2], os.Args[3], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: simulated tenants:", err)
+			os.Exit(2)
+		}
+		return
+	}
 	ok, err := run(ctx, os.Args[1:], os.Stdout)
 	switch {
 	case err != nil:
@@ -131,6 +138,7 @@ var parts = []struct {
 	{"bulk", (*bench).bulk},
 	{"expiry", (*bench).expiry},
 	{"bulkreset", (*bench).bulkreset},
+	{"audit", (*bench).audit},
 }
 
 func partNames() []string {

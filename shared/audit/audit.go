@@ -41,8 +41,16 @@ const (
 	TokenCreated     = "token.created"
 	TokenRevoked     = "token.revoked"
 	TokenNarrowed    = "token.narrowed" // a tenant was taken from those that it reaches
+	TenantAudited    = "tenant.audited" // because somebody asked for it
+	AuditRunAsked    = "audit.run.requested"
 	TenantOffboarded = "tenant.offboarded"
 	StoreRestored    = "store.restored"
+
+	RolloutRequested  = "policy.rollout.requested"
+	RolloutPlaced     = "policy.rollout.placed" // the policy is on and assigned as asked
+	RolloutFailed     = "policy.rollout.failed"
+	RollbackRequested = "policy.rollback.requested"
+	RolloutTakenBack  = "policy.rollout.takenback"
 )
 
 // Entry is one record of the log.

@@ -66,7 +66,8 @@ type SettingsChange struct {
 	PasscodeHours      *int   `json:"passcodeHours,omitempty"`
 	ResetDeadlineHours *int   `json:"resetDeadlineHours,omitempty"`
 	SealPortalCodes    *bool  `json:"sealPortalCodes,omitempty"`
-	Reason             string `json:"reason,omitempty"` // why, for the audit log
+	RemediatePolicy    *bool  `json:"remediatePolicy,omitempty"` // see tenant.Settings
+	Reason             string `json:"reason,omitempty"`          // why, for the audit log
 }
 
 // ConsentStart says how a consent is started again.
@@ -115,8 +116,9 @@ func (c *Client) RestartConsent(ctx context.Context, id string, s ConsentStart) 
 
 // Offboarding ends the care for a tenant. Confirm is the tenant's id again.
 type Offboarding struct {
-	Confirm string `json:"confirm"`
-	Reason  string `json:"reason"` // why, for the audit log
+	Confirm     string `json:"confirm"`
+	LeavePolicy bool   `json:"leavePolicy,omitempty"` // although a rollout stands
+	Reason      string `json:"reason"`                // why, for the audit log
 }
 
 // Offboarded counts what was erased, and what is left of it, which is 0.

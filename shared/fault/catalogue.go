@@ -38,6 +38,55 @@ const (
 	GraphForbidden        Code = "graph_forbidden"
 	GraphThrottled        Code = "graph_throttled"
 	GraphUnavailable      Code = "graph_unavailable"
+
+	PlanChanged       Code = "plan_changed"
+	AssignmentChanged Code = "assignment_changed"
+	PolicyGone        Code = "policy_gone"
+	RolloutTooLate    Code = "rollout_not_begun_in_time"
+)
+
+// Codes of drift, beside [ServicePrincipalOff]: what an audit found to be no longer as it was. They end no work.
+const (
+	ConsentRevoked   Code = "consent_revoked"
+	PolicyChanged    Code = "policy_changed"
+	PolicyRemoved    Code = "policy_removed"
+	PolicyUnassigned Code = "policy_unassigned"
+	CoverageFell     Code = "coverage_fell"
+	CompetingPolicy  Code = "competing_policy"
+)
+
+// Codes of readiness: why a PIN can't be reset by some path, or why that can't be told. They end no work by themselves.
+const (
+	EditionNotSupported Code = "edition_not_supported"
+	JoinNotSupported    Code = "join_not_supported"
+	DeviceDisabled      Code = "device_disabled"
+	PolicyMissing       Code = "policy_missing"
+	PolicyNotAssigned   Code = "policy_not_assigned"
+	PolicyConflict      Code = "policy_conflict"
+	PolicyOff           Code = "policy_false"
+	ProtectorNotCreated Code = "protector_not_created"
+	WebSignInNotAllowed Code = "web_sign_in_not_allowed"
+	LockScreenBlocked   Code = "lock_screen_blocked"
+	LineOfSightNeeded   Code = "line_of_sight_needed"
+	PINNotSet           Code = "pin_not_set"
+	PasswordNeeded      Code = "password_needed"
+	NotRead             Code = "not_read"
+	NotAudited          Code = "not_audited"
+	DeviceNotReporting  Code = "device_not_reporting"
+	UnknownPlatform     Code = "unknown_platform"
+	UnknownEnrolment    Code = "unknown_enrolment"
+	UnknownVersion      Code = "unknown_version"
+	UnknownEdition      Code = "unknown_edition"
+	UnknownJoin         Code = "unknown_join"
+	UnknownTrust        Code = "unknown_trust"
+	UnknownConsent      Code = "unknown_consent"
+	UnknownPolicy       Code = "unknown_policy"
+	UnknownAssignment   Code = "unknown_assignment"
+	UnknownProtector    Code = "unknown_protector"
+	UnknownWebSignIn    Code = "unknown_web_sign_in"
+	UnknownLockScreen   Code = "unknown_lock_screen"
+	UnknownLineOfSight  Code = "unknown_line_of_sight"
+	UnknownCloud        Code = "unknown_cloud"
 )
 
 // Codes that say why work waits. They are shown beside a pending request and never end one.
@@ -49,6 +98,9 @@ const (
 	WaitingForExpiry    Code = "waiting_for_expiry"
 	WaitingForEarlier   Code = "waiting_for_earlier_reset"
 	WaitingForTrace     Code = "waiting_for_trace"
+	WaitingForTurn      Code = "waiting_for_turn"
+	WaitingForPolicy    Code = "waiting_for_policy_trace"
+	WaitingForCheckIns  Code = "waiting_for_check_ins"
 )
 
 // Codes of requests that were refused before any work began.
@@ -75,14 +127,20 @@ type Entry struct {
 }
 
 const (
-	docPINReset      = "https://learn.microsoft.com/windows/security/identity-protection/hello-for-business/pin-reset"
-	docPasscode      = "https://learn.microsoft.com/mem/intune/remote-actions/device-passcode-reset"
-	docDeviceActions = "https://learn.microsoft.com/troubleshoot/mem/intune/device-management/troubleshoot-device-actions"
-	docAdminConsent  = "https://learn.microsoft.com/entra/identity-platform/v2-admin-consent"
-	docThrottling    = "https://learn.microsoft.com/graph/throttling"
-	docGraphErrors   = "https://learn.microsoft.com/graph/errors"
-	docGraphReset    = "https://learn.microsoft.com/graph/api/intune-devices-manageddevice-resetpasscode"
-	docApprovals     = "https://learn.microsoft.com/mem/intune/fundamentals/multi-admin-approval"
+	docPINReset        = "https://learn.microsoft.com/windows/security/identity-protection/hello-for-business/pin-reset"
+	docPasscode        = "https://learn.microsoft.com/mem/intune/remote-actions/device-passcode-reset"
+	docDeviceActions   = "https://learn.microsoft.com/troubleshoot/mem/intune/device-management/troubleshoot-device-actions"
+	docAdminConsent    = "https://learn.microsoft.com/entra/identity-platform/v2-admin-consent"
+	docThrottling      = "https://learn.microsoft.com/graph/throttling"
+	docGraphErrors     = "https://learn.microsoft.com/graph/errors"
+	docGraphReset      = "https://learn.microsoft.com/graph/api/intune-devices-manageddevice-resetpasscode"
+	docDsregcmd        = "https://learn.microsoft.com/entra/identity/devices/troubleshoot-device-dsregcmd"
+	docLockScreen      = "https://learn.microsoft.com/entra/identity/authentication/howto-sspr-windows#general-limitations"
+	docAssign          = "https://learn.microsoft.com/mem/intune/configuration/device-profile-assign"
+	docPassportForWork = "https://learn.microsoft.com/windows/client-management/mdm/passportforwork-csp"
+	docHelloPolicies   = "https://learn.microsoft.com/windows/security/identity-protection/hello-for-business/hello-manage-in-organization"
+	docWebSignIn       = "https://learn.microsoft.com/windows/client-management/mdm/policy-csp-authentication#configurewebsigninallowedurls"
+	docApprovals       = "https://learn.microsoft.com/mem/intune/fundamentals/multi-admin-approval"
 )
 
 // Lookup returns the entry of a code; an unknown code gets the one of [Internal] under its own name.
@@ -127,8 +185,8 @@ var catalogue = map[Code]Entry{
 	},
 	ConsentMissing: {
 		Title:     "PIN reset is not consented in this tenant",
-		Cause:     "At least one of the two enterprise applications (Microsoft Pin Reset Service, Microsoft Pin Reset Client) is missing in the tenant's directory.",
-		Fix:       []string{"Open the tenant's consent steps and let an Application Administrator of that tenant accept both links.", "pinreset reads the directory back and turns the step green by itself."},
+		Cause:     "At least one of the two enterprise applications (Microsoft Pin Reset Service, Microsoft Pin Reset Client) is missing in the tenant's directory, or disabled there. With the policy on and an application missing, users could not reset their PIN at all, so nothing is assigned. The detail says which one.",
+		Fix:       []string{"Open the tenant's consent steps (`pinreset tenant consent TENANT-ID`) and let an Application Administrator of that tenant accept both links.", "pinreset reads the directory back and turns the step green by itself."},
 		LearnMore: []string{docPINReset},
 	},
 	ConsentDeclined: {
@@ -279,6 +337,251 @@ var catalogue = map[Code]Entry{
 		Cause:     "The call failed on the way or Graph reported a fault of its own.",
 		Fix:       []string{"Nothing at first: pinreset tries again.", "If it lasts, check the network and Microsoft's service health page."},
 		LearnMore: []string{docGraphErrors},
+	},
+	ConsentRevoked: {
+		Title:     "A PIN reset application lost its consent",
+		Cause:     "An earlier audit saw the application, or what it holds, in the tenant's directory, and this one read the directory and did not. With the policy on, users who forgot their PIN can't reset it.",
+		Fix:       []string{"Have an administrator of the tenant follow the consent links again: `pinreset tenant consent`.", "If that can't be done at once, roll the policy back: it writes false first."},
+		LearnMore: []string{docPINReset},
+	},
+	PolicyChanged: {
+		Title:     "A policy that turned PIN recovery on was changed",
+		Cause:     "An earlier audit saw the policy on and assigned. It is still there, and no longer turns PIN recovery on. Devices take the change at their next contact with Intune.",
+		Fix:       []string{"Ask who changed it: Intune's audit log has the name.", "Roll the policy out again if it is still wanted, or let audits put it right: `pinreset tenant settings --remediate-policy`."},
+		LearnMore: []string{docPINReset},
+	},
+	PolicyRemoved: {
+		Title:     "A policy that turned PIN recovery on is gone",
+		Cause:     "An earlier audit saw the policy on and assigned, and this one read every policy of that store and did not find it. Devices may keep the value that it gave them.",
+		Fix:       []string{"Ask who deleted it: Intune's audit log has the name.", "Roll the policy out again if it is still wanted, or let audits put it right: `pinreset tenant settings --remediate-policy`."},
+		LearnMore: []string{docPINReset},
+	},
+	PolicyUnassigned: {
+		Title:     "A policy that turned PIN recovery on reaches fewer",
+		Cause:     "Assignments that an earlier audit saw were taken away, or a group was excluded. Devices that already have the value may keep it; new ones do not get it.",
+		Fix:       []string{"Look at the assignments of the policy in Intune.", "Roll the policy out again if it is still wanted, or let audits put it right: `pinreset tenant settings --remediate-policy`."},
+		LearnMore: []string{docAssign},
+	},
+	CoverageFell: {
+		Title:     "Fewer devices have the policy",
+		Cause:     "Of the devices that the policy applies to, a smaller share reports it as taken than at the audit before.",
+		Fix:       []string{"Look at the devices in error or conflict in Intune.", "Look for another policy that makes the same setting: `pinreset policy lint`."},
+		LearnMore: []string{docPINReset},
+	},
+	CompetingPolicy: {
+		Title:     "Another policy makes the same setting",
+		Cause:     "Beside the policy that turned PIN recovery on, another one that is assigned makes the setting now. With different values, devices that have both report a conflict.",
+		Fix:       []string{"Keep one of the two: `pinreset policy lint` shows both."},
+		LearnMore: []string{docAssign},
+	},
+	PlanChanged: {
+		Title: "The plan is not the one that was agreed to",
+		Cause: "Since the plan was made, the tenant's policies or assignments changed, so that other calls would be needed. Nothing was written.",
+		Fix:   []string{"Make a new plan: `pinreset policy plan`.", "Read what is different, then ask for the rollout with the new plan's hash."},
+	},
+	AssignmentChanged: {
+		Title:     "Somebody else changes the policy's assignments",
+		Cause:     "After assigning, the policy was read back and its assignments were not those that had been written: another writer was faster. Intune keeps the last write.",
+		Fix:       []string{"Look who else assigns this policy: an administrator, another tool.", "Ask for the rollout again; what is in place already is not written twice."},
+		LearnMore: []string{docAssign},
+	},
+	PolicyGone: {
+		Title: "The policy is not there any more",
+		Cause: "The policy that this rollout put in place was deleted behind pinreset's back, or is not marked as pinreset's any more. Devices may keep the value it gave them.",
+		Fix:   []string{"Ask who deleted it.", "Ask for the rollout again if it is still wanted."},
+	},
+	RolloutTooLate: {
+		Title: "The rollout could not begin in time",
+		Cause: "For a day, another rollout of the tenant was being written, or Microsoft could not be reached. Nothing more is written for this one.",
+		Fix:   []string{"Look at the tenant's rollouts: `pinreset policy status`.", "Ask for the rollout again if it is still wanted."},
+	},
+
+	WaitingForTurn: {
+		Title: "Waiting for another rollout of the tenant",
+		Cause: "Only one rollout or rollback of a tenant writes at a time, so that none is done twice or undone by another.",
+		Fix:   []string{"Nothing: it goes on when the other one has done its writing."},
+	},
+	WaitingForPolicy: {
+		Title: "Looking whether the policy was created",
+		Cause: "The call that creates the policy got no clear answer. It is not made again blindly, because that could make two policies; the tenant's list shows within minutes whether it was carried out.",
+		Fix:   []string{"Nothing: if the policy does not appear, the call is made again."},
+	},
+	WaitingForCheckIns: {
+		Title: "Waiting for devices to check in",
+		Cause: "The policy is written. Devices take it at their next contact with Intune, about every eight hours while they are on.",
+		Fix:   []string{"Nothing. A device that must have it at once can be synchronised in Intune or in its Settings."},
+	},
+	EditionNotSupported: {
+		Title:     "This Windows edition has no non-destructive PIN reset",
+		Cause:     "Microsoft's page names Enterprise and Pro, and since 2024 Education, from version 1903; versions 1709 to 1809 need Enterprise. Home is not named.",
+		Fix:       []string{"Update to version 1903 or later on Pro, Education or Enterprise.", "Until then the PIN can be reset destructively: the user gets new keys."},
+		LearnMore: []string{docPINReset},
+	},
+	JoinNotSupported: {
+		Title:     "The way this device is joined does not allow it",
+		Cause:     "Non-destructive PIN reset is for devices that are joined to Microsoft Entra ID, or hybrid joined. A device of a domain without Entra resets destructively only.",
+		Fix:       []string{"Join the device to Microsoft Entra ID, or hybrid join it.", "On premises, use the destructive reset with a domain controller and the federation service in reach."},
+		LearnMore: []string{docPINReset},
+	},
+	DeviceDisabled: {
+		Title:     "The device is disabled or deleted in the directory",
+		Cause:     "A device that the directory does not accept can't authenticate its user, and the PIN reset needs that.",
+		Fix:       []string{"Enable the device in Entra admin center.", "If it was deleted, leave and join again."},
+		LearnMore: []string{docDsregcmd},
+	},
+	PolicyMissing: {
+		Title:     "No policy turns on PIN recovery",
+		Cause:     "Without EnablePinRecovery the device makes no recovery secret, and the only way to a new PIN is to delete the old one with its keys.",
+		Fix:       []string{"Roll out the policy EnablePinRecovery, after both of Microsoft's PIN reset applications are consented."},
+		LearnMore: []string{docPassportForWork, docPINReset},
+	},
+	PolicyNotAssigned: {
+		Title:     "The PIN recovery policy does not reach this device",
+		Cause:     "A policy that turns PIN recovery on exists, but it is assigned to nobody, or not to a group of this device or its user, or a group of theirs is excluded.",
+		Fix:       []string{"Assign the policy to a group of the device or of its user.", "Look at excluded groups: exclusion wins over inclusion of the same kind."},
+		LearnMore: []string{docAssign},
+	},
+	PolicyConflict: {
+		Title:     "Policies about PIN recovery contradict each other",
+		Cause:     "Some turn EnablePinRecovery on and some off. Intune reports such a setting as a conflict and does not promise which value is applied.",
+		Fix:       []string{"Keep one policy and remove the setting from the others.", "A Group Policy wins over Intune here, whatever ControlPolicyConflict says."},
+		LearnMore: []string{docAssign, docHelloPolicies},
+	},
+	PolicyOff: {
+		Title:     "A policy turns PIN recovery off",
+		Cause:     "EnablePinRecovery is false, so the device makes no recovery secret and a PIN reset is destructive.",
+		Fix:       []string{"Set EnablePinRecovery to true in the policy that is named.", "Look at Group Policy first: it wins over Intune."},
+		LearnMore: []string{docPassportForWork, docHelloPolicies},
+	},
+	ProtectorNotCreated: {
+		Title:     "The device is not ready for a non-destructive PIN reset yet",
+		Cause:     "The device says that it can reset the PIN destructively only: its user's recovery secret has not been made. It takes the policy, a sign-in, and the PIN reset service in reach.",
+		Fix:       []string{"Let the device synchronise, then let the user sign out and in.", "Look again with `dsregcmd /status`, as the user: CanReset should say DestructiveAndNonDestructive."},
+		LearnMore: []string{docPINReset, docDsregcmd},
+	},
+	WebSignInNotAllowed: {
+		Title:     "The sign-in page is not on the device's allow list",
+		Cause:     "PIN reset on Entra joined devices uses web sign-in, which opens allowed domains only. A federated or US Government sign-in page must be listed, else the user sees \"We can't open that page right now\".",
+		Fix:       []string{"Set ConfigureWebSignInAllowedUrls to the domains of the sign-in page, separated by semicolons, without quotation marks, https:// or paths."},
+		LearnMore: []string{docPINReset, docWebSignIn},
+	},
+	LockScreenBlocked: {
+		Title:     "A setting of the device blocks PIN reset above the lock screen",
+		Cause:     "Microsoft lists settings with which a reset does not work from the lock screen. The reset from Settings is not affected.",
+		Fix:       []string{"Change the setting that the check names, often one of a security baseline.", "Until then reset the PIN from Settings > Accounts > Sign-in options."},
+		LearnMore: []string{docLockScreen},
+	},
+	LineOfSightNeeded: {
+		Title:     "No domain controller or federation service is in reach",
+		Cause:     "A destructive reset on a hybrid joined or on-premises device needs a domain controller; on premises, and with certificate trust over AD FS, the federation service too.",
+		Fix:       []string{"Connect the device to the corporate network, then reset the PIN.", "Roll out non-destructive reset to hybrid joined devices: it needs no domain controller."},
+		LearnMore: []string{docPINReset},
+	},
+	PINNotSet: {
+		Title:     "The user has no Windows Hello PIN on this device",
+		Cause:     "The device reports no Windows Hello container for its user, so there is no PIN to reset.",
+		Fix:       []string{"Let the user set up a PIN in Settings > Accounts > Sign-in options."},
+		LearnMore: []string{docDsregcmd},
+	},
+	PasswordNeeded: {
+		Title:     "The user has no password to authenticate with",
+		Cause:     "On premises a PIN is reset by signing in with the password and a second factor. Where a smart card is required, the password is random and nobody knows it.",
+		Fix:       []string{"Give the user a password for the reset, or do not require a smart card for this account."},
+		LearnMore: []string{docPINReset},
+	},
+	NotRead: {
+		Title: "Nobody has looked at this yet",
+		Cause: "The fact was not asked for when the others were read.",
+		Fix:   []string{"Run an audit of the tenant, or let the device report."},
+	},
+	NotAudited: {
+		Title: "This tenant has not been audited yet",
+		Cause: "What decides about the tenant is read by an audit, and none has ended.",
+		Fix:   []string{"Start an audit of the tenant."},
+	},
+	DeviceNotReporting: {
+		Title: "The device has not reported about itself",
+		Cause: "Some facts only the device knows: what its registry holds, whether its recovery secret was made, whether a domain controller answers.",
+		Fix:   []string{"Give the device a key and let it send a report."},
+	},
+	UnknownPlatform: {
+		Title: "The platform is not known",
+		Cause: "Intune does not say which platform the device has, or could not be read.",
+		Fix:   []string{"Look at the device in Intune, and let it synchronise."},
+	},
+	UnknownEnrolment: {
+		Title:     "The kind of enrolment is not known",
+		Cause:     "Which passcode Intune can reset depends on how the device was enrolled, and that can't be told from published properties.",
+		Fix:       []string{"Look at the device in Intune.", "A reset may be tried: Intune answers itself."},
+		LearnMore: []string{docPasscode},
+	},
+	UnknownVersion: {
+		Title: "The version of the operating system is not known",
+		Cause: "Neither Intune nor the device says which build it has, or what it says is no build number.",
+		Fix:   []string{"Let the device synchronise, or send a report."},
+	},
+	UnknownEdition: {
+		Title:     "It is not known whether this edition qualifies",
+		Cause:     "The edition could not be read, or it is one that Microsoft's page about PIN reset does not mention.",
+		Fix:       []string{"Look at CanReset in `dsregcmd /status` on the device: it is the proof.", "Let the device send a report."},
+		LearnMore: []string{docPINReset},
+	},
+	UnknownJoin: {
+		Title:     "It is not known whether this way of joining qualifies",
+		Cause:     "How the device is joined could not be read, or it is only registered: earlier editions of Microsoft's page listed registered devices, that of 2024 does not.",
+		Fix:       []string{"Look at CanReset in `dsregcmd /status` on the device.", "Join the device instead of registering it."},
+		LearnMore: []string{docPINReset},
+	},
+	UnknownTrust: {
+		Title:     "The trust type is not known",
+		Cause:     "Above the lock screen a hybrid joined device resets destructively with certificate or cloud Kerberos trust, not with key trust, and the device has not said which it has.",
+		Fix:       []string{"Let the device send a report.", "Roll out non-destructive reset: it does not depend on the trust type."},
+		LearnMore: []string{docPINReset},
+	},
+	UnknownConsent: {
+		Title: "Microsoft's PIN reset applications could not be read",
+		Cause: "The directory did not answer whether they are there, so nothing can be said about the consent.",
+		Fix:   []string{"Look at the cause beside the check, put it right, and run an audit of the tenant."},
+	},
+	UnknownPolicy: {
+		Title: "Not every place of the policy could be read",
+		Cause: "EnablePinRecovery can be set in several places of Intune and in Group Policy. What could not be read may hold another value.",
+		Fix:   []string{"Look at the cause beside the check, put it right, and run an audit of the tenant."},
+	},
+	UnknownAssignment: {
+		Title: "It is not known whether the policy reaches the device",
+		Cause: "The groups of the device or of its user could not be read, or a filter or another kind of target decides.",
+		Fix:   []string{"Look at the policy's device status in Intune.", "Let the device send a report: it says which value it has."},
+	},
+	UnknownProtector: {
+		Title:     "It is not known whether the device made its recovery secret",
+		Cause:     "The device has not said what CanReset is; only it knows.",
+		Fix:       []string{"Run `dsregcmd /status` on the device, as the user and not elevated, and look at CanReset.", "Let the device send a report."},
+		LearnMore: []string{docDsregcmd},
+	},
+	UnknownWebSignIn: {
+		Title:     "It is not known whether the sign-in page is allowed",
+		Cause:     "The tenant's domains or the device's allow list could not be read.",
+		Fix:       []string{"Run an audit of the tenant, or let the device send a report."},
+		LearnMore: []string{docWebSignIn},
+	},
+	UnknownLockScreen: {
+		Title:     "Not every lock-screen limitation was looked at",
+		Cause:     "Some settings that block a reset above the lock screen are known to the device only.",
+		Fix:       []string{"Let the device send a report.", "The reset from Settings is not affected."},
+		LearnMore: []string{docLockScreen},
+	},
+	UnknownLineOfSight: {
+		Title:     "It is not known whether a domain controller is in reach",
+		Cause:     "The reset needs a domain controller, and with AD FS the federation service; only the device can say whether they answer.",
+		Fix:       []string{"Let the device send a report from the network that it will be on."},
+		LearnMore: []string{docPINReset},
+	},
+	UnknownCloud: {
+		Title:     "Microsoft does not say whether this works in the tenant's cloud",
+		Cause:     "Microsoft's page names a known issue for US Government tenants and says nothing of China.",
+		Fix:       []string{"Try it on one device and look at CanReset in `dsregcmd /status`.", "In a US Government tenant, put login.microsoftonline.us on the allow list of web sign-in."},
+		LearnMore: []string{docPINReset},
 	},
 
 	WaitingForDevice: {

@@ -123,7 +123,7 @@ func TestUnknownCode(t *testing.T) {
 // TestRemindersPointAtRealCommands proves that a fix which names a command of pinreset names its noun as the program does.
 func TestRemindersPointAtRealCommands(t *testing.T) {
 	t.Parallel()
-	nouns := []string{"tenant", "event", "deadletter", "device", "passcode", "audit", "token", "error", "diag"}
+	nouns := []string{"tenant", "event", "deadletter", "device", "passcode", "audit", "token", "error", "diag", "policy"}
 	command := regexp.MustCompile("`pinreset ([a-z]+)")
 	found := 0
 	for _, code := range fault.Codes() {

@@ -89,11 +89,12 @@ type session struct {
 	pipeline   runtime.Pipeline
 }
 
-func (c *Client) newIdentity(app App, transport http.RoundTripper, limit int) *identity {
+// newIdentity makes an identity. Its calls go by transport, those that must not reach Graph twice by single.
+func (c *Client) newIdentity(app App, transport, single http.RoundTripper, limit int) *identity {
 	return &identity{
 		client:    c,
 		app:       app,
-		transport: &boundedTransport{httpClient(transport)},
+		transport: &boundedTransport{httpClient(transport), httpClient(single)},
 		scope:     c.base.Scheme + "://" + c.base.Host + "/.default",
 		limit:     limit,
 		sessions:  map[string]*list.Element{},

@@ -124,9 +124,11 @@ func (id *identity) attempt(ctx context.Context, tenant string, r request, x *ex
 		h.Set("x-ms-throttle-priority", "high")
 	}
 	if r.body != nil {
-		data, err := json.Marshal(r.body)
-		if err != nil {
-			return s, nil, fmt.Errorf("encode request: %w", err)
+		data, ok := r.body.(json.RawMessage) // goes out byte for byte
+		if !ok {
+			if data, err = json.Marshal(r.body); err != nil {
+				return s, nil, fmt.Errorf("encode request: %w", err)
+			}
 		}
 		if err := req.SetBody(streaming.NopCloser(bytes.NewReader(data)), "application/json"); err != nil {
 			return s, nil, fmt.Errorf("encode request: %w", err)

@@ -33,7 +33,7 @@ type Config struct {
 	Authority string // where tokens come from, "https://login.microsoftonline.com"; used by the credentials that Config makes
 
 	// Transport sends the requests, to Graph and for tokens. Nil means one that suits many calls to one host; set it to
-	// trust another certificate authority. Redirects are never followed. Of an *http.Transport, device actions use a copy
+	// trust another certificate authority. Redirects are never followed. Of an *http.Transport, device actions and creates use a copy
 	// without HTTP/2, which could send a POST twice; of another kind that is to be seen to by whoever made it.
 	Transport http.RoundTripper
 	// Wrap puts something around the transports, such as tracing; nil puts nothing. It is called for each of them.
@@ -105,12 +105,13 @@ func New(cfg Config) (*Client, error) {
 
 	sessions := orDefault(cfg.Sessions, DefaultSessions)
 	transport := cfg.transport()
-	c.general = c.newIdentity(cfg.App, cfg.wrapped(transport), sessions)
+	single := cfg.wrapped(once(transport))
+	c.general = c.newIdentity(cfg.App, cfg.wrapped(transport), single, sessions)
 	actor := cfg.App
 	if cfg.Privileged != nil {
 		actor = *cfg.Privileged
 	}
-	c.privileged = &privileged{identity: c.newIdentity(actor, cfg.wrapped(once(transport)), sessions), own: cfg.Privileged != nil}
+	c.privileged = &privileged{identity: c.newIdentity(actor, single, single, sessions), own: cfg.Privileged != nil}
 	return c, nil
 }
 

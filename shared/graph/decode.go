@@ -120,16 +120,6 @@ func collect[T any](seq iter.Seq2[T, error]) ([]T, error) {
 	return all, nil
 }
 
-// one reads a single entity.
-func one[T any](ctx context.Context, id *identity, tenant string, r request) (v T, err error) {
-	a, _, err := id.send(ctx, tenant, r)
-	if err != nil {
-		return v, err
-	}
-	err = a.decodeOne(&v)
-	return v, err
-}
-
 // equal is the OData expression field eq 'value'.
 func equal(field, value string) string {
 	return field + " eq '" + strings.ReplaceAll(value, "'", "''") + "'"

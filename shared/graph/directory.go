@@ -31,11 +31,13 @@ func (c *Client) ServicePrincipal(ctx context.Context, tenant, appID string) (Se
 	if err := checkIDs("tenant", tenant, "app", appID); err != nil {
 		return ServicePrincipal{}, err
 	}
-	sp, err := one[ServicePrincipal](ctx, c.general, tenant, get(servicePrincipalPath(appID)+query("$select", servicePrincipalFields)))
-	if err != nil {
-		return ServicePrincipal{}, fmt.Errorf("read service principal of app %s: %w", appID, err)
-	}
-	return sp, nil
+	return ReadServicePrincipal(appID).Do(ctx, c, tenant)
+}
+
+// ReadServicePrincipal is the read of [Client.ServicePrincipal].
+func ReadServicePrincipal(appID string) Read[ServicePrincipal] {
+	r := readOne[ServicePrincipal]("read service principal of app "+appID, V1, servicePrincipalPath(appID)+query("$select", servicePrincipalFields))
+	return of(r, "app", appID)
 }
 
 func servicePrincipalPath(appID string) string { return "/servicePrincipals(appId='" + appID + "')" }
@@ -84,12 +86,13 @@ func (c *Client) PermissionGrants(ctx context.Context, tenant, clientSPID string
 	if err := checkIDs("tenant", tenant, "service principal", clientSPID); err != nil {
 		return nil, err
 	}
-	grants, err := collect(pages[PermissionGrant](ctx, c.general, tenant,
-		get("/oauth2PermissionGrants"+query("$filter", equal("clientId", clientSPID)))))
-	if err != nil {
-		return nil, fmt.Errorf("read grants of service principal %s: %w", clientSPID, err)
-	}
-	return grants, nil
+	return ReadPermissionGrants(clientSPID).Do(ctx, c, tenant)
+}
+
+// ReadPermissionGrants is the read of [Client.PermissionGrants].
+func ReadPermissionGrants(clientSPID string) Read[[]PermissionGrant] {
+	target := "/oauth2PermissionGrants" + query("$filter", equal("clientId", clientSPID))
+	return of(readAll[PermissionGrant]("read grants of service principal "+clientSPID, V1, target), "service principal", clientSPID)
 }
 
 // AppRoleAssignment is an application permission that a service principal holds.
@@ -108,14 +111,18 @@ func (c *Client) AppRoleAssignments(ctx context.Context, tenant, spID string) ([
 	if err := checkIDs("tenant", tenant, "service principal", spID); err != nil {
 		return nil, err
 	}
-	roles, err := collect(pages[AppRoleAssignment](ctx, c.general, tenant, get("/servicePrincipals/"+spID+"/appRoleAssignments")))
-	if err != nil {
-		return nil, fmt.Errorf("read roles of service principal %s: %w", spID, err)
-	}
-	for i := range roles {
-		roles[i].Created = roles[i].Created.UTC()
-	}
-	return roles, nil
+	return ReadAppRoleAssignments(spID).Do(ctx, c, tenant)
+}
+
+// ReadAppRoleAssignments is the read of [Client.AppRoleAssignments].
+func ReadAppRoleAssignments(spID string) Read[[]AppRoleAssignment] {
+	r := readAll[AppRoleAssignment]("read roles of service principal "+spID, V1, "/servicePrincipals/"+spID+"/appRoleAssignments")
+	return of(then(r, func(_ context.Context, _ *Client, _ string, roles []AppRoleAssignment) ([]AppRoleAssignment, error) {
+		for i := range roles {
+			roles[i].Created = roles[i].Created.UTC()
+		}
+		return roles, nil
+	}), "service principal", spID)
 }
 
 // Organization is the tenant itself.
@@ -130,6 +137,7 @@ type VerifiedDomain struct {
 	Name      string `json:"name"`
 	IsDefault bool   `json:"isDefault"`
 	IsInitial bool   `json:"isInitial"`
+	Type      string `json:"type"` // Managed, or Federated where another provider signs people in
 }
 
 // Organization reads the facts of the tenant.
@@ -137,14 +145,18 @@ func (c *Client) Organization(ctx context.Context, tenant string) (Organization,
 	if err := checkIDs("tenant", tenant); err != nil {
 		return Organization{}, err
 	}
-	r := get("/organization" + query("$select", "id,displayName,verifiedDomains"))
-	for org, err := range pages[Organization](ctx, c.general, tenant, r) {
-		if err != nil {
-			return Organization{}, fmt.Errorf("read organization %s: %w", tenant, err)
+	return ReadOrganization().Do(ctx, c, tenant)
+}
+
+// ReadOrganization is the read of [Client.Organization].
+func ReadOrganization() Read[Organization] {
+	r := readAll[Organization]("read organization", V1, "/organization"+query("$select", "id,displayName,verifiedDomains"))
+	return then(r, func(_ context.Context, _ *Client, _ string, all []Organization) (Organization, error) {
+		if len(all) == 0 {
+			return Organization{}, ErrNotFound
 		}
-		return org, nil
-	}
-	return Organization{}, fmt.Errorf("read organization %s: %w", tenant, ErrNotFound)
+		return all[0], nil
+	})
 }
 
 // checkIDs checks names and ids in turn.

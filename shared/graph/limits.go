@@ -124,7 +124,7 @@ func demandOf(method, target string) demand {
 
 func familyOf(segments []string) Family {
 	switch segments[0] {
-	case "organization", "serviceprincipals", "oauth2permissiongrants", "groups", "devices", "users", "applications", "directoryobjects":
+	case "organization", "serviceprincipals", "oauth2permissiongrants", "groups", "devices", "users", "applications", "directoryobjects", "domains":
 		return Identity
 	case "auditlogs":
 		return Reports
@@ -162,7 +162,7 @@ func unitsOf(segments []string, query string) int {
 		units = 3
 	case segments[0] == "oauth2permissiongrants",
 		segments[0] == "serviceprincipals" && last == "approleassignments",
-		segments[0] == "users" && len(segments) < 3:
+		segments[0] == "users" && (len(segments) < 3 || last == "transitivememberof" || last == "memberof"):
 		units = 2
 	}
 	options, err := url.ParseQuery(query)

@@ -67,10 +67,17 @@ func httpClient(t http.RoundTripper) *http.Client {
 }
 
 // boundedTransport is the end of the pipeline: it limits what an answer may have in it.
-type boundedTransport struct{ client *http.Client }
+type boundedTransport struct {
+	client *http.Client
+	once   *http.Client // of calls that must not reach Graph twice
+}
 
 func (t *boundedTransport) Do(req *http.Request) (*http.Response, error) {
-	resp, err := t.client.Do(req)
+	client := t.client
+	if x, ok := req.Context().Value(exchangeKey{}).(*exchange); ok && x.request.oneShot {
+		client = t.once
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, err
 	}

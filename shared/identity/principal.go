@@ -26,13 +26,16 @@ const (
 	SettingsWrite    Permission = "settings.write"
 	GrantWrite       Permission = "grant.write"
 	MetricsRead      Permission = "metrics.read"
+	AuditRun         Permission = "audit.run" // have tenants audited now
+	PolicyRead       Permission = "policy.read"
+	PolicyWrite      Permission = "policy.write" // roll EnablePinRecovery out, and take it back
 )
 
 // Permissions returns all permissions there are.
 func Permissions() []Permission {
 	return []Permission{
 		TenantRead, DeviceRead, AuditRead, TenantOnboard, ResetStart, BulkReset, PortalRecord, PasscodeReveal, DeadLetterReplay, SettingsWrite,
-		GrantWrite, MetricsRead,
+		GrantWrite, MetricsRead, AuditRun, PolicyRead, PolicyWrite,
 	}
 }
 

@@ -6,16 +6,17 @@ import (
 	"strings"
 
 	"pinreset/shared/fault"
+	"pinreset/shared/reading"
 )
 
-// Answer is three-valued: what can't be told is not "no".
-type Answer string
+// Answer is whether a passcode can be reset. Unknown: Graph will answer.
+type Answer = reading.Answer
 
 // Answers.
 const (
-	Yes     Answer = "yes"
-	No      Answer = "no"
-	Unknown Answer = "unknown" // Graph will answer
+	Yes     = reading.Yes
+	No      = reading.No
+	Unknown = reading.Unknown
 )
 
 // Effects of a reset.

@@ -61,9 +61,11 @@ func Mount(mux *http.ServeMux, o Options) {
 	a.devices()
 	a.resets()
 	a.bulk()
+	a.policies()
 	a.failures()
 	a.events()
 	a.tokens()
+	a.audits()
 
 	// The framework's own route encodes the description lazily and without a lock.
 	description, err := json.Marshal(a.huma.OpenAPI())

@@ -23,6 +23,11 @@ func (a *api) devices() {
 		func(ctx context.Context, in *ByID) (*answer[desk.DeviceDetail], error) {
 			return answered(room(ctx).Device(ctx, in.ID))
 		})
+	add(a, operation{method: http.MethodGet, path: "/v1/tenants/{tenant}/devices/{id}/readiness", permission: identity.DeviceRead, tag: "devices",
+		summary: "Say by which paths the PIN or passcode of the device can be reset, and why not by the others"},
+		func(ctx context.Context, in *ByID) (*answer[desk.DeviceReadiness], error) {
+			return answered(room(ctx).DeviceReadiness(ctx, in.ID))
+		})
 	add(a, operation{method: http.MethodPost, path: "/v1/tenants/{tenant}/devices/{id}/resets", permission: identity.ResetStart, tag: "resets",
 		status: http.StatusAccepted, summary: "Reset the device's passcode; while a reset of it has not ended, that one is the answer, with status 200"},
 		func(ctx context.Context, in *struct {

@@ -36,6 +36,11 @@ func (a *api) tenants() {
 		}) (*answer[tenant.Settings], error) {
 			return answered(room(ctx).ChangeSettings(ctx, in.Body))
 		})
+	add(a, operation{method: http.MethodGet, path: "/v1/tenants/{tenant}/readiness", permission: identity.TenantRead, tag: "tenants",
+		summary: "Say whether users of the tenant can reset a forgotten PIN, and why not, as of the last audit"},
+		func(ctx context.Context, _ *InTenant) (*answer[desk.TenantReadiness], error) {
+			return answered(room(ctx).Readiness(ctx))
+		})
 	add(a, operation{method: http.MethodGet, path: "/v1/tenants/{tenant}/consent", permission: identity.TenantRead, tag: "tenants",
 		summary: "Show where the consent stands, with links made for this answer"},
 		func(ctx context.Context, _ *InTenant) (*answer[desk.Consent], error) {

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
+	"time"
 
 	"pinreset/events"
 	"pinreset/functions/web/internal/problem"
@@ -14,7 +16,9 @@ import (
 	"pinreset/shared/identity"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
+	"pinreset/shared/policy"
 	"pinreset/shared/portal"
+	"pinreset/shared/rollout"
 	"pinreset/shared/tenant"
 	"pinreset/shared/work"
 )
@@ -61,10 +65,16 @@ func (d *Desk) Take(ctx context.Context, who identity.Principal, raw []byte) (An
 	switch data := e.Data.(type) {
 	case events.ConsentRequested:
 		return room.takeConsent(ctx, e, data, c)
+	case events.TenantAuditRequested:
+		return room.takeAudit(ctx, e, data, c)
 	case events.PasscodeResetRequested:
 		return room.takeReset(ctx, e, data, c)
 	case events.PortalActionRecorded:
 		return room.takeRecord(ctx, e, data, c)
+	case events.PolicyRolloutRequested:
+		return room.takeRollout(ctx, e, data, c)
+	case events.PolicyRollbackRequested:
+		return room.takeRollback(ctx, e, data, c)
 	default:
 		return none, fmt.Errorf("no way to take %s", e.Data.Kind())
 	}
@@ -127,6 +137,58 @@ func (r *Room) takeRecord(ctx context.Context, e events.Event, d events.PortalAc
 	return once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Accepted], error) {
 		return accepted(e, d.RequestID, ""), u.Relay(portal.Queue.Bulk(), e)
 	})
+}
+
+func (r *Room) takeRollout(ctx context.Context, e events.Event, asked events.PolicyRolloutRequested, c call) (Answer[Accepted], error) {
+	if err := r.Need(identity.PolicyWrite); err != nil {
+		return Answer[Accepted]{}, err
+	}
+	target, err := Target{
+		Shape: policy.Shape(asked.Shape), Include: asked.Include, Exclude: asked.Exclude, AllDevices: asked.AllDevices, AllUsers: asked.AllUsers,
+	}.normal(r.ID())
+	if err != nil {
+		return Answer[Accepted]{}, inEvent(err)
+	}
+	asked = target.request(asked.RequestID, NewRollout{PlanHash: asked.PlanHash, Reason: asked.Reason}, r.who.Sender())
+	return once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Accepted], error) {
+		// The sender chose the rollout's id, so it may be taken.
+		switch _, err := rollout.Read(ctx, u, asked.RequestID); {
+		case err == nil:
+			return Answer[Accepted]{}, problem.Refuse(fault.StateConflict, "There is a rollout with this requestId already.")
+		case !errors.Is(err, work.ErrNotFound):
+			return Answer[Accepted]{}, err
+		}
+		started, _, err := rollout.Accept(ctx, u, asked)
+		if err != nil {
+			return Answer[Accepted]{}, busy(err, started)
+		}
+		return accepted(e, started.ID, r.rolloutPath(started.ID)), nil
+	})
+}
+
+func (r *Room) takeRollback(ctx context.Context, e events.Event, asked events.PolicyRollbackRequested, c call) (Answer[Accepted], error) {
+	if err := r.Need(identity.PolicyWrite); err != nil {
+		return Answer[Accepted]{}, err
+	}
+	asked.By = r.who.Sender()
+	return once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Accepted], error) {
+		withdrawn, err := rollout.Withdraw(ctx, u, asked)
+		if err != nil {
+			return Answer[Accepted]{}, busy(err, withdrawn)
+		}
+		_, err = u.Send(ctx, rollout.Queue, time.Time{}, asked)
+		return accepted(e, asked.RequestID, r.rolloutPath(asked.RolloutID)), err
+	})
+}
+
+// inEvent moves the places of a refusal from a request's body into the event's data.
+func inEvent(err error) error {
+	if refusal, ok := errors.AsType[*problem.Refusal](err); ok {
+		for i, f := range refusal.Fields {
+			refusal.Fields[i].Location = strings.Replace(f.Location, "body.", "body.data.", 1)
+		}
+	}
+	return err
 }
 
 func accepted(e events.Event, request, location string) Answer[Accepted] {

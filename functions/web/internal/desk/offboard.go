@@ -13,14 +13,16 @@ import (
 	"pinreset/shared/dispatch"
 	"pinreset/shared/fault"
 	"pinreset/shared/identity"
+	"pinreset/shared/rollout"
 	"pinreset/shared/tenant"
 	"pinreset/shared/work"
 )
 
 // Offboarding asks to end the care for a tenant.
 type Offboarding struct {
-	Confirm string `json:"confirm" doc:"The tenant's id again"`
-	Reason  string `json:"reason" doc:"Why, for the audit log; at most 500 characters"`
+	Confirm     string `json:"confirm" doc:"The tenant's id again"`
+	LeavePolicy bool   `json:"leavePolicy,omitempty" doc:"Offboard although a rollout stands; its policy stays on, and taking consent away then would break PIN resets"`
+	Reason      string `json:"reason" doc:"Why, for the audit log; at most 500 characters"`
 }
 
 // Offboarded says what was erased.
@@ -34,7 +36,8 @@ type Offboarded struct {
 
 // Offboard erases all that is kept of the tenant: nothing of it is left but the entry of the system's own log, which names its
 // id. Nothing is written to its directory or its devices; what an administrator there consented to stays until it is taken
-// back there. It may be repeated until it has succeeded: the register's entry, without which nobody can enter the room, goes
+// back there. While a rollout stands it is refused, unless that is asked for: its policy would stay on with nobody to look after
+// it. It is to be rolled back first, which writes false and gives devices time. It may be repeated until it has succeeded: the register's entry, without which nobody can enter the room, goes
 // after everything else.
 func (r *Room) Offboard(ctx context.Context, in Offboarding) (done Offboarded, err error) {
 	if err := needEverywhere(r.who, identity.TenantOnboard); err != nil {
@@ -49,6 +52,9 @@ func (r *Room) Offboard(ctx context.Context, in Offboarding) (done Offboarded, e
 	d := r.desk
 	if d.o.Eraser == nil || d.o.Keys == nil {
 		return done, problem.Refuse(fault.Unavailable, "This store can't erase a tenant.")
+	}
+	if err := r.noRollout(ctx, in.LeavePolicy); err != nil {
+		return done, err
 	}
 	// Recorded before it is begun: what is erased can't tell any more that it was.
 	if err := r.recordOffboarding(ctx, map[string]string{"state": "begun"}, in.Reason); err != nil {
@@ -88,6 +94,26 @@ func (r *Room) Offboard(ctx context.Context, in Offboarding) (done Offboarded, e
 		"state": "done", "rows": strconv.Itoa(done.Rows), "messages": strconv.Itoa(done.Messages),
 		"keys": strconv.Itoa(done.Keys), "tokens": strconv.Itoa(done.Tokens),
 	}, in.Reason)
+}
+
+// noRollout refuses while a rollout stands, or is being written or taken back, unless its policy is to be left.
+func (r *Room) noRollout(ctx context.Context, leave bool) error {
+	if leave {
+		return nil
+	}
+	u := r.unit()
+	standing, err := rollout.Current(ctx, u)
+	if errors.Is(err, work.ErrNotFound) {
+		standing, err = rollout.Holder(ctx, u)
+	}
+	switch {
+	case err != nil:
+		return err
+	case standing.ID == "":
+		return nil
+	}
+	return problem.Refuse(fault.StateConflict, "Rollout "+standing.ID+" is "+string(standing.State)+
+		": roll it back first, which writes false and gives devices time, or ask to leave the policy.")
 }
 
 func (r *Room) recordOffboarding(ctx context.Context, change map[string]string, reason string) error {

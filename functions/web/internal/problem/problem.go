@@ -82,7 +82,7 @@ func Status(code fault.Code) int {
 		return http.StatusNotFound
 	case fault.IdempotencyKeyReused:
 		return http.StatusUnprocessableEntity
-	case fault.StateConflict, fault.NotRevealable:
+	case fault.StateConflict, fault.NotRevealable, fault.PlanChanged:
 		return http.StatusConflict
 	case fault.Unavailable, fault.GraphThrottled, fault.GraphUnavailable, fault.WaitingForPermit:
 		return http.StatusServiceUnavailable
