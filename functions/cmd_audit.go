@@ -16,6 +16,7 @@ import (
 	"pinreset/events"
 	"pinreset/shared/client"
 	"pinreset/shared/survey"
+	"pinreset/shared/tenant"
 )
 
 func (p *process) auditCommand() *cobra.Command {
@@ -159,16 +160,17 @@ func auditProgress(done, of int) string {
 
 // latestLine is a tenant with its last audit as a row of a list shows it.
 type latestLine struct {
-	Tenant string     `json:"tenant"`
-	Audit  *auditLine `json:"audit,omitempty"`
+	Tenant string      `json:"tenant"`
+	Kind   tenant.Kind `json:"kind"`
+	Audit  *auditLine  `json:"audit,omitempty"`
 }
 
-var latestColumns = columns("tenant", "OUTCOME=audit.outcome", "STATE=audit.state", "WHY=audit.code", "DRIFT=audit.drifted", "TARGETED=audit.targeted", "SUCCEEDED=audit.succeeded", "AT=audit.at")
+var latestColumns = columns("tenant", "kind", "OUTCOME=audit.outcome", "STATE=audit.state", "WHY=audit.code", "DRIFT=audit.drifted", "TARGETED=audit.targeted", "SUCCEEDED=audit.succeeded", "AT=audit.at")
 
 func (p *process) printLatest(ctx context.Context, c *client.Client) error {
 	return printList(p, latestColumns, func(yield func(latestLine, error) bool) {
 		for t, err := range c.LatestAudits(ctx) {
-			l := latestLine{Tenant: t.Tenant}
+			l := latestLine{Tenant: t.Tenant, Kind: t.Kind}
 			if t.Audit != nil {
 				a := lineOf(*t.Audit)
 				l.Audit = &a
@@ -274,6 +276,9 @@ func (p *process) auditExport() *cobra.Command {
 
 func rowOfAudit(t client.LatestAudit) auditRow {
 	r := auditRow{Tenant: t.Tenant, Outcome: "never", Unread: []string{}, Drift: []string{}}
+	if t.Kind == tenant.OnPremises {
+		r.Outcome = string(t.Kind) // nothing to read, and nothing that failed to be read
+	}
 	if t.Audit == nil {
 		return r
 	}

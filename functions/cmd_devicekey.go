@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pinreset/events"
 	"pinreset/shared/client"
 	"pinreset/shared/fault"
 	"pinreset/shared/webhook"
@@ -48,6 +49,14 @@ func (p *process) deviceOf(ctx context.Context, ref string) (scope, client.Devic
 		return s, client.Device{}, err
 	}
 	d, err := s.device(ctx, p, ref)
+	if client.IsCode(err, fault.TenantOnPremises) {
+		// No Intune gives names there: a device is the id that its first key was made for.
+		if !events.IsGUID(ref) {
+			return s, d, &failure{text: fmt.Sprintf("On premises a device is named by an id, and %q is none", ref), code: fault.TenantOnPremises,
+				next: []string{"take the objectGUID of the computer in Active Directory: (Get-ADComputer NAME).ObjectGUID"}}
+		}
+		return s, client.Device{ID: strings.ToLower(ref), Name: strings.ToLower(ref)}, nil
+	}
 	return s, d, err
 }
 

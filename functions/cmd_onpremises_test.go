@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -66,6 +68,53 @@ func TestOnPremisesFromTheCommandLine(t *testing.T) {
 	if failures := pin("diag", "list", "--tenant", one.ID); failures.out != "" {
 		t.Errorf("it failed at something: %s", failures.out)
 	}
+
+	// Nothing is read of it in Graph: it is left out of an audit of all, and that is no failure.
+	pin("tenant", "readiness", "Northwind").has(t, exitDone, "on-premises-settings", "nothing is audited on premises")
+	all := pin("audit", "run", "--all", "--watch")
+	all.has(t, exitDone, "1 of 1 tenant", "Contoso (sample)", "on-premises")
+	pin("audit", "export").has(t, exitDone, "Northwind,,on-premises,,,,")
+	pin("audit", "run", "Northwind").has(t, exitError, "code: tenant_on_premises")
+
+	// A device there is the id that its first key was made for; all that is known of it, it tells.
+	const computer = "6F1A2C3D-0000-4000-8000-0000000000AA"
+	keyFile, report := filepath.Join(dir, "device.key"), filepath.Join(dir, "report.json")
+	pin("device", "key", "add", "fin-laptop-3", "--tenant", one.ID).has(t, exitError, "is named by an id", "objectGUID")
+	pin("device", "key", "add", computer, "--tenant", one.ID, "--save", keyFile).has(t, exitDone, strings.ToLower(computer))
+	pin("device", "key", "list", computer, "--tenant", one.ID).has(t, exitDone, "v1a")
+	pin("device", "readiness", computer, "--tenant", one.ID).has(t, exitError, "code: not_found")
+	tell := func(sequence int, federation string) {
+		t.Helper()
+		text := fmt.Sprintf(`{"version":1,"sequence":%d,"collectedAt":%q,"edition":"Professional","osVersion":"10.0.19045.4291",
+			"dsregcmd":"| Device State |\n AzureAdJoined : NO\n EnterpriseJoined : YES\n DomainJoined : YES\n| User State |\n NgcSet : YES\n CanReset : DestructiveOnly\n",
+			"domainController":"yes","federation":%q}`, sequence, time.Now().UTC().Format(time.RFC3339), federation)
+		if err := os.WriteFile(report, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		pin("device", "report", "--key-file", keyFile, "--file", report).has(t, exitDone, "sequence")
+	}
+	becomes := func(want ...string) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); ; {
+			got := pin("device", "readiness", computer, "--tenant", one.ID, "--verbose")
+			missing := ""
+			for _, part := range want {
+				if !strings.Contains(got.out, part) {
+					missing = part
+				}
+			}
+			if missing == "" {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("readiness does not say %q: %s%s", missing, got.out, got.err)
+			}
+		}
+	}
+	tell(1, "no")
+	becomes("on-premises-settings: no", "federation [failed]", "non-destructive-settings: no")
+	tell(2, "yes")
+	becomes("on-premises-settings: yes", "federation [passed]", "I forgot my PIN")
 
 	gone := pin("tenant", "offboard", "Northwind", "--reason", "the contract has ended", "--yes", "--export", filepath.Join(dir, "out.jsonl"))
 	gone.has(t, exitDone, "0")

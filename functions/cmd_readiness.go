@@ -11,6 +11,7 @@ import (
 	"pinreset/events"
 	"pinreset/shared/client"
 	"pinreset/shared/readiness"
+	"pinreset/shared/tenant"
 )
 
 func (p *process) tenantReadiness() *cobra.Command {
@@ -26,7 +27,9 @@ func (p *process) tenantReadiness() *cobra.Command {
 		cols := columns("TENANT=tenantId", "state", "VERDICT=text", "reason", "AUDITED=readAt", "ALLOW LIST=allowList")
 		return printOne(p, cols, r, func(w io.Writer) {
 			p.printPaths(w, r.Paths, r.Checks)
-			if r.ReadAt.IsZero() {
+			if r.Kind == tenant.OnPremises {
+				p.note("nothing is audited on premises: what is known comes from reports of devices")
+			} else if r.ReadAt.IsZero() {
 				p.note("no audit of this tenant has ended")
 			}
 		})
@@ -65,7 +68,7 @@ func (p *process) deviceReadiness() *cobra.Command {
 
 // noteGaps says which of the two sources beside Graph is missing.
 func (p *process) noteGaps(r client.DeviceReadiness) {
-	if r.AuditedAt.IsZero() {
+	if r.AuditedAt.IsZero() && r.Kind != tenant.OnPremises {
 		p.note("no audit of this tenant has ended: what it allows is not known")
 	}
 	if r.ReportedAt.IsZero() {

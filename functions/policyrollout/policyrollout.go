@@ -20,6 +20,7 @@
 package policyrollout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,9 +104,9 @@ func (h *Handler) requested(ctx context.Context, u *work.Unit, _ events.Event, d
 
 // adopt checks a request that arrived as a message and not through our own interface.
 func (h *Handler) adopt(ctx context.Context, u *work.Unit, d events.PolicyRolloutRequested) (rollout.Rollout, error) {
-	if _, err := tenant.Get(ctx, h.Store, u.Partition()); errors.Is(err, work.ErrNotFound) {
+	if t, err := tenant.Get(ctx, h.Store, u.Partition()); errors.Is(err, work.ErrNotFound) {
 		return rollout.Rollout{}, fault.Permanent(fault.TenantUnknown, err)
-	} else if err != nil {
+	} else if err = cmp.Or(err, t.InEntra()); err != nil {
 		return rollout.Rollout{}, err
 	}
 	return rollout.Rollout{}, nil

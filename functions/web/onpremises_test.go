@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"pinreset/events"
+	"pinreset/shared/devicereport"
 	"pinreset/shared/fault"
 	"pinreset/shared/identity"
 )
@@ -51,16 +52,22 @@ func TestTenantOnPremises(t *testing.T) {
 		{http.MethodGet, "/devices", nil}, {http.MethodGet, "/devices/" + pixel, nil},
 		{http.MethodPost, "/devices/" + pixel + "/resets", map[string]any{"reason": "forgot it"}},
 		{http.MethodPost, "/consent", map[string]any{}},
+		{http.MethodPost, "/audits", map[string]any{"reason": "a test"}},
+		{http.MethodGet, "/policies", nil},
+		{http.MethodPost, "/policies/plan", map[string]any{"allDevices": true}},
+		{http.MethodPost, "/rollouts", map[string]any{"allDevices": true, "reason": "a test"}},
+		{http.MethodPost, "/bulk-resets", map[string]any{"all": true, "planOnly": true, "reason": "a test"}},
 	} {
 		f.call(c.method, base+c.path, f.admin, c.body, key(c.path)).refused(t, http.StatusConflict, fault.TenantOnPremises)
 	}
 	for kind, data := range map[string]string{
 		"tenant.consent.requested.v1": `{"requestId":"r"}`,
+		"policy.rollout.requested.v1": `{"requestId":"r","shape":"oma-uri","allDevices":true,"reason":"a test"}`,
 		"passcode.reset.requested.v1": fmt.Sprintf(`{"requestId":"r","deviceId":%q,"reason":"forgot it"}`, pixel),
 	} {
 		event := fmt.Sprintf(`{"specversion":"1.0","id":%q,"type":"dev.pinreset.%s","source":"/tenants/%s","subject":"devices/%s","time":"2026-11-22T08:00:00Z","data":%s}`,
 			kind, kind, shown.ID, pixel, data)
-		if strings.HasPrefix(kind, "tenant") {
+		if !strings.HasPrefix(kind, "passcode") {
 			event = strings.Replace(event, `"subject":"devices/`+pixel+`",`, "", 1)
 		}
 		f.call(http.MethodPost, "/v1/events", f.admin, event).refused(t, http.StatusConflict, fault.TenantOnPremises)
@@ -117,4 +124,59 @@ func TestTenantOnPremisesIsAskedForWhole(t *testing.T) {
 		"data":{"requestId":"r","displayName":"N","domain":"corp.example"}}`, nowhere)
 	f.call(http.MethodPost, "/v1/events", f.admin, event).refused(t, http.StatusUnprocessableEntity, fault.InvalidRequest)
 	f.call(http.MethodGet, "/v1/tenants/"+nowhere, f.admin, nil).refused(t, http.StatusNotFound, fault.NotFound)
+}
+
+// TestDevicesOnPremises: nobody but the operator gives a device its id there. From its first key on the device is known, and
+// Graph is never asked.
+func TestDevicesOnPremises(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	added := f.call(http.MethodPost, "/v1/tenants", f.admin, map[string]any{"kind": "on-premises", "domain": "corp.example", "displayName": "Northwind"})
+	added.want(t, http.StatusAccepted)
+	corp := added.field(t, "id")
+	f.fleet.explode("Graph was asked about a tenant that it does not know")
+	base := "/v1/tenants/" + corp + "/devices/"
+	for _, path := range []string{laptop + "/keys", laptop + "/reports", laptop + "/readiness"} {
+		f.call(http.MethodGet, base+path, f.admin, nil).refused(t, http.StatusNotFound, fault.NotFound)
+	}
+	f.call(http.MethodPost, base+"hr-laptop-11/keys", f.admin, map[string]any{}).refused(t, http.StatusNotFound, fault.NotFound)
+
+	a := f.agent(corp, strings.ToUpper(laptop), "hmac")
+	for _, path := range []string{laptop + "/keys", strings.ToUpper(laptop) + "/reports"} {
+		f.call(http.MethodGet, base+path, f.admin, nil).want(t, http.StatusOK)
+	}
+	body := a.body()
+	f.deliver(a.path, a.signed("msg_1", body), body).want(t, http.StatusAccepted)
+	if d, err := f.rows.Receive(t.Context(), devicereport.Queue, 10); err != nil || len(d) != 1 || d[0].Partition != corp || !strings.Contains(string(d[0].Body), laptop) {
+		t.Errorf("the report waits as %+v, %v", d, err)
+	}
+	// The device of one tenant is nobody in the other: there Intune says which devices there are.
+	f.fleet.explode(nil)
+	f.call(http.MethodPost, "/v1/tenants/"+contoso+"/devices/"+nowhere+"/keys", f.admin, map[string]any{}).refused(t, http.StatusNotFound, fault.NotFound)
+}
+
+// TestAuditsLeaveOutOnPremises: in the list of all tenants it is told apart from one that was never audited.
+func TestAuditsLeaveOutOnPremises(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	f.call(http.MethodPost, "/v1/tenants", f.admin, map[string]any{"kind": "on-premises", "domain": "corp.example", "displayName": "Northwind"}).want(t, http.StatusAccepted)
+	a := f.call(http.MethodGet, "/v1/audits", f.admin, nil)
+	a.want(t, http.StatusOK)
+	var list struct {
+		Items []struct {
+			Tenant, Kind string
+			Audit        any
+		}
+	}
+	a.into(t, &list)
+	kinds := map[string]string{}
+	for _, item := range list.Items {
+		kinds[item.Tenant] = item.Kind
+		if item.Audit != nil {
+			t.Errorf("%s has an audit", item.Tenant)
+		}
+	}
+	if kinds["Northwind"] != "on-premises" || kinds["Contoso"] != "entra" {
+		t.Errorf("kinds %v", kinds)
+	}
 }

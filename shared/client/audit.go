@@ -9,6 +9,7 @@ import (
 	"pinreset/shared/fault"
 	"pinreset/shared/readiness"
 	"pinreset/shared/survey"
+	"pinreset/shared/tenant"
 )
 
 // TenantAudit is one audit of a tenant.
@@ -38,6 +39,7 @@ type TenantAudit struct {
 // LatestAudit is the last audit of a tenant; nil where there was none.
 type LatestAudit struct {
 	Tenant string         `json:"tenant"` // its name
+	Kind   tenant.Kind    `json:"kind"`   // on premises there is nothing to read
 	Audit  *TenantAudit   `json:"audit,omitempty"`
 	Trend  []survey.Point `json:"trend"`
 }

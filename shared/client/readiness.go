@@ -5,17 +5,20 @@ import (
 	"time"
 
 	"pinreset/shared/readiness"
+	"pinreset/shared/tenant"
 )
 
 // TenantReadiness is a tenant's verdict, out of the facts of its last audit.
 type TenantReadiness struct {
-	TenantID string `json:"tenantId"`
+	TenantID string      `json:"tenantId"`
+	Kind     tenant.Kind `json:"kind"`
 	readiness.TenantVerdict
 }
 
 // DeviceReadiness is a device's verdicts, one a path.
 type DeviceReadiness struct {
 	TenantID   string              `json:"tenantId"`
+	Kind       tenant.Kind         `json:"kind"`
 	DeviceID   string              `json:"deviceId"`
 	Name       string              `json:"name,omitempty"`
 	User       string              `json:"user,omitempty"` // user principal name

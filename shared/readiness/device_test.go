@@ -366,7 +366,7 @@ func TestLockScreen(t *testing.T) {
 // TestOnPremises: the second half of Microsoft's page of 2020, with its requirements and steps.
 func TestOnPremises(t *testing.T) {
 	t.Parallel()
-	tenant := readiness.Unvisited(tenantID, now)
+	tenant := readiness.Unvisited(tenantID)
 	joined := status(readyDevice(), func(s *readiness.Status) {
 		s.EntraJoined, s.EnterpriseJoined, s.DomainJoined, s.CanReset = false, true, true, "DestructiveOnly"
 	})

@@ -307,7 +307,7 @@ func TestNotAudited(t *testing.T) {
 
 func TestOnPremisesTenant(t *testing.T) {
 	t.Parallel()
-	got := readiness.Tenant(readiness.Unvisited(tenantID, now))
+	got := readiness.Tenant(readiness.Unvisited(tenantID))
 	if got.State != readiness.WithoutEntra || got.Answer() != reading.No {
 		t.Errorf("%s: %s", got.State, got.Text)
 	}

@@ -68,9 +68,9 @@ func NotAudited(tenantID string) TenantFacts {
 }
 
 // Unvisited are the facts of a tenant on premises. There is no directory in reach to read: what is known of one comes from its
-// devices.
-func Unvisited(tenantID string, at time.Time) TenantFacts {
-	return TenantFacts{TenantID: tenantID, Kind: OnPremises, ReadAt: at}
+// devices, and no audit ever ends.
+func Unvisited(tenantID string) TenantFacts {
+	return TenantFacts{TenantID: tenantID, Kind: OnPremises}
 }
 
 // ServicePrincipal is one of Microsoft's applications in the tenant's directory.

@@ -15,6 +15,7 @@ import (
 	"pinreset/shared/fault"
 	"pinreset/shared/graph"
 	"pinreset/shared/identity"
+	"pinreset/shared/tenant"
 	"pinreset/shared/webhook"
 	"pinreset/shared/work"
 )
@@ -40,8 +41,8 @@ type MadeDeviceKey struct {
 	Text string `json:"key,omitempty" doc:"What the device signs with, as whsec_… or whsk_…; shown this once"`
 }
 
-// known refuses a device that the tenant does not have: neither has it a key or a report, nor does Intune know it. It returns the
-// form in which the id is stored.
+// known refuses a device that the tenant does not have: neither has it a key or a report, nor does Intune know it, which on
+// premises nobody can ask. It returns the form in which the id is stored.
 func (r *Room) known(ctx context.Context, u *work.Unit, id string) (string, error) {
 	if !events.IsGUID(id) {
 		return "", missing(nil)
@@ -49,6 +50,9 @@ func (r *Room) known(ctx context.Context, u *work.Unit, id string) (string, erro
 	id = strings.ToLower(id)
 	if keys, err := devicekey.List(ctx, u, id); err != nil || len(keys) > 0 {
 		return id, err
+	}
+	if r.tenant.Kind == tenant.OnPremises {
+		return "", missing(nil)
 	}
 	_, err := r.desk.o.Devices.ManagedDevice(graph.WithPriority(ctx, graph.People), r.ID(), id)
 	if errors.Is(err, graph.ErrNotFound) {
@@ -90,7 +94,8 @@ func (r *Room) deviceKey(k devicekey.Key) DeviceKey {
 	return DeviceKey{Key: k, Callback: "/callbacks/devices/" + k.Address(r.ID())}
 }
 
-// MakeDeviceKey makes a key for one device.
+// MakeDeviceKey makes a key for one device. On premises a device is whatever its first key was made for: nobody else gives ids to
+// devices there, so the id is the operator's choice, and the objectGUID of the computer in Active Directory is a good one.
 func (r *Room) MakeDeviceKey(ctx context.Context, key, id string, in NewDeviceKey) (Answer[MadeDeviceKey], error) {
 	var none Answer[MadeDeviceKey]
 	if err := r.Need(identity.DeviceKeyWrite); err != nil {
@@ -107,7 +112,10 @@ func (r *Room) MakeDeviceKey(ctx context.Context, key, id string, in NewDeviceKe
 	if err != nil {
 		return none, err
 	}
-	device, err := r.known(ctx, r.unit(), id)
+	device, err := strings.ToLower(id), error(nil)
+	if r.tenant.Kind != tenant.OnPremises || !events.IsGUID(id) {
+		device, err = r.known(ctx, r.unit(), id)
+	}
 	if err != nil {
 		return none, err
 	}

@@ -19,17 +19,19 @@ import (
 
 // TenantReadiness is whether users of a tenant can reset a forgotten PIN or passcode, and why not.
 type TenantReadiness struct {
-	TenantID string `json:"tenantId"`
+	TenantID string      `json:"tenantId"`
+	Kind     tenant.Kind `json:"kind" enum:"entra,on-premises" doc:"On premises nothing is audited: what is known comes from devices"`
 	readiness.TenantVerdict
 }
 
 // DeviceReadiness is the same of one device, path by path.
 type DeviceReadiness struct {
 	TenantID   string              `json:"tenantId"`
+	Kind       tenant.Kind         `json:"kind" enum:"entra,on-premises" doc:"On premises a device is known by its reports alone"`
 	DeviceID   string              `json:"deviceId"`
 	Name       string              `json:"name,omitempty"`
 	User       string              `json:"user,omitempty" doc:"User principal name"`
-	ReadAt     time.Time           `json:"readAt" doc:"When Graph was asked about the device"`
+	ReadAt     time.Time           `json:"readAt" doc:"When it was read: from Graph, or on premises from its reports"`
 	AuditedAt  time.Time           `json:"auditedAt,omitzero" doc:"When the tenant's facts were read; missing if no audit has ended"`
 	ReportedAt time.Time           `json:"reportedAt,omitzero" doc:"When the device last reported about itself; missing if it never did"`
 	Paths      []readiness.Verdict `json:"paths" nullable:"false"`
@@ -44,12 +46,12 @@ func (r *Room) Readiness(ctx context.Context) (TenantReadiness, error) {
 	if err != nil {
 		return TenantReadiness{}, err
 	}
-	return TenantReadiness{TenantID: r.ID(), TenantVerdict: readiness.Tenant(facts)}, nil
+	return TenantReadiness{TenantID: r.ID(), Kind: r.tenant.Kind, TenantVerdict: readiness.Tenant(facts)}, nil
 }
 
 func (r *Room) facts(ctx context.Context, u *work.Unit) (readiness.TenantFacts, error) {
 	if r.tenant.Kind == tenant.OnPremises {
-		return readiness.Unvisited(r.ID(), u.Now()), nil // no audit can read it
+		return readiness.Unvisited(r.ID()), nil // no audit can read it
 	}
 	facts, err := readiness.ReadTenant(ctx, u)
 	if errors.Is(err, work.ErrNotFound) {
@@ -78,7 +80,7 @@ func (r *Room) DeviceReadiness(ctx context.Context, id string) (DeviceReadiness,
 		return DeviceReadiness{}, err
 	}
 	f := readiness.DeviceFacts{DeviceID: id, ReadAt: r.desk.o.Now().UTC()}
-	out := DeviceReadiness{TenantID: r.ID(), DeviceID: id, ReadAt: f.ReadAt, AuditedAt: facts.ReadAt}
+	out := DeviceReadiness{TenantID: r.ID(), Kind: r.tenant.Kind, DeviceID: id, ReadAt: f.ReadAt, AuditedAt: facts.ReadAt}
 	report, err := readiness.ReadDevice(ctx, u, id)
 	switch {
 	case err == nil:
