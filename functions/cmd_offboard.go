@@ -9,6 +9,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -30,10 +31,19 @@ func (p *process) tenantOffboard() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := p.standing(ctx, s, leave); err != nil {
+		stands, err := p.standing(ctx, s, leave)
+		if err != nil {
 			return err
 		}
-		p.note("nothing is written to the devices of %s: codes that were set on them stay in force", t.DisplayName)
+		switch {
+		case stands.ID != "":
+			p.note("false is written first to the policy %s of rollout %s; it stays assigned, so that devices which are off take it later", stands.PolicyName, stands.ID)
+			p.note("nothing else is written to the devices of %s: codes that were set on them stay in force", t.DisplayName)
+		case leave:
+			p.note("nothing is written to the devices of %s: a policy that was rolled out stays on, and codes that were set stay in force", t.DisplayName)
+		default:
+			p.note("nothing is written to the devices of %s: codes that were set on them stay in force", t.DisplayName)
+		}
 		if t.Kind != tenant.OnPremises {
 			p.note("consent that was given stays until an administrator of the tenant takes it back in Entra ID")
 		}
@@ -42,6 +52,11 @@ func (p *process) tenantOffboard() *cobra.Command {
 		}
 		if export == "" {
 			export = "offboard-" + t.ID + ".jsonl"
+		}
+		if _, err := os.Lstat(export); stands.ID != "" && err != nil {
+			if err := p.falseFirst(ctx, s, stands, reason); err != nil {
+				return err
+			}
 		}
 		if err := s.export(ctx, t, export); err != nil {
 			if errors.Is(err, fs.ErrExist) {
@@ -54,43 +69,74 @@ func (p *process) tenantOffboard() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if done.Rollout != "" && done.State != "erased" {
+			return &failure{text: "Nothing was erased: rollout " + done.Rollout + " is taken back first, and false is being written to its policy", exit: exitPending,
+				next: []string{p.hint("policy status %s", done.Rollout), "the same command with another --export FILE"}}
+		}
 		return printOne(p, columns("rows", "messages", "keys", "tokens", "left"), done, nil)
 	})
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
 	c.Flags().StringVar(&export, "export", "", "file for what was kept, as JSON lines (default offboard-TENANT.jsonl)")
-	c.Flags().BoolVar(&leave, "leave-policy", false, "offboard although a rollout stands; its policy stays on")
+	c.Flags().BoolVar(&leave, "leave-policy", false, "do not write false to the policy of a rollout that stands; it stays on")
 	require(c, "reason")
 	c.ValidArgsFunction = p.completeTenantArgument
 	return c
 }
 
-// standing says before anything is exported what the server would refuse for: a rollout that stands. A token that may not read
-// rollouts learns it from the server.
-func (p *process) standing(ctx context.Context, s scope, leave bool) error {
+// standing finds the rollout whose policy would stay on. A token that may not read rollouts learns of it from the server.
+func (p *process) standing(ctx context.Context, s scope, leave bool) (client.Rollout, error) {
 	if leave {
-		return nil
+		return client.Rollout{}, nil
 	}
 	for r, err := range s.Rollouts(ctx, s.tenant) {
 		if client.IsCode(err, fault.Forbidden) {
-			return nil
+			return client.Rollout{}, nil
 		}
 		if err != nil {
-			return err
+			return client.Rollout{}, err
 		}
 		if r.Placed && r.State != rollout.RolledBack {
-			return &failure{
-				text: "A rollout of this tenant stands, and with it the policy on its devices", code: fault.StateConflict,
-				next: []string{
-					p.hint("policy rollback %s --delete --reason TEXT --watch", r.ID), "the same command with --leave-policy leaves the policy on",
-				},
-			}
+			return r, nil
 		}
 		if r.Placed {
-			return nil // the latest one is what stands
+			break // the latest one is what stands
 		}
 	}
+	return client.Rollout{}, nil
+}
+
+// falseFirst takes the rollout back as far as false is written and read back. It is done before the export, which then tells of it.
+func (p *process) falseFirst(ctx context.Context, s scope, r client.Rollout, reason string) error {
+	if r.State != rollout.Withdrawing {
+		var err error
+		if r, err = s.StartRollback(ctx, s.tenant, r.ID, client.NewRollback{Reason: reason}); err != nil {
+			return err
+		}
+	}
+	last := r
+	soon := watch{on: true, timeout: offboardTime}
+	err := soon.run(ctx, p, func(ctx context.Context, line *progress) error {
+		_, err := s.WaitRollout(ctx, s.tenant, r.ID, func(seen client.Rollout) bool { return !writing(seen) }, func(seen client.Rollout) {
+			last = seen
+			line.show(rolloutLine(seen))
+		})
+		return err
+	})
+	switch {
+	case errors.Is(err, errStillPending):
+		return &failure{text: "False is not written to the policy yet; nothing was erased", exit: exitPending,
+			next: []string{p.hint("policy status %s", r.ID), "the same command again, or with --leave-policy"}}
+	case err != nil:
+		return err
+	case last.State == rollout.Failed:
+		return p.rolloutEnd(s, last)
+	}
+	p.note("the policy says false, and so do devices from their next contact on")
 	return nil
 }
+
+// offboardTime is how long a person waits for false to be written.
+const offboardTime = 2 * time.Minute
 
 // export writes what is kept of the tenant to a file of mode 0600 that is there whole or not at all.
 func (s scope) export(ctx context.Context, t client.Tenant, file string) error {

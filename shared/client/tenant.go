@@ -122,17 +122,20 @@ func (c *Client) RestartConsent(ctx context.Context, id string, s ConsentStart) 
 // Offboarding ends the care for a tenant. Confirm is the tenant's id again.
 type Offboarding struct {
 	Confirm     string `json:"confirm"`
-	LeavePolicy bool   `json:"leavePolicy,omitempty"` // although a rollout stands
+	LeavePolicy bool   `json:"leavePolicy,omitempty"` // on, where a rollout stands
 	Reason      string `json:"reason"`                // why, for the audit log
 }
 
-// Offboarded counts what was erased, and what is left of it, which is 0.
+// Offboarded counts what was erased, and what is left of it, which is 0. While a rollout of the tenant is taken back nothing is
+// erased, and State is "withdrawing".
 type Offboarded struct {
-	Rows     int `json:"rows"`
-	Messages int `json:"messages"`
-	Keys     int `json:"keys"`   // of codes
-	Tokens   int `json:"tokens"` // revoked, or narrowed to the other tenants
-	Left     int `json:"left"`   // rows found afterwards
+	State    string `json:"state"`             // erased, withdrawing
+	Rollout  string `json:"rollout,omitempty"` // that is being taken back
+	Rows     int    `json:"rows"`
+	Messages int    `json:"messages"`
+	Keys     int    `json:"keys"`   // of codes
+	Tokens   int    `json:"tokens"` // revoked, or narrowed to the other tenants
+	Left     int    `json:"left"`   // rows found afterwards
 }
 
 // Offboard erases everything that pinreset keeps of a tenant. It is sent once; a tenant that is gone is not found.

@@ -60,11 +60,11 @@ func (a *api) tenants() {
 			return committed(room(ctx).StartConsent(ctx, in.Key, asked))
 		})
 	add(a, operation{method: http.MethodPost, path: "/v1/tenants/{tenant}/offboard", permission: identity.TenantOnboard, everywhere: true, tag: "tenants",
-		summary: "Stop looking after a tenant and erase everything that is kept of it; nothing is written to its devices"},
+		summary: "Stop looking after a tenant and erase everything that is kept of it; while a rollout stands, false is written to its policy first"},
 		func(ctx context.Context, in *struct {
 			InTenant
 			Body desk.Offboarding
-		}) (*answer[desk.Offboarded], error) {
-			return answered(room(ctx).Offboard(ctx, in.Body))
+		}) (*changed[desk.Offboarded], error) {
+			return committed(room(ctx).Offboard(ctx, in.Body))
 		})
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"pinreset/events"
 	"pinreset/functions/web/internal/problem"
@@ -21,43 +23,68 @@ import (
 // Offboarding asks to end the care for a tenant.
 type Offboarding struct {
 	Confirm     string `json:"confirm" doc:"The tenant's id again"`
-	LeavePolicy bool   `json:"leavePolicy,omitempty" doc:"Offboard although a rollout stands; its policy stays on, and taking consent away then would break PIN resets"`
+	LeavePolicy bool   `json:"leavePolicy,omitempty" doc:"Do not write false to the policy of a rollout that stands; it stays on, and taking consent away then would break PIN resets"`
 	Reason      string `json:"reason" doc:"Why, for the audit log; at most 500 characters"`
 }
 
-// Offboarded says what was erased.
+// States of an offboarding.
+const (
+	OffboardErased      = "erased"
+	OffboardWithdrawing = "withdrawing"
+)
+
+// Offboarded says what was erased, or that a rollout is taken back first.
 type Offboarded struct {
-	Rows     int `json:"rows" doc:"Rows erased: settings, consent, devices, resets, failures, the audit log"`
-	Messages int `json:"messages" doc:"Messages erased, waiting and done"`
-	Keys     int `json:"keys" doc:"Keys of codes destroyed"`
-	Tokens   int `json:"tokens" doc:"Tokens revoked, or narrowed to their other tenants"`
-	Left     int `json:"left" doc:"Rows of the tenant found afterwards; 0, or it is an error"`
+	State    string `json:"state" enum:"erased,withdrawing" doc:"withdrawing: nothing is erased yet; ask again once the rollout's rollback has written false"`
+	Rollout  string `json:"rollout,omitempty" doc:"The rollout that is being taken back"`
+	Rows     int    `json:"rows" doc:"Rows erased: settings, consent, devices, resets, failures, the audit log"`
+	Messages int    `json:"messages" doc:"Messages erased, waiting and done"`
+	Keys     int    `json:"keys" doc:"Keys of codes destroyed"`
+	Tokens   int    `json:"tokens" doc:"Tokens revoked, or narrowed to their other tenants"`
+	Left     int    `json:"left" doc:"Rows of the tenant found afterwards; 0, or it is an error"`
 }
 
 // Offboard erases all that is kept of the tenant: nothing of it is left but the entry of the system's own log, which names its
-// id. Nothing is written to its directory or its devices; what an administrator there consented to stays until it is taken
-// back there. While a rollout stands it is refused, unless that is asked for: its policy would stay on with nobody to look after
-// it. It is to be rolled back first, which writes false and gives devices time. It may be repeated until it has succeeded: the register's entry, without which nobody can enter the room, goes
-// after everything else.
-func (r *Room) Offboard(ctx context.Context, in Offboarding) (done Offboarded, err error) {
+// id. What an administrator of the tenant consented to stays until it is taken back there. While a rollout stands nothing is
+// erased, unless its policy is to be left on: its rollback is started instead, which writes false to the policy, and the answer
+// says so with status 202. The policy and its assignments stay then, with the value false, because devices keep true where they
+// only lose the assignment. Nothing else is written to devices. It may be repeated until it has succeeded: the register's entry,
+// without which nobody can enter the room, goes after everything else.
+func (r *Room) Offboard(ctx context.Context, in Offboarding) (Answer[Offboarded], error) {
+	var none Answer[Offboarded]
 	if err := needEverywhere(r.who, identity.TenantOnboard); err != nil {
-		return done, err
+		return none, err
 	}
 	if strings.ToLower(in.Confirm) != r.ID() {
-		return done, invalid("body.confirm", "must be the tenant's id")
+		return none, invalid("body.confirm", "must be the tenant's id")
 	}
 	if err := checkWhy(in.Reason, "", true); err != nil {
-		return done, err
+		return none, err
 	}
+	if r.desk.o.Eraser == nil || r.desk.o.Keys == nil {
+		return none, problem.Refuse(fault.Unavailable, "This store can't erase a tenant.")
+	}
+	if !in.LeavePolicy {
+		id, err := r.falseFirst(ctx, in.Reason)
+		if err != nil {
+			return none, err
+		}
+		if id != "" {
+			return Answer[Offboarded]{Status: http.StatusAccepted, Location: r.rolloutPath(id), Body: Offboarded{State: OffboardWithdrawing, Rollout: id}}, nil
+		}
+	}
+	done, err := r.eraseAll(ctx, in.Reason)
+	if err != nil {
+		return none, err
+	}
+	return Answer[Offboarded]{Status: http.StatusOK, Body: done}, nil
+}
+
+func (r *Room) eraseAll(ctx context.Context, reason string) (done Offboarded, err error) {
 	d := r.desk
-	if d.o.Eraser == nil || d.o.Keys == nil {
-		return done, problem.Refuse(fault.Unavailable, "This store can't erase a tenant.")
-	}
-	if err := r.noRollout(ctx, in.LeavePolicy); err != nil {
-		return done, err
-	}
+	done.State = OffboardErased
 	// Recorded before it is begun: what is erased can't tell any more that it was.
-	if err := r.recordOffboarding(ctx, map[string]string{"state": "begun"}, in.Reason); err != nil {
+	if err := r.recordOffboarding(ctx, map[string]string{"state": "begun"}, reason); err != nil {
 		return done, err
 	}
 	if done.Tokens, err = r.forgetTokens(ctx); err != nil {
@@ -93,27 +120,51 @@ func (r *Room) Offboard(ctx context.Context, in Offboarding) (done Offboarded, e
 	return done, r.recordOffboarding(ctx, map[string]string{
 		"state": "done", "rows": strconv.Itoa(done.Rows), "messages": strconv.Itoa(done.Messages),
 		"keys": strconv.Itoa(done.Keys), "tokens": strconv.Itoa(done.Tokens),
-	}, in.Reason)
+	}, reason)
 }
 
-// noRollout refuses while a rollout stands, or is being written or taken back, unless its policy is to be left.
-func (r *Room) noRollout(ctx context.Context, leave bool) error {
-	if leave {
-		return nil
-	}
-	u := r.unit()
-	standing, err := rollout.Current(ctx, u)
-	if errors.Is(err, work.ErrNotFound) {
-		standing, err = rollout.Holder(ctx, u)
-	}
-	switch {
-	case err != nil:
+// falseFirst sees to it that no policy of a rollout stays on: it starts the rollback of the rollout that stands, and gives the
+// rollout's id until false was written and read back. From then on nothing more is to be done here. The assignments are left
+// alone, because a device that is off now takes the false from them at its next contact.
+func (r *Room) falseFirst(ctx context.Context, reason string) (id string, err error) {
+	err = r.desk.change(ctx, r.ID(), func(u *work.Unit) error {
+		id = ""
+		standing, err := rollout.Holder(ctx, u)
+		if err == nil && standing.ID == "" {
+			standing, err = rollout.Current(ctx, u)
+		}
+		switch {
+		case errors.Is(err, work.ErrNotFound):
+			return nil
+		case err != nil:
+			return err
+		case standing.State == rollout.Withdrawing && !standing.Rollback.FalseAt.IsZero():
+			return nil
+		case standing.State == rollout.Withdrawing:
+			id = standing.ID
+			return nil
+		case standing.Writing():
+			return problem.Refuse(fault.StateConflict, "Rollout "+standing.ID+" is "+string(standing.State)+
+				": wait until its policy is in place, or ask to leave the policy.")
+		}
+		if err := r.Need(identity.PolicyWrite); err != nil {
+			return err
+		}
+		asked := events.PolicyRollbackRequested{RequestID: u.NewID(), RolloutID: standing.ID, Reason: reason, By: r.who.Operator()}
+		switch _, err := rollout.Withdraw(ctx, u, asked); {
+		case errors.Is(err, rollout.ErrNothing):
+			return nil
+		case err != nil:
+			return err
+		}
+		id = standing.ID
+		_, err = u.Send(ctx, rollout.Queue, time.Time{}, asked)
 		return err
-	case standing.ID == "":
-		return nil
+	})
+	if errors.Is(err, rollout.ErrBusy) {
+		return "", problem.Refuse(fault.StateConflict, "Another rollout of the tenant is being written: wait until it is in place.")
 	}
-	return problem.Refuse(fault.StateConflict, "Rollout "+standing.ID+" is "+string(standing.State)+
-		": roll it back first, which writes false and gives devices time, or ask to leave the policy.")
+	return id, err
 }
 
 func (r *Room) recordOffboarding(ctx context.Context, change map[string]string, reason string) error {
