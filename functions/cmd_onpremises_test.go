@@ -86,7 +86,7 @@ func TestOnPremisesFromTheCommandLine(t *testing.T) {
 	tell := func(sequence int, federation string) {
 		t.Helper()
 		text := fmt.Sprintf(`{"version":1,"sequence":%d,"collectedAt":%q,"edition":"Professional","osVersion":"10.0.19045.4291",
-			"dsregcmd":"| Device State |\n AzureAdJoined : NO\n EnterpriseJoined : YES\n DomainJoined : YES\n| User State |\n NgcSet : YES\n CanReset : DestructiveOnly\n",
+			"dsregcmd":"+----+\n| Device State |\n+----+\n AzureAdJoined : NO\n EnterpriseJoined : YES\n DomainJoined : YES\n+----+\n| User State |\n+----+\n NgcSet : YES\n CanReset : DestructiveOnly\n WorkplaceJoined : NO\n",
 			"domainController":"yes","federation":%q}`, sequence, time.Now().UTC().Format(time.RFC3339), federation)
 		if err := os.WriteFile(report, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

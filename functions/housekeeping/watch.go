@@ -17,7 +17,7 @@ import (
 
 // watch are the tasks of the frequent round.
 func (h *Handler) watch() []task {
-	return []task{{"resets", h.resets}, {"consent", h.consent}, {"rollouts", h.rollouts}, {"keys", h.keys}}
+	return []task{{"resets", h.resets}, {"consent", h.consent}, {"rollouts", h.rollouts}, {"bulks", h.bulks}, {"surveys", h.surveys}, {"keys", h.keys}}
 }
 
 // resets looks for resets whose next step is overdue.

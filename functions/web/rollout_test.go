@@ -219,31 +219,45 @@ func TestRolloutEvents(t *testing.T) {
 	}
 }
 
-// TestOffboardingWaitsForTheRollback: a policy that stands is not left behind by accident.
-func TestOffboardingWaitsForTheRollback(t *testing.T) {
+// TestOffboardingWritesFalseFirst: a policy that stands is not left behind by accident. Nothing is erased until false was read
+// back, and from then on what has to be done for devices is done.
+func TestOffboardingWritesFalseFirst(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
 	id := f.startRollout(contoso)
 	path, body := "/v1/tenants/"+contoso+"/offboard", map[string]any{"confirm": contoso, "reason": "a test"}
-	f.call(http.MethodPost, path, f.admin, body).refused(t, http.StatusConflict, fault.StateConflict)
+	f.call(http.MethodPost, path, f.admin, body).refused(t, http.StatusConflict, fault.StateConflict) // it is being written
 	f.place(contoso, id)
-	f.call(http.MethodPost, path, f.admin, body).refused(t, http.StatusConflict, fault.StateConflict)
+	// Who may onboard and may not write policies has nothing written.
+	_, limited := f.token(identity.Grant{Name: "onboarding", Permissions: []identity.Permission{identity.TenantRead, identity.TenantOnboard}, Days: 1})
+	f.call(http.MethodPost, path, limited, body).refused(t, http.StatusForbidden, fault.Forbidden)
+
+	_, messages := f.stored()
+	for range 2 { // asked again meanwhile, it is the same rollback
+		a := f.call(http.MethodPost, path, f.admin, body)
+		a.want(t, http.StatusAccepted)
+		if a.field(t, "state") != "withdrawing" || a.field(t, "rollout") != id || !strings.HasSuffix(a.header.Get("Location"), "/rollouts/"+id) {
+			t.Errorf("%s, location %s", a.body, a.header.Get("Location"))
+		}
+	}
+	if _, n := f.stored(); n != messages+1 {
+		t.Errorf("%d messages ask for the rollback", n-messages)
+	}
 	u := f.unit(contoso)
-	r, err := rollout.Withdraw(t.Context(), u, events.PolicyRollbackRequested{RequestID: "back", RolloutID: id, Reason: "a test"})
-	if err != nil {
+	r, err := rollout.Read(t.Context(), u, id)
+	if err != nil || r.State != rollout.Withdrawing || r.Rollback.Unassign || r.Rollback.Delete || r.Rollback.Reason != "a test" {
+		t.Fatalf("rollback %+v, %v", r.Rollback, err)
+	}
+	r.Rollback.FalseAt = f.Now()
+	if err := rollout.Write(u, r); err != nil {
 		t.Fatal(err)
 	}
 	f.commit(u)
-	f.call(http.MethodPost, path, f.admin, body).refused(t, http.StatusConflict, fault.StateConflict)
-	u = f.unit(contoso)
-	if r, err = rollout.Read(t.Context(), u, id); err != nil {
-		t.Fatal(err)
+	a := f.call(http.MethodPost, path, f.admin, body)
+	a.want(t, http.StatusOK)
+	if a.field(t, "state") != "erased" {
+		t.Errorf("%s", a.body)
 	}
-	if err := rollout.End(t.Context(), u, r, rollout.RolledBack); err != nil {
-		t.Fatal(err)
-	}
-	f.commit(u)
-	f.call(http.MethodPost, path, f.admin, body).want(t, http.StatusOK)
 
 	f.place(fabrikam, f.startRollout(fabrikam))
 	f.call(http.MethodPost, "/v1/tenants/"+fabrikam+"/offboard", f.admin, map[string]any{"confirm": fabrikam, "leavePolicy": true, "reason": "a test"}).want(t, http.StatusOK)
