@@ -15,6 +15,7 @@ import (
 	"pinreset/shared/graph"
 	"pinreset/shared/portal"
 	"pinreset/shared/secret"
+	"pinreset/shared/work"
 	"pinreset/shared/work/sqlitework"
 )
 
@@ -165,7 +166,15 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
+	// A queue in which nothing waits has gauges too: that a series is missing must mean that nobody looked.
+	all := map[work.Queue]sqlitework.QueueStats{}
+	for _, q := range queues {
+		all[q.Name] = sqlitework.QueueStats{Queue: q.Name}
+	}
 	for _, q := range stats.Queues {
+		all[q.Queue] = q
+	}
+	for _, q := range all {
 		gauge(queueDepth, float64(q.Due), string(q.Queue), "due")
 		gauge(queueDepth, float64(q.Later), string(q.Queue), "later")
 		gauge(queueDepth, float64(q.Leased), string(q.Queue), "leased")

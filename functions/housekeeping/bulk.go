@@ -15,8 +15,8 @@ import (
 // longestPause is more than a bulk reset ever pauses between two looks at its devices. It does not say itself when it goes on.
 const longestPause = 20 * time.Minute
 
-// bulks looks for bulk resets that nothing drives any more: their one reminder was lost. Those whose devices are only followed to
-// their end, as of one that was cancelled, count them when they are shown, and need no reminder.
+// bulks looks for bulk resets that nothing drives any more: their one reminder was lost. One that was cancelled
+// goes on, too, while it counts devices that were called before.
 func (h *Handler) bulks(ctx context.Context, u *work.Unit, page string) (next string, looked int, err error) {
 	p, err := u.List(ctx, passcode.BulkPrefix, pageOf(2), page)
 	if err != nil {
@@ -28,7 +28,8 @@ func (h *Handler) bulks(ctx context.Context, u *work.Unit, page string) (next st
 			note(ctx, u, "%s can't be read and is left as it is", row.Row)
 			continue
 		}
-		if !b.Open() {
+		counts := b.State == passcode.BulkCancelled && b.Tally.Ended() < b.Tally.Total
+		if !b.Open() && !counts {
 			continue
 		}
 		if err := h.goOnWithBulk(ctx, u, b); err != nil {
@@ -42,7 +43,7 @@ func (h *Handler) bulks(ctx context.Context, u *work.Unit, page string) (next st
 // only late.
 func (h *Handler) goOnWithBulk(ctx context.Context, u *work.Unit, b passcode.Bulk) error {
 	due := b.AskedAt
-	for _, at := range []time.Time{b.StartedAt, b.TalliedAt} {
+	for _, at := range []time.Time{b.StartedAt, b.TalliedAt, b.EndedAt} {
 		if at.After(due) {
 			due = at
 		}

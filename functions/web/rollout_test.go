@@ -229,7 +229,7 @@ func TestOffboardingWritesFalseFirst(t *testing.T) {
 	f.call(http.MethodPost, path, f.admin, body).refused(t, http.StatusConflict, fault.StateConflict) // it is being written
 	f.place(contoso, id)
 	// Who may onboard and may not write policies has nothing written.
-	_, limited := f.token(identity.Grant{Name: "onboarding", Permissions: []identity.Permission{identity.TenantRead, identity.TenantOnboard}, Days: 1})
+	_, limited := f.token(identity.Grant{Name: "onboarding", Tenants: []string{"*"}, Permissions: []identity.Permission{identity.TenantRead, identity.TenantOnboard}, Days: 1})
 	f.call(http.MethodPost, path, limited, body).refused(t, http.StatusForbidden, fault.Forbidden)
 
 	_, messages := f.stored()
