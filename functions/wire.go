@@ -19,6 +19,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"pinreset/events"
 	"pinreset/functions/housekeeping"
 	"pinreset/functions/tenantaudit"
 	"pinreset/functions/web"
@@ -119,7 +120,7 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 	}
 	prog.session = identity.NewSessions(now)
 	prog.handler = web.New(web.Options{
-		Eraser: prog.store, Keys: prog.keys, KEK: kek, Counted: m.calledBack, Pace: prog.graph,
+		Eraser: prog.store, Keys: prog.keys, KEK: kek, Counted: m.calledBack, Changed: auditBy(events.AuditByNotification), Pace: prog.graph,
 		Wake: func() {
 			select {
 			case wake <- struct{}{}:
