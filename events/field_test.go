@@ -39,12 +39,16 @@ var rules = map[string]rule{
 	"ticket":                  textRule(64, false),
 	"error":                   textRule(80, false),
 	"title":                   textRule(200, true),
-	"cause":                   textRule(1000, true),
-	"outcome":                 enumRule(events.OutcomePasscode, events.OutcomeRemoved),
+	"outcome":                 enumRule(events.OutcomePasscode, events.OutcomeRemoved, events.OutcomeObserved),
+	"recordId":                idRule(),
+	"startedAt":               timeRule(),
+	"record":                  objectRule(),
 	"expiresAt":               timeRule(),
 	"fix[]":                   textRule(500, true),
 	"learnMore[]":             linkRule("https://", "http://example.com/a", "/diag/7KQ4MXWD"),
 	"names[]":                 idRule(),
+	"resetAt":                 timeRule(),
+	"keys":                    enumRule(events.KeysKept, events.KeysReplaced, events.KeysUnknown),
 	"diagnostics":             linkRule("/d", "//example.com/a", `/\example.com`, "/", "diag/7KQ4MXWD", "javascript:alert(1)"),
 	"createServicePrincipals": boolRule(),
 	"shape":                   enumRule(events.ShapeOMAURI, events.ShapeSettingsCatalog, events.ShapeIdentityProtection, events.ShapeAccountProtection),
@@ -58,6 +62,18 @@ var rules = map[string]rule{
 	"delete":                  boolRule(),
 	"planHash":                idRule(),
 
+	"cause":    textRule(1000, true),
+	"detail":   textRule(500, true),
+	"state":    idRule(),
+	"runId":    idRule(),
+	"remedyId": idRule(),
+	"unread[]": idRule(),
+	"drift[]":  idRule(),
+
+	"tenant.audit.requested.v1 cause":                      causeRule(),
+	"tenant.audit.requested.v1 reason":                     textRule(500, false),
+	"tenant.audit.completed.v1 cause":                      causeRule(),
+	"tenant.audit.completed.v1 outcome":                    enumRule(events.AuditWhole, events.AuditPartly, events.AuditNot),
 	"tenant.consent.completed.v1 servicePrincipalsCreated": boolRule(),
 	"passcode.reset.requested.v1 reason":                   textRule(500, true),
 	"policy.rollout.requested.v1 reason":                   textRule(500, true),
@@ -65,10 +81,11 @@ var rules = map[string]rule{
 	"policy.rollout.completed.v1 outcome":                  enumRule(events.RolloutEverywhere, events.RolloutWatched, events.RolloutUnknown, events.RolloutTakenBack),
 	"tenant.consent.requested.v1 reason":                   textRule(500, false),
 	"passcode.reset.cancelled.v1 reason":                   textRule(500, false),
+	"passcode.bulk.ended.v1 outcome":                       enumRule(events.BulkPlanned, events.BulkDone, events.BulkCancelled),
 }
 
 // bounds of lists, least and most.
-var bounds = map[string][2]int{"names": {1, 64}, "fix": {1, 10}, "learnMore": {0, 10}, "include": {0, 200}, "exclude": {0, 200}}
+var bounds = map[string][2]int{"names": {1, 64}, "fix": {1, 10}, "learnMore": {0, 10}, "include": {0, 200}, "exclude": {0, 200}, "unread": {0, 64}, "drift": {0, 64}}
 
 func ruleOf(t *testing.T, kind, path string) rule {
 	t.Helper()
@@ -147,6 +164,15 @@ func enumRule(values ...string) rule {
 		good: func(r *rand.Rand) any { return values[r.IntN(len(values))] },
 		bad:  []any{"", "other", strings.ToUpper(values[0]), values[0] + " ", values[0] + "\u202e"},
 	}
+}
+
+// objectRule is that of an object of somebody else's: anything in it will do.
+func objectRule() rule {
+	return rule{good: func(r *rand.Rand) any { return map[string]any{"x" + pick(r, idLetters, 3): []any{nil, 7.0, "a"}} }}
+}
+
+func causeRule() rule {
+	return enumRule(events.AuditBySchedule, events.AuditByOperator, events.AuditByPortal, events.AuditByNotification, events.AuditByDevice, events.AuditByRollout)
 }
 
 func boolRule() rule { return rule{good: func(*rand.Rand) any { return true }} }
@@ -263,6 +289,10 @@ func badFields(t *testing.T, kind, path string, typ reflect.Type) []badCase {
 		case reflect.Bool:
 			jsonType = "boolean"
 		case reflect.Slice:
+			if f.Type == reflect.TypeFor[events.Object]() {
+				jsonType = "object"
+				break
+			}
 			jsonType = "array"
 			entry := ruleOf(t, kind, field+"[]")
 			r := rand.New(rand.NewPCG(1, 2))

@@ -29,6 +29,7 @@ import (
 	"pinreset/shared/graph/graphsim"
 	"pinreset/shared/passcode"
 	"pinreset/shared/readiness"
+	"pinreset/shared/webhook"
 	"pinreset/shared/work"
 )
 
@@ -199,13 +200,28 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 	}
 
 	c.rollouts(ctx, api, tenant)
-
+	plan, err := api.StartBulk(ctx, tenant, client.NewBulk{All: true, PlanOnly: true, Reason: "lost at the fair"})
+	single(c, "StartBulk", plan, err)
+	if plan, err = api.WaitBulk(ctx, tenant, plan.ID, nil); err != nil || plan.State != passcode.BulkPlanned || plan.Counts.Total < 10 {
+		t.Fatalf("plan %+v: %v", plan, err)
+	}
+	many, err := api.StartBulk(ctx, tenant, client.NewBulk{All: true, PlanHash: plan.PlanHash, Expected: plan.Counts.Total, Reason: "lost at the fair", Ticket: "INC-2"})
+	single(c, "StartBulk", many, err)
+	if many, err = api.CancelBulk(ctx, tenant, many.ID, "found them"); err != nil || many.State != passcode.BulkCancelled {
+		t.Fatalf("cancelled %+v: %v", many, err)
+	}
+	single(c, "CancelBulk", many, err)
+	many, err = api.Bulk(ctx, tenant, plan.ID)
+	single(c, "Bulk", many, err)
+	several(c, "Bulks", api.Bulks(ctx, tenant))
+	several(c, "BulkItems", api.BulkItems(ctx, tenant, plan.ID))
 	verdict, err := api.TenantReadiness(ctx, tenant)
 	single(c, "TenantReadiness", verdict, err)
 	verdicts, err := api.DeviceReadiness(ctx, tenant, device("hr-laptop-11").ID)
 	if single(c, "DeviceReadiness", verdicts, err); len(verdicts.Paths) != len(readiness.Paths()) {
 		t.Errorf("%d paths of a device", len(verdicts.Paths))
 	}
+	c.audits(ctx, api, tenant)
 	read := map[string]readiness.Outcome{} // what the simulated cloud tells of an Entra joined device with Enterprise
 	for _, check := range verdicts.Paths[0].Checks {
 		read[check.ID] = check.Outcome
@@ -214,6 +230,30 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 		if read[id] != readiness.Passed {
 			t.Errorf("check %s of hr-laptop-11 is %q", id, read[id])
 		}
+	}
+	laptop := device("hr-laptop-11").ID
+	deviceKey, err := api.CreateDeviceKey(ctx, tenant, laptop, client.NewDeviceKey{Reason: "an agent was installed"})
+	signer, wrong := webhook.ParseSigner(single(c, "CreateDeviceKey", deviceKey, err).Secret.Clear())
+	if wrong != nil {
+		t.Fatal(wrong)
+	}
+	said := fmt.Sprintf(`{"version":1,"sequence":1,"collectedAt":%q,"pinResets":[{"at":%[1]q,"outcome":"failed","code":"CAA20004"}]}`, time.Now().UTC().Format(time.RFC3339))
+	report, err := api.SendReport(ctx, deviceKey.Callback, signer, "msg_1", time.Now(), []byte(said))
+	if silent(c, "SendReport", err); report == "" {
+		t.Error("the report has no id")
+	}
+	c.fits("SendReport", &struct {
+		ID string `json:"id"`
+	}{})
+	for reports := []client.DeviceReport(nil); len(reports) == 0 || reports[0].ReadAt.IsZero(); time.Sleep(20 * time.Millisecond) {
+		if reports = several(c, "DeviceReports", api.DeviceReports(ctx, tenant, laptop)); ctx.Err() != nil {
+			t.Fatal("the report was not read")
+		}
+	}
+	several(c, "DeviceKeys", api.DeviceKeys(ctx, tenant, laptop))
+	revokedKey, err := api.RevokeDeviceKey(ctx, tenant, laptop, deviceKey.ID, "the agent was removed")
+	if single(c, "RevokeDeviceKey", revokedKey, err); revokedKey.RevokedAt.IsZero() {
+		t.Error("the key is not revoked")
 	}
 
 	several(c, "Failures", api.Failures(ctx, tenant))
@@ -265,7 +305,7 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 	gone, err := api.Offboard(ctx, tenant, client.Offboarding{Confirm: tenant, LeavePolicy: true, Reason: "the contract has ended"})
 	single(c, "Offboard", gone, err)
 
-	beside := []string{"Link", "Server", "WaitConsent", "WaitReset", "WaitRollout"} // no call of their own
+	beside := []string{"Link", "Server", "WaitAudit", "WaitAudits", "WaitBulk", "WaitConsent", "WaitReset", "WaitRollout"} // no call of their own
 	for m := range reflect.TypeFor[*client.Client]().Methods() {
 		if !c.called[m.Name] && !slices.Contains(beside, m.Name) {
 			t.Errorf("%s was not called", m.Name)

@@ -1,21 +1,31 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
+	"pinreset/events"
 	"pinreset/functions/announcement"
+	"pinreset/functions/bulkreset"
 	"pinreset/functions/consent"
+	"pinreset/functions/devicereport"
 	"pinreset/functions/housekeeping"
 	"pinreset/functions/passcodereset"
 	"pinreset/functions/policyrollout"
+	"pinreset/functions/portalaction"
+	"pinreset/functions/tenantaudit"
+	reports "pinreset/shared/devicereport"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/graph"
 	"pinreset/shared/host/local"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
+	"pinreset/shared/portal"
+	"pinreset/shared/readiness"
 	"pinreset/shared/rollout"
 	"pinreset/shared/secret"
+	"pinreset/shared/survey"
 	"pinreset/shared/work"
 )
 
@@ -24,9 +34,12 @@ type pace struct {
 	consent consent.Schedule
 	reset   passcodereset.Schedule
 	rollout policyrollout.Schedule
+	audit   tenantaudit.Schedule
 }
 
-var defaultPace = pace{consent: consent.DefaultSchedule, reset: passcodereset.DefaultSchedule, rollout: policyrollout.DefaultSchedule}
+var defaultPace = pace{
+	consent: consent.DefaultSchedule, reset: passcodereset.DefaultSchedule, rollout: policyrollout.DefaultSchedule, audit: tenantaudit.DefaultSchedule,
+}
 
 // needs is what handlers are made of.
 type needs struct {
@@ -35,6 +48,7 @@ type needs struct {
 	vault      *secret.Vault
 	app        string // client ids
 	privileged string
+	place      readiness.Cloud
 	links      onboarding.Links
 	pace       pace
 	logger     *slog.Logger
@@ -46,10 +60,20 @@ func routes(n needs) []dispatch.Route {
 	return []dispatch.Route{
 		(&consent.Handler{Directory: n.graph, Store: n.store, App: n.app, Privileged: n.privileged, Schedule: n.pace.consent}).Route(),
 		(&passcodereset.Handler{Devices: n.graph, Vault: n.vault, Store: n.store, Schedule: n.pace.reset, Called: n.metrics.called}).Route(),
+		(&bulkreset.Handler{Intune: n.graph, Store: n.store}).Route(),
+		(&portalaction.Handler{Intune: n.graph, Store: n.store, Own: []string{n.app, n.privileged}, Audit: auditByPortal, Counted: n.metrics.record}).Route(),
 		(&policyrollout.Handler{Directory: n.graph, Policies: n.graph, Store: n.store, Links: n.links, Schedule: n.pace.rollout}).Route(),
 		(&announcement.Handler{Logger: n.logger, Kept: n.metrics.announced}).Route(),
+		(&devicereport.Handler{}).Route(),
+		(&tenantaudit.Handler{Cloud: n.graph, Store: n.store, Place: n.place, Schedule: n.pace.audit}).Route(),
 		n.housekeeping().Route(),
 	}
+}
+
+// auditByPortal stages the audit that a change in Intune's own portal asks for.
+func auditByPortal(ctx context.Context, u *work.Unit, due time.Time) error {
+	_, err := u.Send(ctx, survey.Queue, due, events.TenantAuditRequested{RequestID: u.NewID(), Cause: events.AuditByPortal, By: events.Pinreset()})
+	return err
 }
 
 func (n needs) housekeeping() *housekeeping.Handler {
@@ -61,8 +85,14 @@ var queues = []local.Queue{
 	{Name: onboarding.Queue, Workers: 8},
 	{Name: passcode.Queue, Workers: 32},
 	{Name: passcode.Queue.Bulk(), Workers: 16},
+	{Name: passcode.BulkQueue.Bulk(), Workers: 2},
+	{Name: portal.Queue.Bulk(), Workers: 4},
 	{Name: rollout.Queue, Workers: 32},
+	{Name: reports.Queue, Workers: 8},
 	{Name: work.Announcements, Workers: 8},
+	{Name: survey.Queue, Workers: 8},
+	// Most of an audit is waiting for answers. A goroutine that waits costs next to nothing.
+	{Name: survey.Queue.Bulk(), Workers: 512},
 	{Name: housekeeping.Queue.Bulk(), Workers: 2},
 }
 

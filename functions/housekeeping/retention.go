@@ -8,9 +8,14 @@ import (
 	"time"
 
 	"pinreset/shared/audit"
+	"pinreset/shared/devicekey"
+	"pinreset/shared/devicereport"
 	"pinreset/shared/diag"
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
+	"pinreset/shared/portal"
+	"pinreset/shared/subscription"
+	"pinreset/shared/survey"
 	"pinreset/shared/work"
 )
 
@@ -27,10 +32,13 @@ const day = 24 * time.Hour
 // DefaultKeep is a year and a month for the audit log, and a quarter of a year for the rest.
 var DefaultKeep = Keep{Audit: 400 * day, History: 90 * day, Feed: 90 * day}
 
-// Row prefixes that belong to the web. Both kinds of row have a field "expiresAt".
+// Row prefixes that belong to the web or to another function. All these rows have a field "expiresAt".
 const (
 	oncePrefix  = "idem|"  // answers that were given under an idempotency key
 	statePrefix = "state|" // consent states that were used
+
+	webhookPrefix = "webhook|" // ids of webhooks that were taken
+	seenPrefix    = "pinseen|" // PIN resets that were announced
 )
 
 // stamps are the times that rows carry.
@@ -40,6 +48,7 @@ type stamps struct {
 	Time      time.Time `json:"time"`
 	ExpiresAt time.Time `json:"expiresAt"`
 	RevokedAt time.Time `json:"revokedAt"`
+	EndedAt   time.Time `json:"endedAt"`
 }
 
 // history is one kind of row that is deleted by its age.
@@ -63,9 +72,19 @@ func (h *Handler) retention() []task {
 		{"failures.old", history{diag.FailurePrefix, h.Keep.History, at, nil}},
 		{"pages.old", history{diag.PagePrefix, h.Keep.History, at, nil}},
 		{"letters.old", history{diag.LetterPrefix, h.Keep.History, at, nil}},
+		{"audits.old", history{survey.Prefix, h.Keep.History, at, nil}},
+		{"auditruns.old", history{survey.RunPrefix, h.Keep.History, at, nil}},
 		{"events.old", history{diag.EventPrefix, h.Keep.Feed, func(s stamps) time.Time { return s.Time }, nil}},
+		{"bulks.old", history{passcode.BulkPrefix, h.Keep.History, func(s stamps) time.Time { return s.EndedAt }, nil}},
+		{"bulkitems.old", history{passcode.BulkItemPrefix, h.Keep.History, at, ofBulk}},
+		{"records.old", history{portal.Prefix, h.Keep.History, at, nil}},
 		{"audit.old", history{audit.Prefix, h.Keep.Audit, at, nil}},
 		{"tokens.old", history{identity.TokenPrefix, h.Keep.Audit, ended, nil}},
+		{"reports.old", history{devicereport.Prefix, h.Keep.History, at, nil}},
+		{"devicekeys.old", history{devicekey.Prefix, h.Keep.Audit, ended, nil}},
+		{"webhooks.old", history{webhookPrefix, 0, expires, nil}},
+		{"pinresets.old", history{seenPrefix, 0, expires, nil}},
+		{"subscriptions.old", history{subscription.Prefix, 0, expires, nil}},
 		{"idempotency.old", history{oncePrefix, 0, expires, nil}},
 		{"states.old", history{statePrefix, 0, expires, nil}},
 	} {
@@ -150,6 +169,16 @@ func (h *Handler) oldResets(ctx context.Context, u *work.Unit, page string) (nex
 		}
 	}
 	return p.Next, len(p.Rows), nil
+}
+
+// ofBulk reports whether the device belongs to a bulk reset that is still there.
+func ofBulk(ctx context.Context, u *work.Unit, row string) (bool, error) {
+	bulk, _, _ := strings.Cut(strings.TrimPrefix(row, passcode.BulkItemPrefix), "|")
+	_, err := passcode.ReadBulk(ctx, u, bulk)
+	if errors.Is(err, work.ErrNotFound) {
+		return false, nil
+	}
+	return true, err
 }
 
 func (h *Handler) old(now time.Time, r passcode.Reset) bool {

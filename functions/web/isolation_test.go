@@ -24,9 +24,11 @@ func (f *fixture) furnish(tenantID, device string) objects {
 	f.t.Helper()
 	reset := f.startReset(tenantID, device)
 	failure, letter := f.setAside(tenantID, []byte("{}"))
+	a := f.call(http.MethodPost, "/v1/tenants/"+tenantID+"/bulk-resets", f.admin, map[string]any{"all": true, "expected": 3, "reason": "lost"})
+	a.want(f.t, http.StatusAccepted)
 	token, _ := f.token(identity.Grant{Name: "operator", Tenants: []string{tenantID}, Permissions: identity.Permissions(), Days: 1})
-	rollout := f.startRollout(tenantID)
-	return objects{tenantID, map[string]string{"rollout": rollout, "device": device, "reset": reset, "failure": failure, "dead letter": letter, "token": token}}
+	rollout, audit := f.startRollout(tenantID), f.startAudit(tenantID)
+	return objects{tenantID, map[string]string{"rollout": rollout, "audit": audit, "device": device, "reset": reset, "failure": failure, "dead letter": letter, "token": token, "bulk reset": a.field(f.t, "id")}}
 }
 
 // missing has ids of the same form and length, of things that are not there.
@@ -38,7 +40,7 @@ func (o objects) missing() objects {
 	return objects{nowhere, ids}
 }
 
-var kinds = []string{"rollout", "device", "reset", "failure", "dead letter", "token"}
+var kinds = []string{"rollout", "audit", "bulk reset", "device", "reset", "failure", "dead letter", "token"}
 
 var freshID = regexp.MustCompile(`01\d{24}`)
 
@@ -112,14 +114,18 @@ func TestNothingTellsAnothersFromMissing(t *testing.T) {
 			// The cursor is another's.
 			if r.paged {
 				garbage := "?cursor=" + strings.Repeat("A", 60)
-				want := ask(own, "", garbage)
+				kind := ""
+				if strings.Contains(r.path, "{id}") {
+					kind = r.idKind()
+				}
+				want := ask(own, kind, garbage)
 				for _, from := range []struct{ what, path, token string }{
-					{"cursor of another tenant", r.in(other.tenant, ""), stranger},
-					{"cursor of a colleague", r.in(own.tenant, ""), colleague},
+					{"cursor of another tenant", r.in(other.tenant, other.ids[kind]), stranger},
+					{"cursor of a colleague", r.in(own.tenant, own.ids[kind]), colleague},
 					{"cursor of another list", r.otherList(), token},
 				} {
 					if cursor := f.cursor(from.path, from.token); cursor != "" {
-						same(from.what, r, caller, ask(own, "", "?cursor="+url.QueryEscape(cursor)), want, nil, nil)
+						same(from.what, r, caller, ask(own, kind, "?cursor="+url.QueryEscape(cursor)), want, nil, nil)
 					}
 				}
 			}
@@ -177,7 +183,7 @@ func TestNothingTellsAnothersFromMissing(t *testing.T) {
 
 // idKind is the kind of the route's id.
 func (r route) idKind() string {
-	for part, kind := range map[string]string{"/devices/{id}": "device", "/resets/{id}": "reset", "/deadletters/{id}": "dead letter", "/tokens/{id}": "token", "/rollouts/{id}": "rollout"} {
+	for part, kind := range map[string]string{"/devices/{id}": "device", "/resets/{id}": "reset", "/deadletters/{id}": "dead letter", "/tokens/{id}": "token", "/bulk-resets/{id}": "bulk reset", "/rollouts/{id}": "rollout", "/audits/{id}": "audit"} {
 		if strings.Contains(r.path, part) {
 			return kind
 		}

@@ -26,17 +26,23 @@ const (
 	ConsentDeclined  = "tenant.consent.declined" // by whoever followed the link; the actor is who handed it out
 	SettingsChanged  = "tenant.settings.changed"
 	ResetRequested   = "passcode.reset.requested"
+	ResetAdopted     = "passcode.reset.adopted" // somebody else started it in Intune's own portal
+	ResetCrossed     = "passcode.reset.crossed" // somebody reset the device in Intune's own portal meanwhile
 	ResetIssued      = "passcode.reset.issued"
 	ResetFailed      = "passcode.reset.failed"
 	ResetCancelled   = "passcode.reset.cancelled"
 	PasscodeRevealed = "passcode.revealed"
 	PasscodeExpired  = "passcode.expired"
 	PasscodeVoided   = "passcode.voided" // its device changed hands before it was shown
+	BulkRequested    = "passcode.bulk.requested"
+	BulkCancelled    = "passcode.bulk.cancelled"
 	LetterReplayed   = "deadletter.replayed"
 	LetterDropped    = "deadletter.dropped"
 	TokenCreated     = "token.created"
 	TokenRevoked     = "token.revoked"
 	TokenNarrowed    = "token.narrowed" // a tenant was taken from those that it reaches
+	TenantAudited    = "tenant.audited" // because somebody asked for it
+	AuditRunAsked    = "audit.run.requested"
 	TenantOffboarded = "tenant.offboarded"
 	StoreRestored    = "store.restored"
 
@@ -45,6 +51,8 @@ const (
 	RolloutFailed     = "policy.rollout.failed"
 	RollbackRequested = "policy.rollback.requested"
 	RolloutTakenBack  = "policy.rollout.takenback"
+	DeviceKeyAdded    = "device.key.added"
+	DeviceKeyRevoked  = "device.key.revoked"
 )
 
 // Entry is one record of the log.

@@ -70,7 +70,9 @@ type NewTenant struct {
 type SettingsChange struct {
 	PasscodeHours      *int   `json:"passcodeHours,omitempty"`
 	ResetDeadlineHours *int   `json:"resetDeadlineHours,omitempty"`
-	Reason             string `json:"reason,omitempty"` // why, for the audit log
+	SealPortalCodes    *bool  `json:"sealPortalCodes,omitempty"`
+	RemediatePolicy    *bool  `json:"remediatePolicy,omitempty"` // see tenant.Settings
+	Reason             string `json:"reason,omitempty"`          // why, for the audit log
 }
 
 // ConsentStart says how a consent is started again.

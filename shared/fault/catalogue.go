@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"iter"
 	"maps"
 	"slices"
 )
@@ -31,6 +32,9 @@ const (
 	PasscodeNotReturned   Code = "passcode_not_returned"
 	OutcomeUnknown        Code = "outcome_unknown"
 	ApprovalRequired      Code = "approval_required"
+	GroupNotFound         Code = "group_not_found"
+	BulkPlanChanged       Code = "bulk_plan_changed"
+	BulkTooLarge          Code = "bulk_too_large"
 	GraphRefused          Code = "graph_refused"
 	GraphUnauthorized     Code = "graph_unauthorized"
 	GraphForbidden        Code = "graph_forbidden"
@@ -41,6 +45,16 @@ const (
 	AssignmentChanged Code = "assignment_changed"
 	PolicyGone        Code = "policy_gone"
 	RolloutTooLate    Code = "rollout_not_begun_in_time"
+)
+
+// Codes of drift, beside [ServicePrincipalOff]: what an audit found to be no longer as it was. They end no work.
+const (
+	ConsentRevoked   Code = "consent_revoked"
+	PolicyChanged    Code = "policy_changed"
+	PolicyRemoved    Code = "policy_removed"
+	PolicyUnassigned Code = "policy_unassigned"
+	CoverageFell     Code = "coverage_fell"
+	CompetingPolicy  Code = "competing_policy"
 )
 
 // Codes of readiness: why a PIN can't be reset by some path, or why that can't be told. They end no work by themselves.
@@ -133,7 +147,7 @@ const (
 
 // Lookup returns the entry of a code; an unknown code gets the one of [Internal] under its own name.
 func Lookup(code Code) Entry {
-	e, ok := catalogue[code]
+	e, ok := find(code)
 	if !ok {
 		e = catalogue[Internal]
 	}
@@ -143,12 +157,32 @@ func Lookup(code Code) Entry {
 
 // Known reports whether the table has the code.
 func Known(code Code) bool {
-	_, ok := catalogue[code]
+	_, ok := find(code)
 	return ok
 }
 
+func find(code Code) (Entry, bool) {
+	e, ok := catalogue[code]
+	if !ok {
+		e, ok = hello[code]
+	}
+	return e, ok
+}
+
 // Codes returns every code of the table in alphabetical order.
-func Codes() []Code { return slices.Sorted(maps.Keys(catalogue)) }
+func Codes() []Code { return slices.Sorted(chain(maps.Keys(catalogue), maps.Keys(hello))) }
+
+func chain(parts ...iter.Seq[Code]) iter.Seq[Code] {
+	return func(yield func(Code) bool) {
+		for _, part := range parts {
+			for code := range part {
+				if !yield(code) {
+					return
+				}
+			}
+		}
+	}
+}
 
 var catalogue = map[Code]Entry{
 	Internal: {
@@ -206,6 +240,21 @@ var catalogue = map[Code]Entry{
 		Cause:     "The enterprise application exists but its sign-in is disabled, by the tenant or by Microsoft.",
 		Fix:       []string{"In Entra admin center open Enterprise applications, search \"Microsoft Pin Reset\", and enable it for users to sign in.", "Start the consent check again."},
 		LearnMore: []string{docPINReset},
+	},
+	GroupNotFound: {
+		Title: "The group is not in this tenant",
+		Cause: "Entra ID has no group with this id, or it was deleted.",
+		Fix:   []string{"Copy the object id of the group from Entra admin center > Groups, and ask again."},
+	},
+	BulkPlanChanged: {
+		Title: "The devices are not those that were agreed to",
+		Cause: "The number of devices, or which ones they are, changed between the plan and the start: devices were enrolled or removed, or people joined or left the group. Nothing was sent.",
+		Fix:   []string{"Plan the bulk reset again, look at its devices, and start it with the new plan."},
+	},
+	BulkTooLarge: {
+		Title: "These are more devices than one bulk reset takes",
+		Cause: "A bulk reset takes at most 20,000 devices. Nothing was sent.",
+		Fix:   []string{"Reset smaller groups one after the other."},
 	},
 	PlatformNotSupported: {
 		Title:     "Reset passcode does not exist for this platform",
@@ -316,6 +365,42 @@ var catalogue = map[Code]Entry{
 		Cause:     "The call failed on the way or Graph reported a fault of its own.",
 		Fix:       []string{"Nothing at first: pinreset tries again.", "If it lasts, check the network and Microsoft's service health page."},
 		LearnMore: []string{docGraphErrors},
+	},
+	ConsentRevoked: {
+		Title:     "A PIN reset application lost its consent",
+		Cause:     "An earlier audit saw the application, or what it holds, in the tenant's directory, and this one read the directory and did not. With the policy on, users who forgot their PIN can't reset it.",
+		Fix:       []string{"Have an administrator of the tenant follow the consent links again: `pinreset tenant consent`.", "If that can't be done at once, roll the policy back: it writes false first."},
+		LearnMore: []string{docPINReset},
+	},
+	PolicyChanged: {
+		Title:     "A policy that turned PIN recovery on was changed",
+		Cause:     "An earlier audit saw the policy on and assigned. It is still there, and no longer turns PIN recovery on. Devices take the change at their next contact with Intune.",
+		Fix:       []string{"Ask who changed it: Intune's audit log has the name.", "Roll the policy out again if it is still wanted, or let audits put it right: `pinreset tenant settings --remediate-policy`."},
+		LearnMore: []string{docPINReset},
+	},
+	PolicyRemoved: {
+		Title:     "A policy that turned PIN recovery on is gone",
+		Cause:     "An earlier audit saw the policy on and assigned, and this one read every policy of that store and did not find it. Devices may keep the value that it gave them.",
+		Fix:       []string{"Ask who deleted it: Intune's audit log has the name.", "Roll the policy out again if it is still wanted, or let audits put it right: `pinreset tenant settings --remediate-policy`."},
+		LearnMore: []string{docPINReset},
+	},
+	PolicyUnassigned: {
+		Title:     "A policy that turned PIN recovery on reaches fewer",
+		Cause:     "Assignments that an earlier audit saw were taken away, or a group was excluded. Devices that already have the value may keep it; new ones do not get it.",
+		Fix:       []string{"Look at the assignments of the policy in Intune.", "Roll the policy out again if it is still wanted, or let audits put it right: `pinreset tenant settings --remediate-policy`."},
+		LearnMore: []string{docAssign},
+	},
+	CoverageFell: {
+		Title:     "Fewer devices have the policy",
+		Cause:     "Of the devices that the policy applies to, a smaller share reports it as taken than at the audit before.",
+		Fix:       []string{"Look at the devices in error or conflict in Intune.", "Look for another policy that makes the same setting: `pinreset policy lint`."},
+		LearnMore: []string{docPINReset},
+	},
+	CompetingPolicy: {
+		Title:     "Another policy makes the same setting",
+		Cause:     "Beside the policy that turned PIN recovery on, another one that is assigned makes the setting now. With different values, devices that have both report a conflict.",
+		Fix:       []string{"Keep one of the two: `pinreset policy lint` shows both."},
+		LearnMore: []string{docAssign},
 	},
 	PlanChanged: {
 		Title: "The plan is not the one that was agreed to",

@@ -19,20 +19,24 @@ const (
 	AuditRead        Permission = "audit.read"
 	TenantOnboard    Permission = "tenant.onboard"
 	ResetStart       Permission = "passcode.reset.start"
+	BulkReset        Permission = "passcode.reset.bulk"
+	PortalRecord     Permission = "portal.record"
 	PasscodeReveal   Permission = "passcode.reveal"
 	DeadLetterReplay Permission = "deadletter.replay"
 	SettingsWrite    Permission = "settings.write"
 	GrantWrite       Permission = "grant.write"
 	MetricsRead      Permission = "metrics.read"
+	AuditRun         Permission = "audit.run" // have tenants audited now
 	PolicyRead       Permission = "policy.read"
 	PolicyWrite      Permission = "policy.write" // roll EnablePinRecovery out, and take it back
+	DeviceKeyWrite   Permission = "device.key.write"
 )
 
 // Permissions returns all permissions there are.
 func Permissions() []Permission {
 	return []Permission{
-		TenantRead, DeviceRead, AuditRead, TenantOnboard, ResetStart, PasscodeReveal, DeadLetterReplay, SettingsWrite,
-		GrantWrite, MetricsRead, PolicyRead, PolicyWrite,
+		TenantRead, DeviceRead, AuditRead, TenantOnboard, ResetStart, BulkReset, PortalRecord, PasscodeReveal, DeadLetterReplay, SettingsWrite,
+		GrantWrite, MetricsRead, AuditRun, PolicyRead, PolicyWrite, DeviceKeyWrite,
 	}
 }
 

@@ -60,10 +60,12 @@ func Mount(mux *http.ServeMux, o Options) {
 	a.tenants()
 	a.devices()
 	a.resets()
+	a.bulk()
 	a.policies()
 	a.failures()
 	a.events()
 	a.tokens()
+	a.audits()
 	a.groupPolicy()
 
 	// The framework's own route encodes the description lazily and without a lock.
@@ -161,6 +163,8 @@ func describe(item *huma.PathItem, method string) *huma.Operation {
 		return item.Get
 	case http.MethodPatch:
 		return item.Patch
+	case http.MethodDelete:
+		return item.Delete
 	default:
 		return item.Post
 	}

@@ -10,6 +10,7 @@ import (
 	"pinreset/events"
 	"pinreset/functions/web/internal/problem"
 	"pinreset/shared/audit"
+	"pinreset/shared/devicekey"
 	"pinreset/shared/fault"
 	"pinreset/shared/graph"
 	"pinreset/shared/identity"
@@ -39,6 +40,9 @@ type Eraser interface {
 	ErasePartition(ctx context.Context, partition string) (rows, messages int, err error)
 }
 
+// pace tells how much of Graph's limits is used.
+type pace interface{ Snapshot() graph.LimiterSnapshot }
+
 // Options are the parts of a desk. Those of the first block are required.
 type Options struct {
 	Store   work.Store
@@ -49,7 +53,11 @@ type Options struct {
 	Now     func() time.Time
 	NewID   func() string
 
-	Policies PolicyReader // Graph; nil where no policies are rolled out
+	Policies   PolicyReader // Graph; nil where no policies are rolled out
+	DeviceKeys *devicekey.Keys
+
+	Pace pace   // figures of the limits of Graph; nil for none
+	Wake func() // has a run over all tenants sent at once; nil where the timer alone does it
 
 	Eraser Eraser // of Store; nil where tenants can't be offboarded
 	Keys   Eraser // of the key ring
@@ -63,8 +71,11 @@ type Desk struct {
 
 // New returns a desk.
 func New(o Options) *Desk {
-	if o.Store == nil || o.Devices == nil || o.Vault == nil || o.Tokens == nil || o.Now == nil || o.NewID == nil || len(o.Links.Key) == 0 {
+	if o.Store == nil || o.Devices == nil || o.Vault == nil || o.Tokens == nil || o.DeviceKeys == nil || o.Now == nil || o.NewID == nil || len(o.Links.Key) == 0 {
 		panic("desk: an option is missing")
+	}
+	if o.Wake == nil {
+		o.Wake = func() {}
 	}
 	// Cursors are signed with a key of their own, so that one can never pass for a consent link.
 	key, err := hkdf.Key(sha256.New, o.Links.Key, nil, "pinreset/cursor/1", 32)
