@@ -61,7 +61,7 @@ func routes(n needs) []dispatch.Route {
 		(&consent.Handler{Directory: n.graph, Store: n.store, App: n.app, Privileged: n.privileged, Schedule: n.pace.consent}).Route(),
 		(&passcodereset.Handler{Devices: n.graph, Vault: n.vault, Store: n.store, Schedule: n.pace.reset, Called: n.metrics.called}).Route(),
 		(&bulkreset.Handler{Intune: n.graph, Store: n.store}).Route(),
-		(&portalaction.Handler{Intune: n.graph, Store: n.store, Own: []string{n.app, n.privileged}, Audit: auditByPortal, Counted: n.metrics.record}).Route(),
+		(&portalaction.Handler{Intune: n.graph, Store: n.store, Own: []string{n.app, n.privileged}, Audit: auditBy(events.AuditByPortal), Counted: n.metrics.record}).Route(),
 		(&policyrollout.Handler{Directory: n.graph, Policies: n.graph, Store: n.store, Links: n.links, Schedule: n.pace.rollout}).Route(),
 		(&announcement.Handler{Logger: n.logger, Kept: n.metrics.announced}).Route(),
 		(&devicereport.Handler{}).Route(),
@@ -70,10 +70,12 @@ func routes(n needs) []dispatch.Route {
 	}
 }
 
-// auditByPortal stages the audit that a change in Intune's own portal asks for.
-func auditByPortal(ctx context.Context, u *work.Unit, due time.Time) error {
-	_, err := u.Send(ctx, survey.Queue, due, events.TenantAuditRequested{RequestID: u.NewID(), Cause: events.AuditByPortal, By: events.Pinreset()})
-	return err
+// auditBy stages the audit that a change asks for.
+func auditBy(cause string) func(context.Context, *work.Unit, time.Time) error {
+	return func(ctx context.Context, u *work.Unit, due time.Time) error {
+		_, err := u.Send(ctx, survey.Queue, due, events.TenantAuditRequested{RequestID: u.NewID(), Cause: cause, By: events.Pinreset()})
+		return err
+	}
 }
 
 func (n needs) housekeeping() *housekeeping.Handler {
@@ -92,7 +94,7 @@ var queues = []local.Queue{
 	{Name: work.Announcements, Workers: 8},
 	{Name: survey.Queue, Workers: 8},
 	// Most of an audit is waiting for answers. A goroutine that waits costs next to nothing.
-	{Name: survey.Queue.Bulk(), Workers: 512},
+	{Name: survey.Queue.Bulk(), Workers: 416},
 	{Name: housekeeping.Queue.Bulk(), Workers: 2},
 }
 
