@@ -179,6 +179,11 @@ func TestDashboard(t *testing.T) {
 			}
 		}
 	}
+	for _, q := range queues {
+		if !answered(samples, "pinreset_queue_depth", `queue="`+string(q.Name)+`"`, nil) || !answered(samples, "pinreset_queue_oldest_seconds", `queue="`+string(q.Name)+`"`, nil) {
+			t.Errorf("queue %s has no gauges", q.Name)
+		}
+	}
 	if checked < 15 {
 		t.Errorf("only %d queries were checked", checked)
 	}

@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	"pinreset/shared/graph/graphsim"
+	"pinreset/shared/policy"
 )
 
 // holding counts the files below dir in which the text stands, and names them.
@@ -104,5 +106,41 @@ func TestOffboardLeavesNothing(t *testing.T) {
 	}
 	if _, errs, code := cli("tenant", "show", graphsim.Contoso); code != exitError || !strings.Contains(errs, "not_found") {
 		t.Errorf("afterwards: exit %d, %s", code, errs)
+	}
+}
+
+// TestOffboardWritesFalseFirst offboards a tenant in which a rollout stands: false is written to its policy before anything is
+// exported or erased, and the command says what it writes.
+func TestOffboardWritesFalseFirst(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := startBinary(t, dir)
+	waitProven(t, r.client())
+	pin := func(args ...string) ended {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		args = append(args, "--server", r.url, "--token-file", filepath.Join(r.data, "admin-token"), "--no-input")
+		exit := run(t.Context(), args, func(string) string { return "" }, strings.NewReader(""), &stdout, &stderr)
+		return ended{exit, stdout.String(), stderr.String()}
+	}
+	pin("policy", "rollout", "--all-devices", "--reason", "PINs are forgotten", "--tenant", graphsim.Contoso).has(t, exitPending, "watching")
+	export := filepath.Join(dir, "export.jsonl")
+	gone := pin("tenant", "offboard", graphsim.Contoso, "--reason", "contract ended", "--export", export, "--yes", "-o", "json")
+	gone.has(t, exitDone, "false is written first", "the policy says false", `"left"`)
+	data, err := os.ReadFile(export)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(data, []byte("rollback")) {
+		t.Error("the export does not tell of the rollback")
+	}
+	// Looked after again, its policy is there, assigned, and says false.
+	pin("tenant", "add", graphsim.Contoso, "--name", "Contoso again", "--watch").has(t, exitDone, "proven")
+	found, err := r.client().Policies(t.Context(), graphsim.Contoso)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(found.Policies, func(f policy.Found) bool { return f.Mine && f.Value == policy.Off && f.Assigned() }) {
+		t.Errorf("no policy of ours is assigned and says false: %+v", found.Policies)
 	}
 }
