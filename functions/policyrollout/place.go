@@ -134,6 +134,10 @@ func (h *Handler) read(ctx context.Context, u *work.Unit, r rollout.Rollout) (po
 // bring writes value and assignments where they are not as asked, and reads back what it wrote.
 func (h *Handler) bring(ctx context.Context, u *work.Unit, r *rollout.Rollout, ours policy.Found) error {
 	if ours.Value != policy.On {
+		// The turn is on stable storage before anything is written: nobody else writes to the tenant from here on.
+		if err := errors.Join(rollout.Write(u, *r), u.Checkpoint(ctx)); err != nil {
+			return fmt.Errorf("record turn of %s: %w", r.ID, err)
+		}
 		if err := h.guard(ctx, u); err != nil { // again: it may be assigned, and then this reaches devices
 			return err
 		}
@@ -155,9 +159,12 @@ func (h *Handler) bring(ctx context.Context, u *work.Unit, r *rollout.Rollout, o
 		// Recorded before it is written: a rollback takes away no more and no less, whatever happens in between.
 		if missing := policy.Missing(added, r.Added); len(missing) > 0 {
 			r.Added = append(r.Added, missing...)
-			if err := errors.Join(rollout.Write(u, *r), u.Checkpoint(ctx)); err != nil {
-				return fmt.Errorf("record assignments of %s: %w", r.ID, err)
+			if err := rollout.Write(u, *r); err != nil {
+				return err
 			}
+		}
+		if err := u.Checkpoint(ctx); err != nil { // with the turn, where a replayed run has just taken it again
+			return fmt.Errorf("record assignments of %s: %w", r.ID, err)
 		}
 		if err := h.guard(ctx, u); err != nil { // again: this reaches devices
 			return err

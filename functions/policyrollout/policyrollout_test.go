@@ -409,6 +409,45 @@ func TestOneWritesAtATime(t *testing.T) {
 	}
 }
 
+// TestTurnIsKeptBeforeTheValueIsWritten: requests that come as messages take their turn in their own run. Whoever writes the
+// value has the turn on stable storage, so that another rollout does not take it meanwhile.
+func TestTurnIsKeptBeforeTheValueIsWritten(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false)
+	f.ask(sales)
+	f.until(rollout.Watching)
+	f.intune.policies[0].on = false // somebody switched it off
+	turns := map[string]int{}
+	f.intune.before = func(_ int, c string) error {
+		if c == "set" {
+			holder, err := rollout.Holder(t.Context(), f.Unit(contoso))
+			if err != nil {
+				return err
+			}
+			turns[holder.Run()]++
+		}
+		return nil
+	}
+	send := func(id string, d events.Data) {
+		t.Helper()
+		u := f.Unit(contoso)
+		if err := u.Relay(rollout.Queue, events.Event{ID: id, Tenant: contoso, Time: f.Clock.Now(), Data: d}); err != nil {
+			t.Fatal(err)
+		}
+		f.commit(u)
+	}
+	f.id = "rollout-1"
+	send("m-1", events.PolicyRolloutRequested{RequestID: f.id, Shape: events.ShapeOMAURI, Include: []string{sales}, Reason: "a test"})
+	f.Drain(f.Clock.Now())
+	f.until(rollout.Watching)
+	send("m-2", events.PolicyRollbackRequested{RequestID: "rollback-1", RolloutID: f.id, Reason: "a test"})
+	f.Drain(f.Clock.Now())
+	f.until(rollout.RolledBack)
+	if turns["rollout-1"] != 1 || turns["rollback-1"] != 1 || len(turns) != 2 {
+		t.Errorf("the value was written in the turns of %v", turns)
+	}
+}
+
 func TestGivenUpAfterADay(t *testing.T) {
 	t.Parallel()
 	f := setUp(t, false)

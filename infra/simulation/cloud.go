@@ -36,6 +36,9 @@ type directory struct {
 	consented  time.Time // zero: not
 	principals map[string]time.Time
 	disabled   string // app id whose service principal is switched off
+	history    []snapshot
+	serial     int
+	fleet      []time.Duration // when each device reports a changed policy
 }
 
 // handset is a device.
@@ -281,6 +284,12 @@ func (c *cloud) ServicePrincipal(_ context.Context, tenant, app string) (graph.S
 	d := c.tenants[tenant]
 	if at, there := d.principals[app]; !there || c.w.now.Before(at) {
 		return graph.ServicePrincipal{}, graph.ErrNotFound
+	}
+	if d.disabled != app {
+		if c.w.cur.proved == nil {
+			c.w.cur.proved = map[string]bool{}
+		}
+		c.w.cur.proved[app] = true
 	}
 	return graph.ServicePrincipal{ID: objectOf(app), AppID: app, AccountEnabled: d.disabled != app}, c.w.after(m)
 }

@@ -18,6 +18,7 @@ import (
 	"pinreset/shared/fault"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
+	"pinreset/shared/rollout"
 	"pinreset/shared/secret"
 	"pinreset/shared/work"
 )
@@ -32,6 +33,10 @@ import (
 //	I6  each reveal has exactly one audit entry before its result
 //	I7  each end of a reset is announced in the commit that ends it
 //	I8  a device has at most one reset that has not ended; the views of a code are those in the log
+//	I10 a tenant never has two policies of ours in one shape (checked where the cloud creates one)
+//	I11 other people's assignments survive what we write, and no policy that has some is deleted
+//	I12 nothing is created, switched on or assigned by a run that has not seen both of Microsoft's applications enabled
+//	I13 only the rollout whose turn it is writes; a policy is off before it is taken away
 //	I9  once nothing goes wrong any more, every request ends: done, or failed with a page that can be read
 
 // model is what the world remembers in order to judge.
@@ -47,6 +52,11 @@ type model struct {
 	sealed    []string       // ids of envelopes, in order
 	leaves    map[string]int // audit entries of reveals, by ticket
 	views     map[string]int // the same, by request
+	rollouts  table[rollout.Rollout]
+	rolled    []work.Key        // rollouts that somebody was told are accepted
+	backed    [][2]work.Key     // rollouts and their rollbacks, the same
+	turns     map[string]string // by tenant: the rollout that may write
+	lost      map[string]bool   // partitions in which a message was lost
 	changed   bool
 	leapt     bool
 }
@@ -55,7 +65,26 @@ func newModel() model {
 	return model{
 		resets: map[work.Key]passcode.Reset{}, consents: map[string]onboarding.Consent{}, asked: map[string][]messageKey{},
 		started: map[string]bool{}, envelopes: map[string]secret.Envelope{}, leaves: map[string]int{}, views: map[string]int{},
+		turns: map[string]string{}, lost: map[string]bool{},
 	}
+}
+
+// table is rows as they were last written, by partition and id.
+type table[T any] struct {
+	rows  map[work.Key]T
+	order []work.Key
+}
+
+// put keeps a row and returns what it was before.
+func (t *table[T]) put(key work.Key, row T) (before T, known bool) {
+	if t.rows == nil {
+		t.rows = map[work.Key]T{}
+	}
+	if before, known = t.rows[key]; !known {
+		t.order = append(t.order, key)
+	}
+	t.rows[key] = row
+	return before, known
 }
 
 // canary begins every code there is.
@@ -112,7 +141,8 @@ func (l lines) Write(p []byte) (int, error) {
 func (w *world) sent(m work.Message) {
 	w.scan("message "+m.ID, m.Body)
 	w.note("sent", m.ID, string(m.Queue), kindOf(m.Body))
-	if kind := kindOf(m.Body); kind == (events.PasscodeResetRequested{}).Kind() {
+	switch kindOf(m.Body) {
+	case events.PasscodeResetRequested{}.Kind(), events.PolicyRolloutRequested{}.Kind(), events.PolicyRollbackRequested{}.Kind():
 		r := requestOf(m.Body)
 		w.model.asked[r] = append(w.model.asked[r], messageKey{m.Partition, m.ID})
 	}
@@ -128,6 +158,14 @@ func (w *world) wrote(b work.Batch) {
 		case wr.Delete:
 		case strings.HasPrefix(wr.Row, passcode.ResetPrefix):
 			w.wroteReset(b, wr)
+		case strings.HasPrefix(wr.Row, rollout.Prefix):
+			w.wroteRollout(b, wr)
+		case wr.Row == "rollouts":
+			var turn struct {
+				Holder string `json:"holder"`
+			}
+			w.decode(wr, &turn)
+			w.model.turns[b.Partition] = turn.Holder
 		case wr.Row == "consent":
 			var c onboarding.Consent
 			w.decode(wr, &c)
@@ -237,6 +275,7 @@ func (w *world) check() {
 			w.violate("I1: reset %s was accepted and is not there", key.Row)
 		}
 	}
+	w.checkRollouts()
 }
 
 // driven reports whether a message waits that the handler will go on with: the reminder that counts, or a request for it
@@ -290,6 +329,7 @@ func (w *world) checkEnd() {
 			w.violate("I1: consent run %s was accepted and nothing came of it", key.Row)
 		}
 	}
+	w.endRollouts(readable)
 	// A copy of each envelope, as a backup would have it, and a clock set back.
 	w.skew = -30 * 24 * time.Hour
 	for _, id := range m.sealed {

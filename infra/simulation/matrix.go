@@ -31,9 +31,19 @@ const (
 	createPrincipal
 	readGrants
 	readRoles
+	readPolicies
+	readPolicy
+	readAssignments
+	readStatuses
+	readGroup
+	createPolicy
+	setPolicy
+	assignPolicy
+	deletePolicy
 	receive
 	clock
 	device
+	administrator
 	effects // how many there are
 )
 
@@ -43,7 +53,9 @@ var effectNames = [effects]string{
 	"key ring read", "key ring write", "key ring erase",
 	"graph read device", "graph token", "graph RESET", "graph read result", "graph read result (beta)",
 	"graph prove access", "graph read principal", "graph create principal", "graph read grants", "graph read roles",
-	"queue", "clock", "device",
+	"graph read policies", "graph read policy", "graph read assignments", "graph read statuses", "graph read group",
+	"graph CREATE policy", "graph set policy", "graph assign policy", "graph delete policy",
+	"queue", "clock", "device", "administrator",
 }
 
 func (e effect) String() string { return effectNames[e] }
@@ -85,6 +97,13 @@ const (
 	actionNotSupported
 	noCode
 	codeOnBetaOnly
+	policyRemoved
+	policyFlipped
+	policyRenamed
+	alsoAssigned
+	unassigned
+	appDisabled
+	appRemoved
 	mishaps // how many there are
 )
 
@@ -94,6 +113,7 @@ var mishapNames = [mishaps]string{
 	"400 (approval)", "403", "stale", "404 of what is there", "duplicate", "reorder", "delay",
 	"jumps ahead", "set back", "leaps a week", "offline", "enrolled again", "other user", "retired",
 	"never answers", "action failed", "not supported", "no code", "code on beta only",
+	"removes the policy", "flips it", "takes it over", "assigns it, too", "unassigns it", "disables an app", "removes an app",
 }
 
 func (m mishap) String() string { return mishapNames[m] }
@@ -121,10 +141,18 @@ var possible = func() (p [effects][]mishap) {
 	p[proveAccess] = append([]mishap{forbidden}, read...)
 	p[readPrincipal] = append([]mishap{missing, forbidden}, read...)
 	p[createPrincipal] = append([]mishap{answerLost}, read...)
-	p[readGrants], p[readRoles] = read, read
+	p[readGrants], p[readRoles], p[readGroup] = read, read, read
+	for _, e := range []effect{readPolicies, readPolicy, readAssignments, readStatuses} {
+		p[e] = append([]mishap{stale, forbidden}, read...)
+	}
+	p[createPolicy] = append([]mishap{forbidden}, p[resetDevice]...)
+	for _, e := range []effect{setPolicy, assignPolicy, deletePolicy} { // they may be repeated, and the client says no more of a lost answer
+		p[e] = append([]mishap{answerLost, unavailableDone, forbidden, notSent}, read...)
+	}
 	p[receive] = []mishap{duplicate, reorder, delay, crashAfter}
 	p[clock] = []mishap{jumpAhead, setBack, leap}
 	p[device] = []mishap{offline, enrolledAgain, otherUser, retired, neverAnswers, actionFails, actionNotSupported, noCode, codeOnBetaOnly}
+	p[administrator] = []mishap{policyRemoved, policyFlipped, policyRenamed, alsoAssigned, unassigned, appDisabled, appRemoved}
 	return p
 }()
 
@@ -135,6 +163,8 @@ type tally struct {
 	seeds, steps, runs                 int64
 	accepted, ended, resets, reveals   int64
 	released, consents, proven, issued int64
+	created, assigned, deleted         int64 // policies
+	rolled, watched, takenBack         int64 // rollouts that ended
 }
 
 func (t *tally) add(o *tally) {
@@ -155,6 +185,12 @@ func (t *tally) add(o *tally) {
 	t.consents += o.consents
 	t.proven += o.proven
 	t.issued += o.issued
+	t.created += o.created
+	t.assigned += o.assigned
+	t.deleted += o.deleted
+	t.rolled += o.rolled
+	t.watched += o.watched
+	t.takenBack += o.takenBack
 }
 
 // unhit names the cells that were never hit.
@@ -183,4 +219,6 @@ func (t *tally) print(w io.Writer) {
 	fmt.Fprintf(w, "%d seeds, %d steps, %d handler runs, %d mishaps; %d resets accepted, %d ended, %d issued a code, %d effective at devices; "+
 		"%d reveals asked, %d released; %d consents, %d proven\n",
 		t.seeds, t.steps, t.runs, total, t.accepted, t.ended, t.issued, t.resets, t.reveals, t.released, t.consents, t.proven)
+	fmt.Fprintf(w, "%d policies created, %d assigned, %d deleted; %d rollouts ended, %d watched to their end, %d taken back\n",
+		t.created, t.assigned, t.deleted, t.rolled, t.watched, t.takenBack)
 }

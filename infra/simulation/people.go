@@ -51,6 +51,17 @@ var platforms = []struct {
 	{graph.ManagedDevice{OperatingSystem: "Windows", OSVersion: "10.0.22631"}, false},
 }
 
+// scene is what a seed's world is about.
+type scene uint8
+
+const (
+	resets scene = iota
+	rollouts
+)
+
+// scenes are taken in turn by the seeds.
+var scenes = [...]scene{resets, rollouts}
+
 // plan writes the script of a seed.
 func (w *world) plan() {
 	w.stop = start.Add(pick(w, 2*time.Hour, 30*time.Hour, 8*24*time.Hour))
@@ -76,6 +87,10 @@ func (w *world) planTenant(id string) {
 	}
 	d := &directory{principals: map[string]time.Time{}}
 	w.cloud.tenants[id] = d
+	if w.scene == rollouts {
+		w.planRollouts(id, d)
+		return
+	}
 	w.planConsent(id, d)
 	for i := range pick(w, 1, 1, 2, 3) {
 		w.planDevice(id, fmt.Sprintf("de%s-0000-4000-8000-%012x", id[30:], i+1))

@@ -18,6 +18,11 @@ type task struct {
 	dead            bool      // its process is
 	*coroutine
 	unkept map[string]pretence // rows that the broken build pretends to have kept
+
+	// What the run has been shown of policies.
+	proved map[string]bool // Microsoft's applications that are there and enabled
+	shown  *shown
+	off    bool // the value of the policy that it works on
 }
 
 // coroutine runs one task after another, so that its stack has grown once.

@@ -12,7 +12,9 @@ import (
 	"pinreset/functions/announcement"
 	"pinreset/functions/consent"
 	"pinreset/functions/passcodereset"
+	"pinreset/functions/policyrollout"
 	"pinreset/shared/dispatch"
+	"pinreset/shared/onboarding"
 	"pinreset/shared/secret"
 	"pinreset/shared/work"
 )
@@ -21,6 +23,7 @@ import (
 // gives way at its effects, and the seed says who goes on.
 type world struct {
 	seed    uint64
+	scene   scene
 	rng     *rand.Rand
 	now     time.Time     // true time, which the cloud keeps
 	skew    time.Duration // by how much the program's clock is ahead
@@ -66,18 +69,24 @@ const (
 
 var start = time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 
-// The schedules are shorter than the program's own in how often they look, not in what they wait for.
+// The schedules look less often than the program's own, and watch devices for days instead of weeks. What a step waits for is
+// not shortened.
 var (
 	resetSchedule = passcodereset.Schedule{
 		Looks: []time.Duration{2 * time.Second, 10 * time.Second, 30 * time.Second, 5 * time.Minute, time.Hour, 4 * time.Hour},
 		Trace: passcodereset.DefaultSchedule.Trace, Lost: passcodereset.DefaultSchedule.Lost,
+	}
+	rolloutSchedule = policyrollout.Schedule{
+		Looks: []time.Duration{5 * time.Minute, time.Hour, 8 * time.Hour, 24 * time.Hour},
+		Watch: 3 * 24 * time.Hour, Withdraw: 2 * 24 * time.Hour, Trace: policyrollout.DefaultSchedule.Trace, Turn: 10 * time.Minute,
+		Replicas: policyrollout.DefaultSchedule.Replicas,
 	}
 	consentSchedule = consent.Schedule{First: 2 * time.Minute, Longest: 6 * time.Hour, Deadline: 24 * time.Hour}
 )
 
 func newWorld(seed uint64, kek *secret.LocalKey, o options, t *tally) *world {
 	w := &world{
-		seed: seed, rng: rand.New(rand.NewPCG(seed, 0x70696e7265736574)), now: start, tally: t,
+		seed: seed, scene: scenes[seed%uint64(len(scenes))], rng: rand.New(rand.NewPCG(seed, 0x70696e7265736574)), now: start, tally: t,
 		hash: 14695981039346656037, print: o.print, skipIntent: o.skipIntent, force: o.force,
 	}
 	w.rate = pick(w, 0, 0.01, 0.04, 0.12)
@@ -92,9 +101,11 @@ func newWorld(seed uint64, kek *secret.LocalKey, o options, t *tally) *world {
 	w.cloud = &cloud{w: w, tenants: map[string]*directory{}, devices: map[string]*handset{}}
 	w.vault = secret.NewVault(ring{w}, kek, w.clock)
 	log := logger(w)
+	links := onboarding.Links{Microsoft: "https://login.windows.net", Key: []byte("signs nothing here"), NewID: w.newID, Now: w.clock}
 	w.dispatcher = dispatch.New(rowsOf{w}, rowsOf{w}, []dispatch.Route{
 		(&consent.Handler{Directory: w.cloud, Store: rowsOf{w}, App: appID, Schedule: consentSchedule}).Route(),
 		(&passcodereset.Handler{Devices: w.cloud, Vault: w.vault, Store: rowsOf{w}, Schedule: resetSchedule}).Route(),
+		(&policyrollout.Handler{Directory: w.cloud, Policies: w.cloud, Store: rowsOf{w}, Links: links, Schedule: rolloutSchedule}).Route(),
 		(&announcement.Handler{Logger: log}).Route(),
 	}, dispatch.Options{Now: w.clock, NewID: w.newID, Jitter: w.rng.Float64, Logger: log})
 	w.model = newModel()
