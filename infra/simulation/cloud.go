@@ -38,7 +38,8 @@ type directory struct {
 	disabled   string // app id whose service principal is switched off
 	history    []snapshot
 	serial     int
-	fleet      []time.Duration // when each device reports a changed policy
+	makers     map[string]string // by policy: for whose request it was created
+	fleet      []time.Duration   // when each device reports a changed policy
 }
 
 // handset is a device.

@@ -47,7 +47,7 @@ func run(args []string, out io.Writer) error {
 	from := flags.Uint64("from", 1, "the first seed")
 	workers := flags.Int("workers", runtime.GOMAXPROCS(0), "seeds at a time")
 	trace := flags.Bool("trace", false, "print the trace of each seed")
-	skip := flags.Bool("skip-intent", false, "break the program: drop the intent that is recorded before a call")
+	skip := flags.Bool("skip-intent", false, "break the program: drop the intent that is recorded before a call, and do not adopt what it made")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -43,7 +43,8 @@ func (w *world) planRollouts(id string, d *directory) {
 	}
 	d.consented = start.Add(-time.Hour)
 	for range w.rng.IntN(5) { // when each device reports a change; one that never does, one that the policy does not apply to
-		d.fleet = append(d.fleet, pick(w, time.Duration(0), -1, time.Minute+w.upTo(time.Hour), time.Minute+w.upTo(12*time.Hour), time.Minute+w.upTo(12*time.Hour)))
+		d.fleet = append(d.fleet, pick(w, time.Duration(0), -1, time.Minute+w.upTo(12*time.Hour),
+			time.Minute+w.upTo(time.Hour), time.Minute+w.upTo(time.Hour), time.Minute+w.upTo(time.Hour), time.Minute+w.upTo(time.Hour)))
 	}
 	shape := pick(w, events.ShapeOMAURI, events.ShapeOMAURI, events.ShapeSettingsCatalog, events.ShapeIdentityProtection, events.ShapeAccountProtection)
 	if w.chance(0.2) {
@@ -75,9 +76,9 @@ func (w *world) planRollouts(id string, d *directory) {
 		if w.chance(0.3) {
 			w.at(at.Add(w.upTo(time.Minute)), "ask again", func() { w.roll(id, want, 3) })
 		}
-		if w.chance(0.4) {
-			unassign, remove, sent := w.chance(0.6), w.chance(0.5), w.chance(0.3)
-			w.at(at.Add(w.upTo(20*time.Hour)), "take it back", func() { w.rollBack(id, unassign, remove, sent, 3) })
+		if w.chance(0.5) {
+			unassign, remove, sent := w.chance(0.6), w.chance(0.7), w.chance(0.3)
+			w.at(at.Add(pick(w, w.upTo(time.Hour), w.upTo(20*time.Hour))), "take it back", func() { w.rollBack(id, unassign, remove, sent, 3) })
 		}
 		at = at.Add(pick(w, w.upTo(2*time.Minute), w.upTo(14*time.Hour)))
 	}

@@ -52,6 +52,7 @@ func (t *task) pretend(b work.Batch) work.Batch {
 	b.Writes = slices.Clone(b.Writes)
 	for i, wr := range b.Writes {
 		without := bytes.Replace(wr.Value, []byte(`"state":"calling"`), []byte(`"state":"accepted"`), 1)
+		without = bytes.Replace(without, []byte(`"state":"creating"`), []byte(`"state":"accepted"`), 1)
 		if len(without) != len(wr.Value) {
 			t.unkept = map[string]pretence{wr.Row: {stored: without, seen: wr.Value}}
 			b.Writes[i].Value = without

@@ -67,22 +67,30 @@ func TestSameSeedSameTrace(t *testing.T) {
 }
 
 // TestSkippedIntent proves that the simulation finds what it is there for: without the intent on stable storage, a device is
-// reset twice for one request, and a thousand seeds are enough to see it.
+// reset twice for one request and a tenant gets a second policy, and a thousand seeds are enough to see it.
 func TestSkippedIntent(t *testing.T) {
 	t.Parallel()
-	kek, others := key(t), 0
-	for seed := uint64(1); seed <= 1000; seed++ {
-		_, failed := simulate(seed, 1, 1, kek, options{skipIntent: true})
-		switch {
-		case failed == nil:
-		case strings.HasPrefix(failed.violation, "I2"):
-			t.Logf("seed %d, after %d with another violation: %s", seed, others, failed.violation)
-			return
-		default:
-			others++ // a reset whose state was never kept breaks other promises, too
-		}
+	for want, scene := range map[string]scene{"I2": resets, "I10": rollouts} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			kek, others := key(t), 0
+			for seed := uint64(1); seed <= 1000; seed++ {
+				if scenes[seed%uint64(len(scenes))] != scene {
+					continue
+				}
+				_, failed := simulate(seed, 1, 1, kek, options{skipIntent: true})
+				switch {
+				case failed == nil:
+				case strings.HasPrefix(failed.violation, want):
+					t.Logf("seed %d, after %d with another violation: %s", seed, others, failed.violation)
+					return
+				default:
+					others++ // work whose state was never kept breaks other promises, too
+				}
+			}
+			t.Fatalf("1000 seeds without intents: no violation of %s, %d of others", want, others)
+		})
 	}
-	t.Fatalf("1000 seeds without intents: no double reset, %d other violations", others)
 }
 
 // found are seeds that violated an invariant before what they found was put right. What a seed does changes with the

@@ -54,7 +54,7 @@ type world struct {
 
 // options of a world; the zero value is what the command runs.
 type options struct {
-	skipIntent bool                        // the broken build: what a handler checkpoints before its call is dropped, and reported as kept
+	skipIntent bool                        // the broken build: what a handler checkpoints before its call is dropped, and reported as kept, and a policy that it made is not looked for
 	force      func(*world, effect) mishap // takes the place of chance; nil
 	print      func(string)
 }
