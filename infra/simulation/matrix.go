@@ -85,6 +85,7 @@ const (
 	duplicate
 	reorder
 	delay
+	lost // for ever
 	jumpAhead
 	setBack
 	leap // a week at once
@@ -110,7 +111,7 @@ const (
 var mishapNames = [mishaps]string{
 	"none", "crash before", "crash after", "unavailable", "done, answer lost", "lease lost", "slow",
 	"429 + Retry-After", "429 bare", "429 + Retry-After, done", "429 bare, done", "503, done", "no answer", "not sent",
-	"400 (approval)", "403", "stale", "404 of what is there", "duplicate", "reorder", "delay",
+	"400 (approval)", "403", "stale", "404 of what is there", "duplicate", "reorder", "delay", "lost",
 	"jumps ahead", "set back", "leaps a week", "offline", "enrolled again", "other user", "retired",
 	"never answers", "action failed", "not supported", "no code", "code on beta only",
 	"removes the policy", "flips it", "takes it over", "assigns it, too", "unassigns it", "disables an app", "removes an app",
@@ -149,7 +150,7 @@ var possible = func() (p [effects][]mishap) {
 	for _, e := range []effect{setPolicy, assignPolicy, deletePolicy} { // they may be repeated, and the client says no more of a lost answer
 		p[e] = append([]mishap{answerLost, unavailableDone, forbidden, notSent}, read...)
 	}
-	p[receive] = []mishap{duplicate, reorder, delay, crashAfter}
+	p[receive] = []mishap{duplicate, reorder, delay, crashAfter, lost}
 	p[clock] = []mishap{jumpAhead, setBack, leap}
 	p[device] = []mishap{offline, enrolledAgain, otherUser, retired, neverAnswers, actionFails, actionNotSupported, noCode, codeOnBetaOnly}
 	p[administrator] = []mishap{policyRemoved, policyFlipped, policyRenamed, alsoAssigned, unassigned, appDisabled, appRemoved}
@@ -165,6 +166,7 @@ type tally struct {
 	released, consents, proven, issued int64
 	created, assigned, deleted         int64 // policies
 	rolled, watched, takenBack         int64 // rollouts that ended
+	lost, forgotten, swept             int64 // messages that were lost, rows that were tidied away, keys that the upkeep destroyed
 }
 
 func (t *tally) add(o *tally) {
@@ -191,6 +193,9 @@ func (t *tally) add(o *tally) {
 	t.rolled += o.rolled
 	t.watched += o.watched
 	t.takenBack += o.takenBack
+	t.lost += o.lost
+	t.forgotten += o.forgotten
+	t.swept += o.swept
 }
 
 // unhit names the cells that were never hit.
@@ -221,4 +226,5 @@ func (t *tally) print(w io.Writer) {
 		t.seeds, t.steps, t.runs, total, t.accepted, t.ended, t.issued, t.resets, t.reveals, t.released, t.consents, t.proven)
 	fmt.Fprintf(w, "%d policies created, %d assigned, %d deleted; %d rollouts ended, %d watched to their end, %d taken back\n",
 		t.created, t.assigned, t.deleted, t.rolled, t.watched, t.takenBack)
+	fmt.Fprintf(w, "%d messages lost, %d resets and rollouts forgotten, %d keys swept\n", t.lost, t.forgotten, t.swept)
 }

@@ -57,10 +57,11 @@ type scene uint8
 const (
 	resets scene = iota
 	rollouts
+	upkeep // both, with messages that are lost, and the upkeep that finds what they were for
 )
 
 // scenes are taken in turn by the seeds.
-var scenes = [...]scene{resets, rollouts}
+var scenes = [...]scene{resets, rollouts, resets, rollouts, upkeep, resets, rollouts, resets}
 
 // plan writes the script of a seed.
 func (w *world) plan() {
@@ -71,6 +72,9 @@ func (w *world) plan() {
 	w.horizon = w.stop.Add(12 * 24 * time.Hour)
 	for i := range pick(w, 1, 1, 2, 3) {
 		w.planTenant(fmt.Sprintf("7e4a0000-0000-4000-8000-%012x", i+1))
+	}
+	if w.scene == upkeep {
+		w.planUpkeep()
 	}
 	for _, late := range []time.Duration{time.Hour, 30 * time.Hour} {
 		w.at(w.stop.Add(late), "replay dead letters", w.replayAll)
@@ -87,11 +91,15 @@ func (w *world) planTenant(id string) {
 	}
 	d := &directory{principals: map[string]time.Time{}}
 	w.cloud.tenants[id] = d
-	if w.scene == rollouts {
+	switch {
+	case w.scene == rollouts:
 		w.planRollouts(id, d)
 		return
+	case w.scene == upkeep && w.chance(0.6):
+		w.planRollouts(id, d)
+	default:
+		w.planConsent(id, d)
 	}
-	w.planConsent(id, d)
 	for i := range pick(w, 1, 1, 2, 3) {
 		w.planDevice(id, fmt.Sprintf("de%s-0000-4000-8000-%012x", id[30:], i+1))
 	}

@@ -11,6 +11,7 @@ import (
 
 	"pinreset/functions/announcement"
 	"pinreset/functions/consent"
+	"pinreset/functions/housekeeping"
 	"pinreset/functions/passcodereset"
 	"pinreset/functions/policyrollout"
 	"pinreset/shared/dispatch"
@@ -33,6 +34,7 @@ type world struct {
 	ring    *store
 	vault   *secret.Vault
 	cloud   *cloud
+	timer   *housekeeping.Timer
 
 	dispatcher *dispatch.Dispatcher
 	tasks      []*task
@@ -97,15 +99,25 @@ func newWorld(seed uint64, kek *secret.LocalKey, o options, t *tally) *world {
 	}
 	w.store.wrote, w.store.sent = w.wrote, w.sent
 	w.ring = newStore(w.clock, leaseTime)
-	w.ring.wrote = func(b work.Batch) { w.scanBatch("key ring", b) }
+	w.ring.wrote = func(b work.Batch) {
+		w.scanBatch("key ring", b)
+		for _, wr := range b.Writes {
+			if wr.Delete {
+				w.swept(b.Partition, wr.Row)
+			}
+		}
+	}
 	w.cloud = &cloud{w: w, tenants: map[string]*directory{}, devices: map[string]*handset{}}
 	w.vault = secret.NewVault(ring{w}, kek, w.clock)
 	log := logger(w)
 	links := onboarding.Links{Microsoft: "https://login.windows.net", Key: []byte("signs nothing here"), NewID: w.newID, Now: w.clock}
+	tidy := &housekeeping.Handler{Vault: w.vault, Keep: keep, Schedule: upkeepSchedule}
+	w.timer = &housekeeping.Timer{Store: rowsOf{w}, Handler: tidy, Now: w.clock, NewID: w.newID, Logger: log}
 	w.dispatcher = dispatch.New(rowsOf{w}, rowsOf{w}, []dispatch.Route{
 		(&consent.Handler{Directory: w.cloud, Store: rowsOf{w}, App: appID, Schedule: consentSchedule}).Route(),
 		(&passcodereset.Handler{Devices: w.cloud, Vault: w.vault, Store: rowsOf{w}, Schedule: resetSchedule}).Route(),
 		(&policyrollout.Handler{Directory: w.cloud, Policies: w.cloud, Store: rowsOf{w}, Links: links, Schedule: rolloutSchedule}).Route(),
+		tidy.Route(),
 		(&announcement.Handler{Logger: log}).Route(),
 	}, dispatch.Options{Now: w.clock, NewID: w.newID, Jitter: w.rng.Float64, Logger: log})
 	w.model = newModel()
@@ -292,7 +304,10 @@ func (w *world) deliver(due []*message, at int) {
 			w.tally.hits[receive][reorder]++
 		}
 		if w.chance(w.rate) {
-			m := pick(w, duplicate, delay, crashAfter)
+			m := pick(w, duplicate, delay, crashAfter, lost)
+			if m == lost && !w.losable(due[at]) {
+				m = duplicate
+			}
 			w.hit(receive, m)
 			switch m {
 			case duplicate: // of a message that waits, is held, or was done long ago
@@ -302,6 +317,9 @@ func (w *world) deliver(due []*message, at int) {
 				return
 			case crashAfter:
 				w.store.claim(due[at])
+				return
+			case lost:
+				w.lose(due[at])
 				return
 			}
 		}
