@@ -346,6 +346,9 @@ func progressText(p rollout.Progress) string {
 			text += fmt.Sprintf(", %d %s", part.n, part.text)
 		}
 	}
+	if p.Why != "" {
+		text += " (" + p.Why + ")"
+	}
 	return text
 }
 

@@ -206,6 +206,15 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 	if single(c, "DeviceReadiness", verdicts, err); len(verdicts.Paths) != len(readiness.Paths()) {
 		t.Errorf("%d paths of a device", len(verdicts.Paths))
 	}
+	read := map[string]readiness.Outcome{} // what the simulated cloud tells of an Entra joined device with Enterprise
+	for _, check := range verdicts.Paths[0].Checks {
+		read[check.ID] = check.Outcome
+	}
+	for _, id := range []string{"platform", "version", "edition", "join", "device-enabled"} {
+		if read[id] != readiness.Passed {
+			t.Errorf("check %s of hr-laptop-11 is %q", id, read[id])
+		}
+	}
 
 	several(c, "Failures", api.Failures(ctx, tenant))
 	page, err := api.Diagnostics(ctx, tenant, failed.Diagnostics[strings.LastIndex(failed.Diagnostics, "/")+1:])

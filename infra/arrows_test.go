@@ -33,7 +33,7 @@ var rooms = []struct {
 	{room: "pinreset/functions", imports: []string{"pinreset/events", "pinreset/shared"}}, // a handler
 	{room: "pinreset/infra"},
 	// The simulation is a main of its own: it wires the real handlers, over a store and a cloud in memory.
-	{room: "pinreset/infra/simulation", imports: []string{"pinreset/events", "pinreset/shared", "pinreset/functions/announcement", "pinreset/functions/consent", "pinreset/functions/passcodereset"}},
+	{room: "pinreset/infra/simulation", imports: []string{"pinreset/events", "pinreset/shared", "pinreset/functions/announcement", "pinreset/functions/consent", "pinreset/functions/passcodereset", "pinreset/functions/policyrollout"}},
 }
 
 // mainOnly are rooms that only main wires in: how messages travel, who runs a handler, and what stands in for a tenant is

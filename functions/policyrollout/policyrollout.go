@@ -42,12 +42,6 @@ type directory interface {
 	ServicePrincipal(ctx context.Context, tenant, appID string) (graph.ServicePrincipal, error)
 }
 
-// reports tells what devices report of the policy themselves, for shapes without a status in Graph. reported is false where
-// no device has.
-type reports interface {
-	PolicyReports(ctx context.Context, u *work.Unit) (p rollout.Progress, reported bool, err error)
-}
-
 // Schedule says when devices are looked at, and how long things may take.
 type Schedule struct {
 	Looks []time.Duration // delays between looks at devices; the last one repeats
@@ -72,7 +66,6 @@ var DefaultSchedule = Schedule{
 type Handler struct {
 	Directory directory
 	Policies  policies
-	Reports   reports // nil: no device reports
 	Store     work.Store
 	Links     onboarding.Links // of Microsoft's two applications
 	Schedule  Schedule
@@ -148,7 +141,13 @@ func (h *Handler) rollback(ctx context.Context, u *work.Unit, _ events.Event, d 
 		return fault.After(h.Schedule.Turn, fault.WaitingForTurn, err)
 	case err != nil:
 		return err
-	case r.State != rollout.Withdrawing || !r.Rollback.FalseAt.IsZero():
+	}
+	if r.State == rollout.Failed && r.FailureCode == fault.AttemptsExhausted && r.FailedIn == rollout.Withdrawing {
+		if r, err = rollout.Reopen(ctx, u, r); err != nil { // its dead letter was replayed
+			return err
+		}
+	}
+	if r.State != rollout.Withdrawing || !r.Rollback.FalseAt.IsZero() {
 		return nil // delivered again after its work was done, or its reminders have taken over
 	}
 	// One that came as a message has its turn on stable storage before anything is written.

@@ -16,6 +16,8 @@ import (
 	"pinreset/shared/fault"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/policy"
+	"pinreset/shared/readiness"
+	"pinreset/shared/reading"
 	"pinreset/shared/rollout"
 	"pinreset/shared/tenant"
 	"pinreset/shared/work"
@@ -579,9 +581,6 @@ func TestUnknownIsNotInvented(t *testing.T) {
 	t.Parallel()
 	for _, reported := range []bool{false, true} {
 		f := setUp(t, false)
-		if reported {
-			f.handler.Reports = said{rollout.Progress{Succeeded: 4, Pending: 1}}
-		}
 		u := f.Unit(contoso)
 		r, err := rollout.Record(u, events.PolicyRolloutRequested{RequestID: u.NewID(), Shape: events.ShapeSettingsCatalog, Include: []string{sales}, Reason: "a test"})
 		r.State, r.PolicyID, r.PlacedAt, r.WatchUntil = rollout.Watching, "90000000-0000-4000-8000-000000000077", f.Clock.Now(), f.Clock.Now().Add(time.Hour)
@@ -590,9 +589,27 @@ func TestUnknownIsNotInvented(t *testing.T) {
 		if err := errors.Join(err, sent, rollout.Write(u, r)); err != nil {
 			t.Fatal(err)
 		}
+		if reported {
+			for i, value := range []readiness.Setting{readiness.On, readiness.NotSet, readiness.On, readiness.Off} {
+				report := readiness.DeviceReport{ReportedAt: f.Clock.Now().Add(time.Minute)}
+				report.Policies.DeviceMDM = reading.Read(value)
+				if i == 2 {
+					report.ReportedAt = f.Clock.Now().Add(-time.Hour) // from before the rollout: it says nothing about it
+				}
+				if err := readiness.WriteDevice(u, fmt.Sprintf("device-%d", i), report); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := readiness.WriteDevice(u, "says nothing of the policy", readiness.DeviceReport{ReportedAt: f.Clock.Now()}); err != nil {
+				t.Fatal(err)
+			}
+		}
 		f.commit(u)
 		f.id = r.ID
 		r = f.until(rollout.Completed)
+		if percent, _ := r.Progress.Percent(); reported && (percent != 25 || r.Progress.Succeeded != 1 || r.Progress.Pending != 3) {
+			t.Errorf("devices report: %+v", r.Progress)
+		}
 		if _, known := r.Progress.Percent(); known != reported || r.Progress.Known() != reported || !reported && r.Progress.Why == "" {
 			t.Errorf("reported %t: %+v", reported, r.Progress)
 		}
@@ -600,12 +617,6 @@ func TestUnknownIsNotInvented(t *testing.T) {
 			t.Errorf("%d calls", f.intune.calls)
 		}
 	}
-}
-
-type said struct{ p rollout.Progress }
-
-func (s said) PolicyReports(context.Context, *work.Unit) (rollout.Progress, bool, error) {
-	return s.p, true, nil
 }
 
 // TestCrashAtEveryBoundary ends the process between every two effects, of a rollout or of its rollback: there is one policy,

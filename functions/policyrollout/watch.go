@@ -9,6 +9,7 @@ import (
 	"pinreset/events"
 	"pinreset/shared/fault"
 	"pinreset/shared/graph"
+	"pinreset/shared/policy"
 	"pinreset/shared/rollout"
 	"pinreset/shared/work"
 )
@@ -17,7 +18,7 @@ import (
 // gone.
 func (h *Handler) watch(ctx context.Context, u *work.Unit, r rollout.Rollout) error {
 	before := r.Progress
-	p, err := h.progress(ctx, u, r, time.Time{})
+	p, err := h.progress(ctx, u, r, policy.On, time.Time{})
 	if err != nil {
 		if late := !u.Now().Before(r.WatchUntil); late && !gone(err) {
 			return h.complete(ctx, u, r, events.RolloutWatched) // nobody could look at the end; what was seen is shown
@@ -49,10 +50,10 @@ func (h *Handler) complete(ctx context.Context, u *work.Unit, r rollout.Rollout,
 	return errors.Join(err, rollout.End(ctx, u, r, rollout.Completed))
 }
 
-// progress counts devices by what they made of the policy. With since, only what a device has reported after it counts, and
-// the others are pending. A shape for which Graph keeps no status of devices is known from what devices report themselves, else
+// progress counts devices by what they made of the policy, which was to bring them the wanted value. With since, only what a
+// device has reported after it counts, and the others are pending. A shape for which Graph keeps no status of devices is known from what devices report themselves, else
 // it is unknown: it is never invented.
-func (h *Handler) progress(ctx context.Context, u *work.Unit, r rollout.Rollout, since time.Time) (rollout.Progress, error) {
+func (h *Handler) progress(ctx context.Context, u *work.Unit, r rollout.Rollout, want policy.Value, since time.Time) (rollout.Progress, error) {
 	p := rollout.Progress{At: u.Now(), Source: rollout.FromNowhere}
 	if r.Shape.HasDeviceStatus() {
 		statuses, err := h.Policies.DeviceStatuses(ctx, u.Partition(), r.PolicyID)
@@ -71,15 +72,15 @@ func (h *Handler) progress(ctx context.Context, u *work.Unit, r rollout.Rollout,
 		}
 		return p, nil
 	}
-	if h.Reports != nil && since.IsZero() {
-		reported, ok, err := h.Reports.PolicyReports(ctx, u)
-		if err != nil {
-			return p, fmt.Errorf("read device reports: %w", err)
-		}
-		if ok {
-			reported.At, reported.Source = u.Now(), rollout.FromDevices
-			return reported, nil
-		}
+	if since.IsZero() {
+		since = r.PlacedAt
+	}
+	reported, some, err := rollout.Reported(ctx, u, want, since)
+	if err != nil {
+		return p, fmt.Errorf("read device reports: %w", err)
+	}
+	if some {
+		return reported, nil
 	}
 	p.Why = "Graph keeps no status of devices for this shape, and no device has reported"
 	return p, nil

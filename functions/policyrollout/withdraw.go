@@ -45,7 +45,7 @@ func (h *Handler) withdraw(ctx context.Context, u *work.Unit, r rollout.Rollout)
 		note(ctx, u, &r, "read back: the value is false; devices get time to take it")
 		return h.lookAgain(ctx, u, r, h.delay(r), b.WaitUntil)
 	}
-	p, err := h.progress(ctx, u, r, b.FalseAt)
+	p, err := h.progress(ctx, u, r, policy.Off, b.FalseAt)
 	if err != nil && !gone(err) && u.Now().Before(b.WaitUntil) {
 		return wait(u, r, giveUp, err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -233,6 +234,12 @@ func (c *cloud) Assign(_ context.Context, tenant string, ref policy.Ref, all []p
 			return nil
 		}
 		before := w.cur.shown.all
+		body := policy.Assign(ref, all).Body
+		for _, target := range before {
+			if !ours(target) && !bytes.Contains(body, target.Raw) { // what nobody here knows of it, too
+				w.violate("I11: the assignment of policy %s to %s, which is others', is not written as it was", ref.ID, target.GroupID)
+			}
+		}
 		if lost := policy.Missing(slices.DeleteFunc(slices.Clone(before), ours), all); len(lost) > 0 {
 			w.violate("I11: policy %s loses %d assignments that are others'", ref.ID, len(lost))
 		}

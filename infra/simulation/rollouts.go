@@ -28,7 +28,7 @@ func ours(a policy.Assignment) bool { return !slices.Contains(otherGroups, a.Gro
 
 func other(group string) policy.Assignment {
 	return policy.Assignment{Kind: policy.IncludeGroup, GroupID: group, Filter: "66666666-0000-4000-8000-000000000001", FilterMode: "include",
-		Raw: []byte(`{"@odata.type":"#microsoft.graph.groupAssignmentTarget","groupId":"` + group + `","deviceAndAppManagementAssignmentFilterId":"66666666-0000-4000-8000-000000000001","deviceAndAppManagementAssignmentFilterType":"include"}`)}
+		Raw: []byte(`{"@odata.type":"#microsoft.graph.groupAssignmentTarget","futureProperty":[1,{"a":"b"}],"groupId":"` + group + `","deviceAndAppManagementAssignmentFilterId":"66666666-0000-4000-8000-000000000001","deviceAndAppManagementAssignmentFilterType":"include"}`)}
 }
 
 // planRollouts lets people of a tenant ask for the policy, take it back, and administrators work on it beside us.

@@ -180,7 +180,7 @@ var catalogue = map[Code]Entry{
 	ConsentMissing: {
 		Title:     "PIN reset is not consented in this tenant",
 		Cause:     "At least one of the two enterprise applications (Microsoft Pin Reset Service, Microsoft Pin Reset Client) is missing in the tenant's directory, or disabled there. With the policy on and an application missing, users could not reset their PIN at all, so nothing is assigned. The detail says which one.",
-		Fix:       []string{"Open the tenant's consent steps (`pinreset tenant consent TENANT-ID`) and let an Application Administrator of that tenant accept both links.", "pinreset reads the directory back and turns the step green by itself."},
+		Fix:       []string{"Open the tenant's consent steps and let an Application Administrator of that tenant accept both links.", "pinreset reads the directory back and turns the step green by itself."},
 		LearnMore: []string{docPINReset},
 	},
 	ConsentDeclined: {

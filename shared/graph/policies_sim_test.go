@@ -2,6 +2,9 @@ package graph_test
 
 import (
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"testing"
 	"time"
@@ -310,5 +313,39 @@ func TestCreateWithoutAnAnswerIsFound(t *testing.T) {
 		if err != nil || !ok || p.Policy != ours.Ref() || p.Writes != 1 {
 			t.Errorf("%s: found %+v, plan %+v %v", kind, ours, p, err)
 		}
+	}
+}
+
+// Graph asks the receiver for the validation token before it takes an order, and what it takes can be renewed and ended.
+func TestSubscriptionsOfSimulatedTenant(t *testing.T) {
+	t.Parallel()
+	c := start(t, graphsim.Options{}, nil)
+	ctx, client, tenant := t.Context(), c.client, graphsim.Contoso
+	pilot := c.groups("PIN recovery pilot")["PIN recovery pilot"]
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		io.WriteString(w, r.URL.Query().Get("validationToken"))
+	}))
+	t.Cleanup(receiver.Close)
+	until := c.now().Add(time.Hour).Truncate(time.Second)
+	made, err := client.SubscribeMembers(ctx, tenant, pilot, receiver.URL, "state", until)
+	if err != nil || !made.Expires.Equal(until) {
+		t.Fatalf("%+v %v", made, err)
+	}
+	later := c.now().Add(graph.SubscriptionLife - time.Minute).Truncate(time.Second)
+	if err := client.RenewSubscription(ctx, tenant, made.ID, later); err != nil {
+		t.Error(err)
+	}
+	if all, err := client.Subscriptions(ctx, tenant); err != nil || len(all) != 1 || all[0].ID != made.ID || !all[0].Expires.Equal(later) {
+		t.Errorf("%+v %v", all, err)
+	}
+	if err := client.RenewSubscription(ctx, tenant, made.ID, c.now().Add(graph.SubscriptionLife+time.Hour)); fault.CodeOf(err) != fault.GraphRefused {
+		t.Errorf("renewed for longer than a subscription lives: %v", err)
+	}
+	if err := client.Unsubscribe(ctx, tenant, made.ID); err != nil {
+		t.Error(err)
+	}
+	if err := client.Unsubscribe(ctx, tenant, made.ID); !errors.Is(err, graph.ErrNotFound) {
+		t.Errorf("ended again: %v", err)
 	}
 }

@@ -201,6 +201,20 @@ func TestPoliciesOfAllStores(t *testing.T) {
 	}
 }
 
+// An expanded list may hold only the first of a policy's assignments, and says so.
+func TestAssignmentsBeyondAnExpandedList(t *testing.T) {
+	t.Parallel()
+	const path = "/beta/deviceManagement/deviceConfigurations/" + policyA + "/assignments"
+	s := put(t, map[string]string{
+		listConfigurations: `200 {"value":[` + customOn + `,"assignments":[{"id":"1","target":` + excludedGroup + `}],"assignments@odata.nextLink":"BASE` + path + `?$skiptoken=2"}]}`,
+		"GET " + path:      `200 {"value":[{"id":"1","target":` + excludedGroup + `},{"id":"2","target":` + filteredGroup + `}]}`,
+	})
+	found, err := ReadPolicies(policy.DeviceConfigurations).Do(t.Context(), s.client, tenantA)
+	if err != nil || len(found) != 1 || len(found[0].Assignments) != 2 {
+		t.Errorf("%+v %v", found, err)
+	}
+}
+
 // Whatever is refused, there is no result: what could not be read is not missing.
 func TestPoliciesAreAllOrNone(t *testing.T) {
 	t.Parallel()

@@ -182,6 +182,14 @@ func TestEveryCallKeepsToThePublishedSchema(t *testing.T) {
 			t.Errorf("device %+v", d)
 		}
 	}
+	edition, err := client.DeviceEdition(ctx, tenant, c.device("hr-laptop-11").ID)
+	must(err)
+	if edition != (graph.DeviceEdition{JoinType: "azureADJoined", SKUFamily: "Enterprise", SKUNumber: 4}) {
+		t.Errorf("edition %+v", edition)
+	}
+	if _, err := client.DeviceEdition(ctx, tenant, "x/../y"); fault.CodeOf(err) != fault.InvalidRequest {
+		t.Errorf("edition of an id that is none: %v", err)
+	}
 	must(client.SyncDevice(ctx, tenant, pixel.ID))
 	accepted, err := client.ResetPasscode(ctx, tenant, pixel.ID)
 	must(err)

@@ -230,3 +230,39 @@ func TestWait(t *testing.T) {
 		}
 	}
 }
+
+func TestOurs(t *testing.T) {
+	t.Parallel()
+	ours := Found{ID: "b", Mine: true, Shape: OMAURI, Setting: PINRecovery, Scope: Device}
+	with := func(id string, change func(*Found)) Found {
+		f := ours
+		f.ID = id
+		change(&f)
+		return f
+	}
+	found := []Found{
+		with("c", func(*Found) {}), ours, with("d", func(*Found) {}),
+		with("a", func(f *Found) { f.Mine = false }), with("a", func(f *Found) { f.Misspelt = true }), with("a", func(f *Found) { f.Scope = User }),
+		with("a", func(f *Found) { f.Shape = SettingsCatalog }), with("a", func(f *Found) { f.Setting = WebSignInAllowList }),
+	}
+	if f, ok := Ours(found, OMAURI); !ok || f.ID != "b" {
+		t.Errorf("ours is %+v %t", f, ok)
+	}
+	if f, ok := Ours(found, IdentityProtection); ok {
+		t.Errorf("ours is %+v", f)
+	}
+}
+
+// A profile that makes the setting twice is not ours to put right by halves.
+func TestSetValueOfASettingMadeTwice(t *testing.T) {
+	t.Parallel()
+	setting := `{"@odata.type":"#microsoft.graph.omaSettingBoolean","displayName":"x","omaUri":"` + URI(tenantID, Device) + `","value":true}`
+	entity := strings.Replace(customProfile("#microsoft.graph.omaSettingBoolean", URI(tenantID, Device), `,"value":true`), `"omaSettings":[`, `"omaSettings":[`+setting+`,`, 1)
+	found, err := Detect(tenantID, DeviceConfigurations, Document{Entity: json.RawMessage(entity)})
+	if err != nil || len(found) != 1 || found[0].Value != On {
+		t.Fatalf("%+v %v", found, err)
+	}
+	if c, err := SetValue(tenantID, found[0], Off); !errors.Is(err, ErrNotWritable) {
+		t.Errorf("%s %v", c.Body, err)
+	}
+}

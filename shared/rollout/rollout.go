@@ -250,19 +250,20 @@ func Record(u *work.Unit, want events.PolicyRolloutRequested) (Rollout, error) {
 // Accept stages a new rollout and its first message; it is accepted once the unit commits. While another one that asks for the
 // same may still write, it stages nothing and returns that one, with existing true; one that asks for something else is ErrBusy.
 func Accept(ctx context.Context, u *work.Unit, want events.PolicyRolloutRequested) (r Rollout, existing bool, err error) {
-	holder, err := Holder(ctx, u)
+	t, other, err := holder(ctx, u)
 	switch {
 	case err != nil:
 		return r, false, err
-	case holder.ID != "" && holder.State != Withdrawing && holder.Same(want):
-		return holder, true, nil
-	case holder.ID != "":
-		return holder, false, fmt.Errorf("%s is %s: %w", holder.ID, holder.State, ErrBusy)
+	case other.ID != "" && other.State != Withdrawing && other.Same(want):
+		return other, true, nil
+	case other.ID != "":
+		return other, false, fmt.Errorf("%s is %s: %w", other.ID, other.State, ErrBusy)
 	}
 	if r, err = Record(u, want); err != nil {
 		return r, false, err
 	}
-	if err := Take(ctx, u, r.ID); err != nil {
+	t.Holder = r.ID
+	if err := u.Put(turnRow, t); err != nil {
 		return r, false, err
 	}
 	_, err = u.Send(ctx, Queue, time.Time{}, want)
@@ -274,29 +275,34 @@ var ErrBusy = errors.New("another rollout of the tenant is being written")
 
 // Holder returns the rollout that has the tenant's turn; its ID is "" where there is none.
 func Holder(ctx context.Context, u *work.Unit) (Rollout, error) {
+	_, r, err := holder(ctx, u)
+	return r, err
+}
+
+// holder reads the turn once: who takes it must write over what he judged by, and not over what came since.
+func holder(ctx context.Context, u *work.Unit) (turn, Rollout, error) {
 	t, err := readTurn(ctx, u)
 	if err != nil || t.Holder == "" {
-		return Rollout{}, err
+		return t, Rollout{}, err
 	}
 	r, err := Read(ctx, u, t.Holder)
 	if errors.Is(err, work.ErrNotFound) || err == nil && !r.Writing() {
-		return Rollout{}, nil // its row says that it has ended
+		return t, Rollout{}, nil // its row says that it has ended
 	}
-	return r, err
+	return t, r, err
 }
 
 // Take stages the turn of a rollout, or returns ErrBusy where another one has it.
 func Take(ctx context.Context, u *work.Unit, id string) error {
-	holder, err := Holder(ctx, u)
+	t, other, err := holder(ctx, u)
 	if err != nil {
 		return err
 	}
-	if holder.ID != "" && holder.ID != id {
-		return fmt.Errorf("%s is %s: %w", holder.ID, holder.State, ErrBusy)
+	if other.ID != "" && other.ID != id {
+		return fmt.Errorf("%s is %s: %w", other.ID, other.State, ErrBusy)
 	}
-	t, err := readTurn(ctx, u)
-	if err != nil || t.Holder == id {
-		return err
+	if t.Holder == id {
+		return nil
 	}
 	t.Holder = id
 	return u.Put(turnRow, t)

@@ -1,6 +1,7 @@
 package rollout_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -97,6 +98,64 @@ func (s *store) do(fn func(u *work.Unit) error) error {
 
 func wish(id, group string) events.PolicyRolloutRequested {
 	return events.PolicyRolloutRequested{RequestID: id, Shape: events.ShapeOMAURI, Include: []string{group}, Reason: "a test", By: events.Pinreset()}
+}
+
+// interrupted lets something happen right after the first look at the turn.
+type interrupted struct {
+	work.Store
+	then func()
+}
+
+func (s *interrupted) Get(ctx context.Context, key work.Key) (work.Row, error) {
+	row, err := s.Store.Get(ctx, key)
+	if then := s.then; key.Row == "rollouts" && then != nil {
+		s.then = nil
+		then()
+	}
+	return row, err
+}
+
+// TestTurnIsTakenByWhatWasSeen: somebody takes the turn in the middle of an Accept, a Take or a Withdraw; only one has it.
+func TestTurnIsTakenByWhatWasSeen(t *testing.T) {
+	t.Parallel()
+	for name, try := range map[string]func(ctx context.Context, u *work.Unit) error{
+		"accept": func(ctx context.Context, u *work.Unit) error {
+			_, _, err := rollout.Accept(ctx, u, wish("second", labs))
+			return err
+		},
+		"take": func(ctx context.Context, u *work.Unit) error { return rollout.Take(ctx, u, "placed") },
+		"withdraw": func(ctx context.Context, u *work.Unit) error {
+			_, err := rollout.Withdraw(ctx, u, events.PolicyRollbackRequested{RequestID: "back", RolloutID: "placed", Reason: "a test"})
+			return err
+		},
+	} {
+		s := open(t)
+		if err := s.do(func(u *work.Unit) error {
+			r, err := rollout.Record(u, wish("placed", sales))
+			r.State, r.PolicyID = rollout.Watching, "p"
+			return errors.Join(err, rollout.Place(t.Context(), u, r))
+		}); err != nil {
+			t.Fatal(err)
+		}
+		u := work.NewUnit(&interrupted{Store: s, then: func() {
+			if err := s.do(func(u *work.Unit) error {
+				_, _, err := rollout.Accept(t.Context(), u, wish("first", sales))
+				return err
+			}); err != nil {
+				t.Error(err)
+			}
+		}}, contoso, now, s.id)
+		err := try(t.Context(), u)
+		if err == nil {
+			err = u.Commit(t.Context())
+		}
+		if !errors.Is(err, work.ErrConflict) && !errors.Is(err, rollout.ErrBusy) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if holder, err := rollout.Holder(t.Context(), s.unit()); err != nil || holder.ID != "first" {
+			t.Errorf("%s: the turn is %q's: %v", name, holder.ID, err)
+		}
+	}
 }
 
 // TestTurn: one rollout of a tenant writes at a time, and none does while another is taken back.

@@ -265,15 +265,25 @@ type homeTenant struct {
 
 type homeLink struct{ Text, URL string }
 
-// home lists tenants, devices, counters and links.
+// homeFleet is how many tenants of the fleet the home page shows.
+const homeFleet = 5
+
+// home lists tenants, devices, counters and links; of a fleet only the first few.
 func (c *Cloud) home(w http.ResponseWriter, r *http.Request) {
-	tenants, err := c.Tenants(r.Context())
-	if err != nil {
-		c.pageFailed(w, r, err)
-		return
-	}
 	var list []homeTenant
-	for _, t := range tenants {
+	refs := make([]string, 0, 16)
+	for _, s := range seeds() {
+		refs = append(refs, s.id)
+	}
+	for n := range min(c.fleet.Tenants, homeFleet) {
+		refs = append(refs, fleetSeed(n+1, 0).id)
+	}
+	for _, ref := range refs {
+		t, err := c.Tenant(ref)
+		if err != nil {
+			c.pageFailed(w, r, err)
+			return
+		}
 		one := homeTenant{TenantInfo: t}
 		for _, app := range catalogue {
 			if app.landing != "" {
@@ -283,7 +293,7 @@ func (c *Cloud) home(w http.ResponseWriter, r *http.Request) {
 		list = append(list, one)
 	}
 	c.page(w, http.StatusOK, "home.html", map[string]any{
-		"URL": c.url, "Pages": c.pagesURL, "Tenants": list, "Counters": c.Counters(),
+		"URL": c.url, "Pages": c.pagesURL, "Tenants": list, "Families": c.Counters().Families, "More": max(c.fleet.Tenants-homeFleet, 0),
 	}, "")
 }
 

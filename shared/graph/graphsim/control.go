@@ -109,6 +109,9 @@ func (c *Cloud) controlRoutes(mux *http.ServeMux) {
 		}
 		return nil, c.AdjustDevice(r.PathValue("tenant"), r.PathValue("device"), DeviceKnobs(in))
 	})
+	do("POST "+tenant+"/checkIn", func(r *http.Request) (any, error) {
+		return nil, c.CheckInAll(r.PathValue("tenant"))
+	})
 	do("POST "+dev+"/checkIn", func(r *http.Request) (any, error) {
 		return nil, c.CheckIn(r.PathValue("tenant"), r.PathValue("device"))
 	})

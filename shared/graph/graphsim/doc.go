@@ -35,7 +35,8 @@
 // the control plane. Then the device reports compliant, notApplicable (all but
 // Windows from 1703 on), conflict (stores contradict each other) or error (a path
 // or value that is not the documented one), and keeps the value when nothing sets
-// it any more. DeviceReport and the page of the portal show the registry and
+// it any more. A custom profile's ConfigureWebSignInAllowedUrls reaches devices the
+// same way. DeviceReport and the page of the portal show the registry and
 // dsregcmd /status; CanReset becomes DestructiveAndNonDestructive where both PIN
 // reset service principals are enabled at that check-in and edition, version and
 // join type allow it.
@@ -107,6 +108,7 @@
 //	PATCH  /tenants/{t}/devices/{d}  {online, errorCode, outcome: ""|done|
 //	                      doneWithoutPasscode|doneOnBetaOnly|failed|
 //	                      notSupported|never}                            AdjustDevice
+//	POST   /tenants/{t}/checkIn                                          CheckInAll
 //	POST   /tenants/{t}/devices/{d}/checkIn                              CheckIn
 //	POST   /tenants/{t}/devices/{d}/reenrol  {user}                      Reenrol
 //	POST   /tenants/{t}/devices/{d}/changeUser  {user}                   ChangeUser
@@ -128,9 +130,9 @@
 // Policies and groups are named by id or name, the latter's members by id, user
 // principal name or device name. The pages listener shows tenants, devices,
 // counters and consent links at /, and at /sim/intune/{t} what an administrator
-// does in Microsoft's own portals: its form sends action (resetPasscode, checkIn,
+// does in Microsoft's own portals: its form sends action (resetPasscode, checkIn, checkInAll,
 // policyOn, policyOff, unassign, deletePolicy, disableApp, enableApp, revoke) and
-// target, an id. Changes of policies and resets of that kind are in the audit log
+// target, an id; checkInAll needs none. Changes of policies and resets of that kind are in the audit log
 // as an administrator's.
 //
 // # State

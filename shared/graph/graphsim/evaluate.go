@@ -16,6 +16,7 @@ type applied struct {
 	States    map[string]string `json:"states,omitempty"`   // by policy id: a complianceStatus
 	Recovery  *bool             `json:"recovery,omitempty"` // EnablePinRecovery on the device; nil: never written
 	Protector bool              `json:"protector,omitempty"`
+	WebSignIn *string           `json:"webSignIn,omitempty"` // ConfigureWebSignInAllowedUrls; nil: never written
 }
 
 // settle returns the changes that let every device which has checked in since
@@ -55,7 +56,7 @@ func (c *Cloud) settled(t *tenant, now time.Time) error {
 // Microsoft's page "Assign device profiles in Microsoft Intune" says that a
 // setting might keep its value.
 func (t *tenant) take(d *device, at time.Time) applied {
-	next := applied{Seq: t.evaluation.Seq, At: at, States: make(map[string]string), Recovery: d.Applied.Recovery}
+	next := applied{Seq: t.evaluation.Seq, At: at, States: make(map[string]string), Recovery: d.Applied.Recovery, WebSignIn: d.Applied.WebSignIn}
 	var setting []string // policies with a value
 	var values []bool
 	for _, p := range t.livePolicies("") {
@@ -72,6 +73,9 @@ func (t *tenant) take(d *device, at time.Time) applied {
 			continue
 		}
 		next.States[p.ID] = "compliant"
+		if domains, ok := p.webSignIn(); ok {
+			next.WebSignIn = &domains
+		}
 		if len(own) > 0 {
 			setting = append(setting, p.ID)
 			values = append(values, own...)

@@ -97,6 +97,10 @@ func TestTenThousandTenantsAreFlat(t *testing.T) {
 	if len(list) != 1 || list[0].ID != policy || list[0].States["compliant"] != 1 {
 		t.Errorf("the changed tenant has %v", list)
 	}
+	home := s.want(200, "GET", s.PagesURL()+"/", "", "").text
+	if !strings.Contains(home, "9995 more tenants") || strings.Contains(home, "fleet-0006") {
+		t.Error("the home page does not stop after the first of the fleet")
+	}
 	if n := s.Counters().Families[Identity].Requests; n != 4*11_000 {
 		t.Errorf("%d identity requests counted", n)
 	}

@@ -26,10 +26,16 @@ const sweepAtOnce = 8
 
 const fleetID = "f1ee7000-7e57-4c10-8d01-"
 
+// FleetTenant returns id and name of the n-th tenant of a fleet, counted from 1.
+// It says nothing about whether a cloud has that many.
+func FleetTenant(n int) (id, name string) {
+	return fmt.Sprintf("%s%012d", fleetID, n), fmt.Sprintf("fleet-%04d", n)
+}
+
 // fleetSeed returns the n-th tenant of the fleet, counted from 1.
 func fleetSeed(n, devices int) seed {
-	name := fmt.Sprintf("fleet-%04d", n)
-	return seed{id: fmt.Sprintf("%s%012d", fleetID, n), domain: name + ".example", name: name, consented: everyConsent(), more: devices, fleet: true}
+	id, name := FleetTenant(n)
+	return seed{id: id, domain: name + ".example", name: name, consented: everyConsent(), more: devices, fleet: true}
 }
 
 // seedOf finds a tenant by id, domain or name, in lower case.

@@ -89,6 +89,20 @@ func (c *Cloud) CheckIn(tenantRef, deviceRef string) error {
 	})
 }
 
+// CheckInAll lets every device of a tenant that is online call in now.
+func (c *Cloud) CheckInAll(tenantRef string) error {
+	return c.change(tenantRef, func(t *tenant) ([]change, error) {
+		var changes []change
+		now := c.now()
+		for _, d := range sorted(t.devices(), func(d *device) bool { return !d.Retired && !d.Offline }) {
+			next := c.checkIn(d.deviceState, now)
+			next.Applied = t.take(d, now)
+			changes = append(changes, t.putDevice(d, next))
+		}
+		return changes, nil
+	})
+}
+
 // Reenrol enrols a device anew, for another user if one is named. The device
 // keeps its id, and actions that are under way go on, so that a client must
 // notice by itself that their result belongs to nobody it knows.

@@ -172,6 +172,21 @@ func (p *policy) recovery(tenantID string) (values []bool, broken bool) {
 	return values, broken
 }
 
+// webSignIn returns the allow list of web sign-in that a custom profile writes,
+// as it is written: a wrong separator or quotation marks are the device's to
+// stumble over.
+func (p *policy) webSignIn() (domains string, ok bool) {
+	list, _ := p.Body["omaSettings"].([]any)
+	for _, item := range list {
+		setting, _ := item.(map[string]any)
+		uri, _ := setting["omaUri"].(string)
+		if value, isText := setting["value"].(string); isText && strings.HasSuffix(strings.ToLower(uri), "/policy/config/authentication/configurewebsigninallowedurls") {
+			domains, ok = value, true
+		}
+	}
+	return domains, ok
+}
+
 // walkSettings calls yield for every choice in a catalog policy's settings,
 // however deep in groups and under other choices it is.
 func walkSettings(value any, yield func(id, choice string)) {

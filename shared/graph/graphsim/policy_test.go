@@ -369,6 +369,29 @@ func TestEvaluation(t *testing.T) {
 	}
 }
 
+// TestWebSignInListReachesDevices assigns the allow list of a federated tenant.
+func TestWebSignInListReachesDevices(t *testing.T) {
+	t.Parallel()
+	s := start(t, Options{Timing: noLag})
+	general, _ := s.Apps()
+	token := s.token(Tailspin, general)
+	id := s.want(201, "POST", "/v1.0"+profiles, token, `{"@odata.type":"#microsoft.graph.windows10CustomConfiguration","displayName":"Web sign-in","omaSettings":[{"@odata.type":"#microsoft.graph.omaSettingString","displayName":"ConfigureWebSignInAllowedUrls","description":"","omaUri":"./Vendor/MSFT/Policy/Config/Authentication/ConfigureWebSignInAllowedUrls","value":"sts.tailspin.example;login.tailspin.example"}]}`).body["id"].(string)
+	s.want(200, "POST", "/v1.0"+profiles+"/"+id+"/assign", token, assignments(`{"target":{"@odata.type":"#microsoft.graph.allDevicesAssignmentTarget"}}`))
+	before, err := s.DeviceReport(Tailspin, "ts-hr-laptop-11")
+	s.must(err)
+	s.clock.Advance(time.Second)
+	s.must(s.CheckInAll(Tailspin))
+	after, err := s.DeviceReport(Tailspin, "ts-hr-laptop-11")
+	s.must(err)
+	if before.WebSignIn != nil || after.WebSignIn == nil || *after.WebSignIn != "sts.tailspin.example;login.tailspin.example" || after.EnablePinRecovery != nil {
+		t.Errorf("before %+v, after %+v", before, after)
+	}
+	overview := s.want(200, "GET", "/v1.0"+profiles+"/"+id+"/deviceStatusOverview", token, "").body
+	if overview["pendingCount"] != 1.0 || overview["successCount"] != float64(windowsDevices()) {
+		t.Errorf("only the phone that is offline waits, but %v", overview)
+	}
+}
+
 func second(_, privileged App) App { return privileged }
 
 // TestPoliciesSurviveRestart checks policies, what devices took, groups and the
@@ -383,6 +406,8 @@ func TestPoliciesSurviveRestart(t *testing.T) {
 	clock.Advance(time.Second)
 	s.must(s.CheckIn(Contoso, "hr-laptop-11"))
 	s.must(s.ChangeMembers(Contoso, "Windows devices", nil, []string{"dev-laptop-10"}))
+	online := true
+	s.must(s.AdjustDevice(Contoso, "field-pixel-offline", DeviceKnobs{Online: &online}))
 	before, err := s.Policies(Contoso)
 	s.must(err)
 	s.must(s.Close())
@@ -396,6 +421,13 @@ func TestPoliciesSurviveRestart(t *testing.T) {
 	s.must(err)
 	if r.CanReset != "DestructiveAndNonDestructive" {
 		t.Errorf("CanReset %s", r.CanReset)
+	}
+	info, err := s.Tenant(Contoso)
+	s.must(err)
+	for _, d := range info.Devices {
+		if d.Name == "field-pixel-offline" && !d.Online {
+			t.Error("a device that was brought online is offline again, as in the sample")
+		}
 	}
 	general, _ := s.Apps()
 	if rows := s.want(200, "GET", "/v1.0/deviceManagement/auditEvents", s.token(Contoso, general), "").rows(); len(rows) != 2 {

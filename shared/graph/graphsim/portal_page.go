@@ -49,6 +49,8 @@ func (c *Cloud) intuneForm(w http.ResponseWriter, r *http.Request) {
 		err = c.ResetInPortal(tenant, target)
 	case "checkIn":
 		err = c.CheckIn(tenant, target)
+	case "checkInAll":
+		err = c.CheckInAll(tenant)
 	case "policyOn":
 		err = c.ChangePolicy(tenant, target, true, "")
 	case "policyOff":

@@ -42,6 +42,7 @@ func TestPortalPage(t *testing.T) {
 	form(303, "resetPasscode", s.deviceID(Contoso, "sales-pixel-12"))
 	form(400, "resetPasscode", s.deviceID(Contoso, "hr-laptop-11"))
 	form(404, "resetPasscode", "nothing")
+	form(303, "checkInAll", "")
 	form(303, "policyOff", policy)
 	form(303, "unassign", policy)
 	form(303, "deletePolicy", policy)

@@ -19,11 +19,12 @@ type DeviceReport struct {
 	Dsregcmd          string            `json:"dsregcmd"` // dsregcmd /status, run as the user
 	CanReset          string            `json:"canReset"` // the same line of it
 	EditionID         string            `json:"editionId"`
-	Version           string            `json:"version"`           // 10.0.22631.3447
-	Trust             string            `json:"trust,omitempty"`   // cloud, key, certificate
-	EnablePinRecovery *bool             `json:"enablePinRecovery"` // as MDM wrote it; null: not set
-	Registry          map[string]uint32 `json:"registry"`          // path\name → REG_DWORD
-	Events            []int             `json:"events"`            // ids in Microsoft-Windows-HelloForBusiness/Operational
+	Version           string            `json:"version"`              // 10.0.22631.3447
+	Trust             string            `json:"trust,omitempty"`      // cloud, key, certificate
+	EnablePinRecovery *bool             `json:"enablePinRecovery"`    // as MDM wrote it; null: not set
+	Registry          map[string]uint32 `json:"registry"`             // path\name → REG_DWORD
+	WebSignIn         *string           `json:"webSignInAllowedUrls"` // ConfigureWebSignInAllowedUrls as MDM wrote it; null: not set
+	Events            []int             `json:"events"`               // ids in Microsoft-Windows-HelloForBusiness/Operational
 }
 
 // DeviceReport returns what a device would report now. Only Windows devices have
@@ -52,7 +53,7 @@ func (c *Cloud) DeviceReport(tenantRef, deviceRef string) (DeviceReport, error) 
 	r := DeviceReport{
 		Device: d.name, DeviceID: d.directoryID, ManagedDeviceID: d.id, TenantID: t.id, CollectedAt: now.UTC(),
 		CanReset: d.canReset(), EditionID: editionIDs[d.edition()], Version: d.version, Trust: d.helloTrust(),
-		EnablePinRecovery: d.Applied.Recovery, Registry: d.registry(t.id), Events: []int{3045, 3054, 3055},
+		EnablePinRecovery: d.Applied.Recovery, WebSignIn: d.Applied.WebSignIn, Registry: d.registry(t.id), Events: []int{3045, 3054, 3055},
 	}
 	if d.Applied.Protector {
 		r.Events = append(r.Events, 3060) // a PIN recovery key is created
