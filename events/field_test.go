@@ -45,6 +45,8 @@ var rules = map[string]rule{
 	"fix[]":                   textRule(500, true),
 	"learnMore[]":             linkRule("https://", "http://example.com/a", "/diag/7KQ4MXWD"),
 	"names[]":                 idRule(),
+	"resetAt":                 timeRule(),
+	"keys":                    enumRule(events.KeysKept, events.KeysReplaced, events.KeysUnknown),
 	"diagnostics":             linkRule("/d", "//example.com/a", `/\example.com`, "/", "diag/7KQ4MXWD", "javascript:alert(1)"),
 	"createServicePrincipals": boolRule(),
 	"shape":                   enumRule(events.ShapeOMAURI, events.ShapeSettingsCatalog, events.ShapeIdentityProtection, events.ShapeAccountProtection),

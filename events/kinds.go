@@ -30,6 +30,8 @@ var kinds = table(
 	result[PolicyRolloutCheckDue](),
 	request[PolicyRollbackRequested](),
 	result[PolicyRolloutCompleted](),
+	result[DeviceReported](),
+	result[DevicePINReset](),
 	result[FailureRaised](),
 )
 

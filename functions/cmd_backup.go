@@ -51,11 +51,11 @@ func (p *process) restoreCommand() *cobra.Command {
 		p.note("%s holds the backup; every token was revoked, and the next start writes a new %s", data, "admin-token")
 		p.note("tenants that were offboarded after the backup was made are back: offboard them again")
 		return printOne(p, columns("tenants", "EXPIRED CODES=expired", "READABLE CODES=readable", "CANCELLED RESETS=cancelled",
-			"DISCARDED MESSAGES=discarded", "REVOKED TOKENS=revoked"), r, nil)
+			"DISCARDED MESSAGES=discarded", "REVOKED TOKENS=revoked", "REVOKED DEVICE KEYS=devices"), r, nil)
 	})
 	c.Long = "Make a data directory from a backup, while no server runs there.\n\n" +
 		"What happened after the backup is not known, so nothing is done on its word: codes whose key is gone read expired,\n" +
-		"resets that had not ended are cancelled and no device is called for them, and every token is revoked.\n" +
+		"resets that had not ended are cancelled and no device is called for them, and every token and every key of a device is revoked.\n" +
 		"Put the directory \"keys\" of the old data directory into the new one first to keep codes that have not expired."
 	c.Flags().StringVar(&data, "data", "", "data directory to make")
 	require(c, "data")

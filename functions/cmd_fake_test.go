@@ -40,17 +40,18 @@ type fakeAPI struct {
 	server *httptest.Server
 	token  string // file
 
-	mu       sync.Mutex
-	tenants  []object
-	devices  []object
-	facts    readiness.TenantFacts // of Contoso
-	laptop   readiness.DeviceFacts
-	states   []object // of the reset, one a reading; the last one stays
-	stages   []object // of the rollout, likewise
-	plan     object
-	refuse   map[string]refusal  // by "METHOD path below the tenant", before anything else
-	bodies   map[string][]object // what was sent, by the same
-	onAnswer func(what string)
+	mu        sync.Mutex
+	tenants   []object
+	devices   []object
+	deviceKey string                // what a new key signs with; "" once it was shown
+	facts     readiness.TenantFacts // of Contoso
+	laptop    readiness.DeviceFacts
+	states    []object // of the reset, one a reading; the last one stays
+	stages    []object // of the rollout, likewise
+	plan      object
+	refuse    map[string]refusal  // by "METHOD path below the tenant", before anything else
+	bodies    map[string][]object // what was sent, by the same
+	onAnswer  func(what string)
 }
 
 type refusal struct {
@@ -245,6 +246,12 @@ func (f *fakeAPI) answer(what string, r *http.Request) (int, any) {
 		return 200, f.devices[1]
 	case "POST /devices/" + pixelID + "/resets", "POST /devices/" + laptopID + "/resets":
 		return 202, f.states[0]
+	case "POST /devices/" + laptopID + "/keys":
+		return 201, object{"id": "k1", "deviceId": laptopID, "scheme": "v1a", "publicKey": "whpk_x", "createdAt": fakeNow, "callback": "/callbacks/devices/x.k1", "key": f.deviceKey}
+	case "GET /devices/" + laptopID + "/keys":
+		return items(object{"id": "k1", "deviceId": laptopID, "scheme": "v1a", "createdAt": fakeNow, "callback": "/callbacks/devices/x.k1"})
+	case "DELETE /devices/" + laptopID + "/keys/k1":
+		return 200, object{"id": "k1", "deviceId": laptopID, "scheme": "v1a", "createdAt": fakeNow, "revokedAt": fakeNow, "callback": "/callbacks/devices/x.k1"}
 	case "GET /resets":
 		return items(f.states[0], f.states[len(f.states)-1])
 	case "GET /resets/r1":

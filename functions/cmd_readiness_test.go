@@ -39,6 +39,7 @@ func laptopFacts() readiness.DeviceFacts {
 
 func TestTenantReadiness(t *testing.T) {
 	t.Parallel()
+	consent := fault.Lookup(fault.ConsentMissing).Fix[0]
 	f := startFake(t)
 	f.piped("tenant", "readiness").want(t, exitDone, `tenant   8f1e0c52-7d7a-4c0e-9a53-1f5b1c1d2e3f
 state    unknown
@@ -64,8 +65,8 @@ audited     2026-11-22T08:14:03Z
 allow list  sts.contoso.example
 
 PATH                        POSSIBLE  FIRST FIX
-non-destructive-settings    no        Open the tenant's consent steps (`+"`pinreset tenant consent TENANT-ID`"+`) and let an Application Administrator of that tenant accept both links.
-non-destructive-lockscreen  no        Open the tenant's consent steps (`+"`pinreset tenant consent TENANT-ID`"+`) and let an Application Administrator of that tenant accept both links.
+non-destructive-settings    no        `+consent+`
+non-destructive-lockscreen  no        `+consent+`
 destructive-settings        no        Consent to both applications at once, or let the policy write false and keep it assigned.
 destructive-lockscreen      no        Consent to both applications at once, or let the policy write false and keep it assigned.
 on-premises-settings        no        Look at the destructive paths.
@@ -94,6 +95,7 @@ remote-passcode             yes       -
 
 func TestDeviceReadiness(t *testing.T) {
 	t.Parallel()
+	consent := fault.Lookup(fault.ConsentMissing).Fix[0]
 	f := startFake(t)
 	f.change(func() { f.facts, f.laptop = auditedFacts(), laptopFacts() })
 	f.piped("device", "readiness", "hr-laptop-11").want(t, exitDone, `device   7d0e5f31-1a2b-4c3d-9e8f-5a6b7c8d9e0f
@@ -104,8 +106,8 @@ audited  2026-11-22T08:14:03Z
 PATH                        POSSIBLE  FIRST FIX
 non-destructive-settings    no        Update to version 1903 or later on Pro, Education or Enterprise.
 non-destructive-lockscreen  no        Update to version 1903 or later on Pro, Education or Enterprise.
-destructive-settings        no        Open the tenant's consent steps (`+"`pinreset tenant consent TENANT-ID`"+`) and let an Application Administrator of that tenant accept both links.
-destructive-lockscreen      no        Open the tenant's consent steps (`+"`pinreset tenant consent TENANT-ID`"+`) and let an Application Administrator of that tenant accept both links.
+destructive-settings        no        `+consent+`
+destructive-lockscreen      no        `+consent+`
 on-premises-settings        no        Look at the paths of this kind of deployment.
 on-premises-lockscreen      no        Look at the paths of this kind of deployment.
 remote-passcode             no        Windows: the user clicks "I forgot my PIN" on the sign-in screen, or in Settings > Accounts > Sign-in options > PIN, and signs in with multifactor authentication.

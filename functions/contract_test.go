@@ -29,6 +29,7 @@ import (
 	"pinreset/shared/graph/graphsim"
 	"pinreset/shared/passcode"
 	"pinreset/shared/readiness"
+	"pinreset/shared/webhook"
 	"pinreset/shared/work"
 )
 
@@ -214,6 +215,30 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 		if read[id] != readiness.Passed {
 			t.Errorf("check %s of hr-laptop-11 is %q", id, read[id])
 		}
+	}
+	laptop := device("hr-laptop-11").ID
+	deviceKey, err := api.CreateDeviceKey(ctx, tenant, laptop, client.NewDeviceKey{Reason: "an agent was installed"})
+	signer, wrong := webhook.ParseSigner(single(c, "CreateDeviceKey", deviceKey, err).Secret.Clear())
+	if wrong != nil {
+		t.Fatal(wrong)
+	}
+	said := fmt.Sprintf(`{"version":1,"sequence":1,"collectedAt":%q,"pinResets":[{"at":%[1]q,"outcome":"failed","code":"CAA20004"}]}`, time.Now().UTC().Format(time.RFC3339))
+	report, err := api.SendReport(ctx, deviceKey.Callback, signer, "msg_1", time.Now(), []byte(said))
+	if silent(c, "SendReport", err); report == "" {
+		t.Error("the report has no id")
+	}
+	c.fits("SendReport", &struct {
+		ID string `json:"id"`
+	}{})
+	for reports := []client.DeviceReport(nil); len(reports) == 0 || reports[0].ReadAt.IsZero(); time.Sleep(20 * time.Millisecond) {
+		if reports = several(c, "DeviceReports", api.DeviceReports(ctx, tenant, laptop)); ctx.Err() != nil {
+			t.Fatal("the report was not read")
+		}
+	}
+	several(c, "DeviceKeys", api.DeviceKeys(ctx, tenant, laptop))
+	revokedKey, err := api.RevokeDeviceKey(ctx, tenant, laptop, deviceKey.ID, "the agent was removed")
+	if single(c, "RevokeDeviceKey", revokedKey, err); revokedKey.RevokedAt.IsZero() {
+		t.Error("the key is not revoked")
 	}
 
 	several(c, "Failures", api.Failures(ctx, tenant))

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"pinreset/events"
+	"pinreset/functions/web/callback"
 	"pinreset/shared/audit"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/graph"
@@ -26,6 +27,7 @@ type metrics struct {
 	outcomes *prometheus.CounterVec
 	reveals  prometheus.Counter
 	letters  *prometheus.CounterVec
+	callback *prometheus.CounterVec
 }
 
 func newMetrics(store *sqlitework.Store, client *graph.Client) *metrics {
@@ -46,11 +48,16 @@ func newMetrics(store *sqlitework.Store, client *graph.Client) *metrics {
 			Name: "pinreset_secret_reveals_total", Help: "Codes that were opened to be shown."}),
 		letters: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pinreset_deadletters_total", Help: "Messages that were set aside."}, []string{"function"}),
+		callback: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pinreset_callbacks_total", Help: "Calls of devices and of Graph, by what became of them."}, []string{"from", "outcome"}),
+	}
+	for _, r := range callback.Results() {
+		m.callback.WithLabelValues(r.From, r.Outcome)
 	}
 	for _, outcome := range []string{events.OutcomePasscode, events.OutcomeRemoved, outcomeFailed, outcomeCancelled} {
 		m.outcomes.WithLabelValues(outcome) // there from the start: a rate needs the 0 before the 1
 	}
-	m.registry.MustRegister(m.runs, m.took, m.waited, m.action, m.outcomes, m.reveals, m.letters, &collector{store: store, client: client})
+	m.registry.MustRegister(m.runs, m.took, m.waited, m.action, m.outcomes, m.reveals, m.letters, m.callback, &collector{store: store, client: client})
 	return m
 }
 
@@ -84,11 +91,14 @@ func (m *metrics) announced(d events.Data) {
 	case events.PasscodeResetCancelled:
 		m.outcomes.WithLabelValues(outcomeCancelled).Inc()
 	case events.FailureRaised:
-		if d.DeviceID != "" {
+		if d.DeviceID != "" && d.Function == "passcodereset" { // others tell of devices too
 			m.outcomes.WithLabelValues(outcomeFailed).Inc()
 		}
 	}
 }
+
+// calledBack counts a call of a device or of Graph.
+func (m *metrics) calledBack(r callback.Result) { m.callback.WithLabelValues(r.From, r.Outcome).Inc() }
 
 func (m *metrics) called(requested time.Time) { m.action.Observe(time.Since(requested).Seconds()) }
 

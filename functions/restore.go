@@ -12,6 +12,7 @@ import (
 
 	"pinreset/events"
 	"pinreset/shared/audit"
+	"pinreset/shared/devicekey"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
@@ -39,6 +40,7 @@ type restored struct {
 	Cancelled int `json:"cancelled"` // resets that had not ended: they may have been carried out since
 	Discarded int `json:"discarded"` // messages that would have gone on with them
 	Revoked   int `json:"revoked"`   // tokens: one may have been revoked since
+	Devices   int `json:"devices"`   // keys of devices, which were revoked for the same reason
 }
 
 // restore makes the data directory from a backup. Nothing of the store is there before all of it is right: a crash leaves a
@@ -124,7 +126,7 @@ func settle(ctx context.Context, dir, data string, now func() time.Time) (r rest
 		}
 		for _, t := range tenants {
 			r.Tenants++
-			if err := s.resets(ctx, t.ID); err != nil {
+			if err := errors.Join(s.resets(ctx, t.ID), s.deviceKeys(ctx, t.ID)); err != nil {
 				return r, err
 			}
 		}
@@ -137,7 +139,7 @@ func settle(ctx context.Context, dir, data string, now func() time.Time) (r rest
 	}
 	u := s.unit(dispatch.SystemPartition)
 	err = errors.Join(audit.Append(u, audit.Entry{Actor: events.Pinreset(), Action: audit.StoreRestored, Change: map[string]string{
-		"expired": fmt.Sprint(r.Expired), "cancelled": fmt.Sprint(r.Cancelled), "revoked": fmt.Sprint(r.Revoked),
+		"expired": fmt.Sprint(r.Expired), "cancelled": fmt.Sprint(r.Cancelled), "revoked": fmt.Sprint(r.Revoked), "devices": fmt.Sprint(r.Devices),
 	}}), u.Commit(ctx))
 	if err != nil {
 		return r, fmt.Errorf("record the restoration: %w", err)
@@ -209,6 +211,28 @@ func (s settling) reset(ctx context.Context, tenantID string, r passcode.Reset) 
 		}
 	}
 	return u.Commit(ctx)
+}
+
+func (s settling) deviceKeys(ctx context.Context, tenantID string) error {
+	for page := ""; ; {
+		keys, next, err := devicekey.ListAll(ctx, s.store, tenantID, page)
+		if err != nil {
+			return err
+		}
+		for _, k := range keys {
+			u := s.unit(tenantID)
+			if _, err := devicekey.Revoke(ctx, u, k.DeviceID, k.ID, restoredReason, events.Pinreset()); err != nil {
+				return err
+			}
+			if err := u.Commit(ctx); err != nil {
+				return fmt.Errorf("revoke device key %s: %w", k.ID, err)
+			}
+			s.found.Devices++
+		}
+		if page = next; page == "" {
+			return nil
+		}
+	}
 }
 
 func (s settling) tokens(ctx context.Context) error {

@@ -12,10 +12,12 @@ import (
 
 	"pinreset/events"
 	"pinreset/shared/audit"
+	"pinreset/shared/devicekey"
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
 	"pinreset/shared/secret"
 	"pinreset/shared/tenant"
+	"pinreset/shared/webhook"
 	"pinreset/shared/work"
 	"pinreset/shared/work/sqlitework"
 )
@@ -155,6 +157,15 @@ func TestRestoredBackupOpensNoCode(t *testing.T) {
 	}
 	k.at = first.Add(3 * day)
 	open := k.accept(codes)
+	// A device's own pair, so that its public half alone is in the store and opens with whatever keys are there.
+	var deviceKey devicekey.Key
+	k.do(backedTenant, func(u *work.Unit) (err error) {
+		deviceKey, _, err = devicekey.New(nil).Add(t.Context(), u, devicekey.Request{Device: open.DeviceID, Scheme: webhook.Ed25519, By: events.Pinreset()})
+		return err
+	})
+	if _, _, err := devicekey.New(nil).Open(t.Context(), work.NewUnit(k.store, backedTenant, k.at, k.newID), deviceKey.ID); err != nil {
+		t.Fatal(err)
+	}
 	if n, _ := k.opened(nil); n != codes {
 		t.Fatalf("%d of %d codes open before the backup: the test opens nothing", n, codes)
 	}
@@ -226,6 +237,9 @@ func TestRestoredBackupOpensNoCode(t *testing.T) {
 				d, err = passcode.ReadDevice(t.Context(), u, open.DeviceID)
 				return err
 			})
+			if _, _, err := devicekey.New(nil).Open(t.Context(), work.NewUnit(r.store, backedTenant, r.at, r.newID), deviceKey.ID); !errors.Is(err, devicekey.ErrUnknown) {
+				t.Errorf("a device's key of before is believed: %v", err)
+			}
 			stats, err := r.store.Stats(t.Context())
 			if err != nil || d.Pending != "" {
 				t.Errorf("the device waits for %q (%v)", d.Pending, err)

@@ -6,9 +6,11 @@ import (
 
 	"pinreset/functions/announcement"
 	"pinreset/functions/consent"
+	"pinreset/functions/devicereport"
 	"pinreset/functions/housekeeping"
 	"pinreset/functions/passcodereset"
 	"pinreset/functions/policyrollout"
+	reports "pinreset/shared/devicereport"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/graph"
 	"pinreset/shared/host/local"
@@ -48,6 +50,7 @@ func routes(n needs) []dispatch.Route {
 		(&passcodereset.Handler{Devices: n.graph, Vault: n.vault, Store: n.store, Schedule: n.pace.reset, Called: n.metrics.called}).Route(),
 		(&policyrollout.Handler{Directory: n.graph, Policies: n.graph, Store: n.store, Links: n.links, Schedule: n.pace.rollout}).Route(),
 		(&announcement.Handler{Logger: n.logger, Kept: n.metrics.announced}).Route(),
+		(&devicereport.Handler{}).Route(),
 		n.housekeeping().Route(),
 	}
 }
@@ -62,6 +65,7 @@ var queues = []local.Queue{
 	{Name: passcode.Queue, Workers: 32},
 	{Name: passcode.Queue.Bulk(), Workers: 16},
 	{Name: rollout.Queue, Workers: 32},
+	{Name: reports.Queue, Workers: 8},
 	{Name: work.Announcements, Workers: 8},
 	{Name: housekeeping.Queue.Bulk(), Workers: 2},
 }

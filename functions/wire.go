@@ -113,7 +113,7 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 	}
 	prog.session = identity.NewSessions(now)
 	prog.handler = web.New(web.Options{
-		Eraser: prog.store, Keys: prog.keys,
+		Eraser: prog.store, Keys: prog.keys, KEK: kek, Counted: m.calledBack,
 		Store: prog.store, Devices: prog.graph, Policies: prog.graph, Vault: openings{vault, m.reveals}, Tokens: prog.tokens, Sessions: prog.session,
 		Links:   links,
 		Metrics: m.handler(), Ready: prog.ready, Now: now, NewID: newID, Logger: logger, Tracer: o.tracer, Version: version(),

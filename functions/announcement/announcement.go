@@ -27,6 +27,7 @@ func (h *Handler) Route() dispatch.Route {
 		dispatch.On(keep[events.PasscodeResetIssued](h), nil),
 		dispatch.On(keep[events.PasscodeResetCancelled](h), nil),
 		dispatch.On(keep[events.PasscodeExpired](h), nil),
+		dispatch.On(keep[events.DevicePINReset](h), nil),
 		dispatch.On(keep[events.FailureRaised](h), nil),
 	}}
 }

@@ -29,6 +29,7 @@ var announced = []events.Data{
 	events.PasscodeResetIssued{RequestID: "r-2", DeviceID: device, Outcome: events.OutcomeRemoved},
 	events.PasscodeResetCancelled{RequestID: "r-3", DeviceID: device},
 	events.PasscodeExpired{RequestID: "r-4", DeviceID: device},
+	events.DevicePINReset{RequestID: "r-6", DeviceID: device, ResetAt: time.Unix(1700000000, 0).UTC(), Keys: events.KeysKept},
 	events.FailureRaised{RequestID: "r-5", Function: "consent", Code: "consent_declined", Title: "t", Cause: "c", Fix: []string{"f"}, Diagnostics: "/tenants/x/diag/y"},
 }
 
@@ -121,7 +122,7 @@ func rows(t *testing.T, s work.Store, prefix string) []work.Row {
 func TestEveryResultIsServed(t *testing.T) {
 	t.Parallel()
 	// The others: requests have queues of their own, and these two a handler sends to itself or is sent by the callback.
-	own := []string{events.ConsentCheckDue{}.Kind(), events.ConsentReturned{}.Kind(), events.PasscodeResetCheckDue{}.Kind(), events.PasscodeExpiryDue{}.Kind(), events.HousekeepingDue{}.Kind()}
+	own := []string{events.ConsentCheckDue{}.Kind(), events.ConsentReturned{}.Kind(), events.PasscodeResetCheckDue{}.Kind(), events.PasscodeExpiryDue{}.Kind(), events.HousekeepingDue{}.Kind(), events.DeviceReported{}.Kind()}
 	for _, kind := range events.Kinds() {
 		known := slices.ContainsFunc(announced, func(d events.Data) bool { return d.Kind() == kind })
 		if !events.FromOutside(kind) && !slices.Contains(own, kind) && !known {

@@ -8,9 +8,12 @@ import (
 	"time"
 
 	"pinreset/shared/audit"
+	"pinreset/shared/devicekey"
+	"pinreset/shared/devicereport"
 	"pinreset/shared/diag"
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
+	"pinreset/shared/subscription"
 	"pinreset/shared/work"
 )
 
@@ -27,10 +30,13 @@ const day = 24 * time.Hour
 // DefaultKeep is a year and a month for the audit log, and a quarter of a year for the rest.
 var DefaultKeep = Keep{Audit: 400 * day, History: 90 * day, Feed: 90 * day}
 
-// Row prefixes that belong to the web. Both kinds of row have a field "expiresAt".
+// Row prefixes that belong to the web or to another function. All these rows have a field "expiresAt".
 const (
 	oncePrefix  = "idem|"  // answers that were given under an idempotency key
 	statePrefix = "state|" // consent states that were used
+
+	webhookPrefix = "webhook|" // ids of webhooks that were taken
+	seenPrefix    = "pinseen|" // PIN resets that were announced
 )
 
 // stamps are the times that rows carry.
@@ -66,6 +72,11 @@ func (h *Handler) retention() []task {
 		{"events.old", history{diag.EventPrefix, h.Keep.Feed, func(s stamps) time.Time { return s.Time }, nil}},
 		{"audit.old", history{audit.Prefix, h.Keep.Audit, at, nil}},
 		{"tokens.old", history{identity.TokenPrefix, h.Keep.Audit, ended, nil}},
+		{"reports.old", history{devicereport.Prefix, h.Keep.History, at, nil}},
+		{"devicekeys.old", history{devicekey.Prefix, h.Keep.Audit, ended, nil}},
+		{"webhooks.old", history{webhookPrefix, 0, expires, nil}},
+		{"pinresets.old", history{seenPrefix, 0, expires, nil}},
+		{"subscriptions.old", history{subscription.Prefix, 0, expires, nil}},
 		{"idempotency.old", history{oncePrefix, 0, expires, nil}},
 		{"states.old", history{statePrefix, 0, expires, nil}},
 	} {

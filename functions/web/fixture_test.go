@@ -9,12 +9,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"pinreset/events"
 	"pinreset/functions/web"
+	"pinreset/functions/web/callback"
 	"pinreset/shared/diag"
 	"pinreset/shared/fault"
 	"pinreset/shared/graph"
@@ -51,6 +53,7 @@ type fixture struct {
 	rows     *sqlitework.Store
 	store    *brokenStore
 	ring     *sqlitework.Store
+	kek      *secret.LocalKey
 	vault    *secret.Vault
 	fleet    *fleet
 	tokens   *identity.Tokens
@@ -61,6 +64,36 @@ type fixture struct {
 	server   *httptest.Server
 	admin    string // token with everything
 	adminID  string
+
+	counted struct {
+		mu      sync.Mutex
+		results map[callback.Result]int
+		changes []string // tenants, as changes were staged
+	}
+}
+
+func (f *fixture) count(r callback.Result) {
+	f.counted.mu.Lock()
+	defer f.counted.mu.Unlock()
+	if f.counted.results == nil {
+		f.counted.results = map[callback.Result]int{}
+	}
+	f.counted.results[r]++
+}
+
+func (f *fixture) results(r callback.Result) int {
+	f.counted.mu.Lock()
+	defer f.counted.mu.Unlock()
+	return f.counted.results[r]
+}
+
+// change stands for whatever is done about a change: it stages a message, so that a test sees what was committed.
+func (f *fixture) change(ctx context.Context, u *work.Unit, at time.Time) error {
+	_, err := u.Send(ctx, "changes", at, events.ConsentCheckDue{RequestID: "change"})
+	f.counted.mu.Lock()
+	defer f.counted.mu.Unlock()
+	f.counted.changes = append(f.counted.changes, u.Partition())
+	return err
 }
 
 func setUp(t testing.TB) *fixture {
@@ -81,6 +114,7 @@ func setUp(t testing.TB) *fixture {
 		t.Fatal(err)
 	}
 	f.ring = open("keys")
+	f.kek = kek
 	f.vault = secret.NewVault(f.ring, kek, f.Now)
 	var n atomic.Int64
 	f.newID = func() string { return fmt.Sprintf("01%024d", n.Add(1)) }
@@ -108,7 +142,7 @@ func setUp(t testing.TB) *fixture {
 
 func (f *fixture) handler() http.Handler {
 	return web.New(web.Options{
-		Eraser: f.rows, Keys: f.ring,
+		Eraser: f.rows, Keys: f.ring, KEK: f.kek, Counted: f.count, Changed: f.change,
 		Store: f.store, Devices: f.fleet, Policies: f.fleet, Vault: f.vault, Links: f.links, Tokens: f.tokens, Sessions: f.sessions,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "pinreset_up 1\n") }),
 		Ready: func(context.Context) error {

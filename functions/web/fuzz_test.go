@@ -76,7 +76,7 @@ func FuzzBody(f *testing.F) {
 		if !reveals && bytes.Contains(first.Body.Bytes(), []byte(canary)) {
 			t.Fatalf("%s %s answers with the code", r.method, r.path)
 		}
-		if first.Code < 300 && r.keyed && r.path != "/v1/tokens" { // a token is shown once
+		if first.Code < 300 && r.keyed && r.path != "/v1/tokens" && !strings.HasSuffix(r.path, "/keys") { // a token or a key is shown once
 			if again := send(); again.Code != first.Code || !bytes.Equal(again.Body.Bytes(), first.Body.Bytes()) {
 				t.Fatalf("%s %s, repeated: %d %s, then %d %s", r.method, r.path, first.Code, first.Body, again.Code, again.Body)
 			}

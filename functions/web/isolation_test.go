@@ -112,14 +112,18 @@ func TestNothingTellsAnothersFromMissing(t *testing.T) {
 			// The cursor is another's.
 			if r.paged {
 				garbage := "?cursor=" + strings.Repeat("A", 60)
-				want := ask(own, "", garbage)
+				kind := ""
+				if strings.Contains(r.path, "{id}") {
+					kind = r.idKind()
+				}
+				want := ask(own, kind, garbage)
 				for _, from := range []struct{ what, path, token string }{
-					{"cursor of another tenant", r.in(other.tenant, ""), stranger},
-					{"cursor of a colleague", r.in(own.tenant, ""), colleague},
+					{"cursor of another tenant", r.in(other.tenant, other.ids[kind]), stranger},
+					{"cursor of a colleague", r.in(own.tenant, own.ids[kind]), colleague},
 					{"cursor of another list", r.otherList(), token},
 				} {
 					if cursor := f.cursor(from.path, from.token); cursor != "" {
-						same(from.what, r, caller, ask(own, "", "?cursor="+url.QueryEscape(cursor)), want, nil, nil)
+						same(from.what, r, caller, ask(own, kind, "?cursor="+url.QueryEscape(cursor)), want, nil, nil)
 					}
 				}
 			}

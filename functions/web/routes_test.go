@@ -59,9 +59,12 @@ func (f *fixture) routes() []route {
 	return all
 }
 
+// noKey is the id of no device's key. That another device's key is like it, the tests of keys prove.
+const noKey = "01M8153H7R1HEAD8X4A1JH69RE"
+
 // in fills the path's parameters.
 func (r route) in(tenant, id string) string {
-	return strings.NewReplacer("{tenant}", tenant, "{id}", id).Replace(r.path)
+	return strings.NewReplacer("{tenant}", tenant, "{id}", id, "{key}", noKey).Replace(r.path)
 }
 
 // body is one that every call refuses only after it knows who asks.

@@ -12,6 +12,7 @@ import (
 	"pinreset/functions/web/internal/desk"
 	"pinreset/functions/web/internal/problem"
 	"pinreset/functions/web/page"
+	"pinreset/shared/devicekey"
 	"pinreset/shared/fault"
 	"pinreset/shared/identity"
 	"pinreset/shared/onboarding"
@@ -31,6 +32,7 @@ type Options struct {
 	Tokens   *identity.Tokens
 	Sessions *identity.Sessions
 	Auth     identity.Authenticator // who sends an API request; default Tokens
+	KEK      kek                    // seals the keys of devices
 	Metrics  http.Handler           // behind the permission metrics.read; default none
 	Ready    func(context.Context) error
 	Now      func() time.Time
@@ -39,9 +41,20 @@ type Options struct {
 	Tracer   *tracing.Tracer // makes each request a span; nil for none
 	Version  string
 
+	// Changed stages what is to be done when Microsoft tells of a change in a tenant; see package callback. Counted is told of each call
+	// of a device or of Graph. Both may be nil.
+	Changed func(ctx context.Context, u *work.Unit, at time.Time) error
+	Counted func(callback.Result)
+
 	// SampleNotice is a sentence on every page, such as that the tenants are simulated, with SampleLink beside it.
 	SampleNotice string
 	SampleLink   string
+}
+
+// kek is a key-encryption key.
+type kek interface {
+	Wrap(ctx context.Context, key, bound []byte) (wrapped []byte, err error)
+	Unwrap(ctx context.Context, wrapped, bound []byte) (key []byte, err error)
 }
 
 // New returns the server. It panics on a wiring mistake.
@@ -52,12 +65,13 @@ func New(o Options) http.Handler {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.Ready == nil || o.Sessions == nil {
-		panic("web: Ready and Sessions are required")
+	if o.Ready == nil || o.Sessions == nil || o.KEK == nil {
+		panic("web: Ready, Sessions and KEK are required")
 	}
+	deviceKeys := devicekey.New(o.KEK)
 	d := desk.New(desk.Options{
 		Store: o.Store, Devices: o.Devices, Vault: o.Vault, Links: o.Links, Tokens: o.Tokens, Now: o.Now, NewID: o.NewID,
-		Eraser: o.Eraser, Keys: o.Keys, Policies: o.Policies,
+		Eraser: o.Eraser, Keys: o.Keys, Policies: o.Policies, DeviceKeys: deviceKeys,
 	})
 	mux := http.NewServeMux()
 	api.Mount(mux, api.Options{Desk: d, Auth: o.Auth, Now: o.Now, Version: o.Version})
@@ -66,6 +80,7 @@ func New(o Options) http.Handler {
 	})
 	callback.Mount(mux, callback.Options{
 		Store: o.Store, Links: o.Links, Now: o.Now, NewID: o.NewID, Notice: o.SampleNotice, NoticeLink: o.SampleLink,
+		Keys: deviceKeys, Changed: o.Changed, Counted: o.Counted,
 	})
 	mux.HandleFunc("GET /healthz", o.health)
 	mux.HandleFunc("GET /metrics", o.metrics)

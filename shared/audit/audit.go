@@ -45,6 +45,8 @@ const (
 	RolloutFailed     = "policy.rollout.failed"
 	RollbackRequested = "policy.rollback.requested"
 	RolloutTakenBack  = "policy.rollout.takenback"
+	DeviceKeyAdded    = "device.key.added"
+	DeviceKeyRevoked  = "device.key.revoked"
 )
 
 // Entry is one record of the log.

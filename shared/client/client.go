@@ -141,6 +141,7 @@ type call struct {
 	query   url.Values
 	body    any // encoded as JSON; a json.RawMessage goes as it is
 	content string
+	header  http.Header // of the call's own
 	repeat  repeat
 }
 
@@ -215,6 +216,9 @@ func (c *Client) once(ctx context.Context, k call, address *url.URL, key string,
 	}
 	if key != "" {
 		req.Header.Set("Idempotency-Key", key)
+	}
+	for name, values := range k.header {
+		req.Header[name] = values
 	}
 	started := time.Now()
 	seen := Exchange{Method: k.method, Path: address.Path, Attempt: attempt}

@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"iter"
 	"maps"
 	"slices"
 )
@@ -133,7 +134,7 @@ const (
 
 // Lookup returns the entry of a code; an unknown code gets the one of [Internal] under its own name.
 func Lookup(code Code) Entry {
-	e, ok := catalogue[code]
+	e, ok := find(code)
 	if !ok {
 		e = catalogue[Internal]
 	}
@@ -143,12 +144,32 @@ func Lookup(code Code) Entry {
 
 // Known reports whether the table has the code.
 func Known(code Code) bool {
-	_, ok := catalogue[code]
+	_, ok := find(code)
 	return ok
 }
 
+func find(code Code) (Entry, bool) {
+	e, ok := catalogue[code]
+	if !ok {
+		e, ok = hello[code]
+	}
+	return e, ok
+}
+
 // Codes returns every code of the table in alphabetical order.
-func Codes() []Code { return slices.Sorted(maps.Keys(catalogue)) }
+func Codes() []Code { return slices.Sorted(chain(maps.Keys(catalogue), maps.Keys(hello))) }
+
+func chain(parts ...iter.Seq[Code]) iter.Seq[Code] {
+	return func(yield func(Code) bool) {
+		for _, part := range parts {
+			for code := range part {
+				if !yield(code) {
+					return
+				}
+			}
+		}
+	}
+}
 
 var catalogue = map[Code]Entry{
 	Internal: {

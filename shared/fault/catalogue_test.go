@@ -19,26 +19,28 @@ import (
 // table can't be found by asking the table.
 func declared(t *testing.T) map[string]fault.Code {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "catalogue.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
 	codes := map[string]fault.Code{}
-	for _, d := range file.Decls {
-		g, ok := d.(*ast.GenDecl)
-		if !ok || g.Tok != token.CONST {
-			continue
+	for _, name := range []string{"catalogue.go", "hello.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
 		}
-		for _, spec := range g.Specs {
-			v := spec.(*ast.ValueSpec)
-			if typ, ok := v.Type.(*ast.Ident); !ok || typ.Name != "Code" {
+		for _, d := range file.Decls {
+			g, ok := d.(*ast.GenDecl)
+			if !ok || g.Tok != token.CONST {
 				continue
 			}
-			text, err := strconv.Unquote(v.Values[0].(*ast.BasicLit).Value)
-			if err != nil {
-				t.Fatal(err)
+			for _, spec := range g.Specs {
+				v := spec.(*ast.ValueSpec)
+				if typ, ok := v.Type.(*ast.Ident); !ok || typ.Name != "Code" {
+					continue
+				}
+				text, err := strconv.Unquote(v.Values[0].(*ast.BasicLit).Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				codes[v.Names[0].Name] = fault.Code(text)
 			}
-			codes[v.Names[0].Name] = fault.Code(text)
 		}
 	}
 	return codes

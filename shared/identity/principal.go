@@ -26,13 +26,14 @@ const (
 	MetricsRead      Permission = "metrics.read"
 	PolicyRead       Permission = "policy.read"
 	PolicyWrite      Permission = "policy.write" // roll EnablePinRecovery out, and take it back
+	DeviceKeyWrite   Permission = "device.key.write"
 )
 
 // Permissions returns all permissions there are.
 func Permissions() []Permission {
 	return []Permission{
 		TenantRead, DeviceRead, AuditRead, TenantOnboard, ResetStart, PasscodeReveal, DeadLetterReplay, SettingsWrite,
-		GrantWrite, MetricsRead, PolicyRead, PolicyWrite,
+		GrantWrite, MetricsRead, PolicyRead, PolicyWrite, DeviceKeyWrite,
 	}
 }
 

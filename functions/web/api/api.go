@@ -161,6 +161,8 @@ func describe(item *huma.PathItem, method string) *huma.Operation {
 		return item.Get
 	case http.MethodPatch:
 		return item.Patch
+	case http.MethodDelete:
+		return item.Delete
 	default:
 		return item.Post
 	}

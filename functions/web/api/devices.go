@@ -37,4 +37,35 @@ func (a *api) devices() {
 		}) (*changed[desk.Reset], error) {
 			return committed(room(ctx).StartReset(ctx, in.Key, in.ID, in.Body))
 		})
+	add(a, operation{method: http.MethodGet, path: "/v1/tenants/{tenant}/devices/{id}/keys", permission: identity.DeviceRead, tag: "devices",
+		summary: "List the keys with which the device signs its reports, without the keys themselves"},
+		func(ctx context.Context, in *ByID) (*answer[desk.List[desk.DeviceKey]], error) {
+			return answered(room(ctx).DeviceKeys(ctx, in.ID))
+		})
+	add(a, operation{method: http.MethodPost, path: "/v1/tenants/{tenant}/devices/{id}/keys", permission: identity.DeviceKeyWrite, tag: "devices",
+		status: http.StatusCreated, summary: "Make a key for the device; it is shown this once"},
+		func(ctx context.Context, in *struct {
+			ByID
+			Keyed
+			Body desk.NewDeviceKey
+		}) (*changed[desk.MadeDeviceKey], error) {
+			return committed(room(ctx).MakeDeviceKey(ctx, in.Key, in.ID, in.Body))
+		})
+	add(a, operation{method: http.MethodDelete, path: "/v1/tenants/{tenant}/devices/{id}/keys/{key}", permission: identity.DeviceKeyWrite, tag: "devices",
+		summary: "Revoke a key of the device, from the next report on"},
+		func(ctx context.Context, in *struct {
+			ByID
+			DeviceKey string `path:"key"`
+			Reason    string `query:"reason" maxLength:"500" doc:"Why, for the audit log"`
+		}) (*answer[desk.DeviceKey], error) {
+			return answered(room(ctx).RevokeDeviceKey(ctx, in.ID, in.DeviceKey, in.Reason))
+		})
+	add(a, operation{method: http.MethodGet, path: "/v1/tenants/{tenant}/devices/{id}/reports", permission: identity.DeviceRead, tag: "devices",
+		summary: "List what the device reported about itself, newest first"},
+		func(ctx context.Context, in *struct {
+			ByID
+			Paging
+		}) (*answer[desk.List[desk.Report]], error) {
+			return answered(room(ctx).DeviceReports(ctx, in.ID, in.page()))
+		})
 }

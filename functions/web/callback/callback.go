@@ -1,11 +1,18 @@
-// Package callback is where Microsoft sends an administrator's browser back from the consent of pinreset's own application.
+// Package callback is where others call pinreset without a token of it:
 //
-// Anybody can call the address, so it believes nothing but the state that pinreset signed into the link, and takes the tenant
-// from it, never from the parameters. A state counts once. What comes of it is a hint to look at the directory: only what is
-// read there proves a consent.
+//	GET  /consent/callback         an administrator's browser, back from the consent of pinreset's own application
+//	POST /callbacks/devices/{key}  a device, with a report that it signed
+//	POST /callbacks/graph          Microsoft Graph, with notifications of changes
 //
-// Source: Microsoft's page "v2-admin-consent", by which admin_consent=True is present on refusals too, so that error is
-// looked at first.
+// Anybody can call these addresses, so each believes nothing but what it can check: the state that pinreset signed into a link,
+// the signature of a device's own key, the secret of a subscription. Whose tenant it is about is told by that, never by a parameter or a
+// body. What is refused leaves nothing behind but a count.
+//
+// All of them are hints. A consent is proven by the directory, and a tenant whose every callback is lost is read by its next audit.
+//
+// Sources: Microsoft's page "v2-admin-consent", by which admin_consent=True is present on refusals too, so that error is
+// looked at first; its page "Receive change notifications through webhooks" for Graph; the specification "Standard Webhooks" for
+// devices.
 package callback
 
 import (
@@ -19,27 +26,49 @@ import (
 	"pinreset/events"
 	"pinreset/functions/web/internal/problem"
 	"pinreset/functions/web/internal/view"
+	"pinreset/shared/devicekey"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/tenant"
+	"pinreset/shared/webhook"
 	"pinreset/shared/work"
 )
 
 // StatePrefix is the row prefix of states that were used. Their field "expiresAt" says from when on they may be deleted.
 const StatePrefix = "state|"
 
-// Options are the parts of the callback. All but the notice are required.
+// Options are the parts of the callbacks. Those above the empty line are required.
 type Options struct {
-	Store      work.Store
-	Links      onboarding.Links
-	Now        func() time.Time
-	NewID      func() string
+	Store work.Store
+	Links onboarding.Links
+	Keys  keys // of devices
+	Now   func() time.Time
+	NewID func() string
+
 	Notice     string // shown on the page
 	NoticeLink string
+	// Changed stages what is to be done when Microsoft tells of a change in the unit's tenant. It is given the time from when on
+	// it is worth while; nil does nothing.
+	Changed func(ctx context.Context, u *work.Unit, at time.Time) error
+	// Counted is told of every call of a device or of Graph, and what became of it.
+	Counted func(Result)
 }
 
-// Mount adds the callback's route to mux.
+// keys opens the keys of devices.
+type keys interface {
+	Open(ctx context.Context, u *work.Unit, id string) (devicekey.Key, webhook.Checker, error)
+}
+
+// Mount adds the callbacks' routes to mux.
 func Mount(mux *http.ServeMux, o Options) {
+	if o.Counted == nil {
+		o.Counted = func(Result) {}
+	}
+	if o.Changed == nil {
+		o.Changed = func(context.Context, *work.Unit, time.Time) error { return nil }
+	}
 	mux.HandleFunc("GET /consent/callback", func(w http.ResponseWriter, r *http.Request) { o.returned(w, r) })
+	mux.HandleFunc("POST /callbacks/devices/{key}", func(w http.ResponseWriter, r *http.Request) { o.report(w, r) })
+	mux.HandleFunc("POST /callbacks/graph", func(w http.ResponseWriter, r *http.Request) { o.notified(w, r) })
 }
 
 type usedState struct {

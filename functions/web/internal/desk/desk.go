@@ -10,6 +10,7 @@ import (
 	"pinreset/events"
 	"pinreset/functions/web/internal/problem"
 	"pinreset/shared/audit"
+	"pinreset/shared/devicekey"
 	"pinreset/shared/fault"
 	"pinreset/shared/graph"
 	"pinreset/shared/identity"
@@ -49,7 +50,8 @@ type Options struct {
 	Now     func() time.Time
 	NewID   func() string
 
-	Policies PolicyReader // Graph; nil where no policies are rolled out
+	Policies   PolicyReader // Graph; nil where no policies are rolled out
+	DeviceKeys *devicekey.Keys
 
 	Eraser Eraser // of Store; nil where tenants can't be offboarded
 	Keys   Eraser // of the key ring
@@ -63,7 +65,7 @@ type Desk struct {
 
 // New returns a desk.
 func New(o Options) *Desk {
-	if o.Store == nil || o.Devices == nil || o.Vault == nil || o.Tokens == nil || o.Now == nil || o.NewID == nil || len(o.Links.Key) == 0 {
+	if o.Store == nil || o.Devices == nil || o.Vault == nil || o.Tokens == nil || o.DeviceKeys == nil || o.Now == nil || o.NewID == nil || len(o.Links.Key) == 0 {
 		panic("desk: an option is missing")
 	}
 	// Cursors are signed with a key of their own, so that one can never pass for a consent link.
