@@ -192,7 +192,7 @@ func TestFromOutside(t *testing.T) {
 			got = append(got, kind)
 		}
 	}
-	want := []string{"passcode.reset.requested.v1", "policy.rollback.requested.v1", "policy.rollout.requested.v1", "tenant.added.v1", "tenant.consent.requested.v1"}
+	want := []string{"passcode.reset.requested.v1", "policy.rollback.requested.v1", "policy.rollout.requested.v1", "tenant.added.v1", "tenant.audit.requested.v1", "tenant.consent.requested.v1"}
 	if !slices.Equal(got, want) {
 		t.Errorf("from outside come %q, want %q", got, want)
 	}

@@ -39,7 +39,6 @@ var rules = map[string]rule{
 	"ticket":                  textRule(64, false),
 	"error":                   textRule(80, false),
 	"title":                   textRule(200, true),
-	"cause":                   textRule(1000, true),
 	"outcome":                 enumRule(events.OutcomePasscode, events.OutcomeRemoved),
 	"expiresAt":               timeRule(),
 	"fix[]":                   textRule(500, true),
@@ -60,6 +59,18 @@ var rules = map[string]rule{
 	"delete":                  boolRule(),
 	"planHash":                idRule(),
 
+	"cause":    textRule(1000, true),
+	"detail":   textRule(500, true),
+	"state":    idRule(),
+	"runId":    idRule(),
+	"remedyId": idRule(),
+	"unread[]": idRule(),
+	"drift[]":  idRule(),
+
+	"tenant.audit.requested.v1 cause":                      causeRule(),
+	"tenant.audit.requested.v1 reason":                     textRule(500, false),
+	"tenant.audit.completed.v1 cause":                      causeRule(),
+	"tenant.audit.completed.v1 outcome":                    enumRule(events.AuditWhole, events.AuditPartly, events.AuditNot),
 	"tenant.consent.completed.v1 servicePrincipalsCreated": boolRule(),
 	"passcode.reset.requested.v1 reason":                   textRule(500, true),
 	"policy.rollout.requested.v1 reason":                   textRule(500, true),
@@ -70,7 +81,7 @@ var rules = map[string]rule{
 }
 
 // bounds of lists, least and most.
-var bounds = map[string][2]int{"names": {1, 64}, "fix": {1, 10}, "learnMore": {0, 10}, "include": {0, 200}, "exclude": {0, 200}}
+var bounds = map[string][2]int{"names": {1, 64}, "fix": {1, 10}, "learnMore": {0, 10}, "include": {0, 200}, "exclude": {0, 200}, "unread": {0, 64}, "drift": {0, 64}}
 
 func ruleOf(t *testing.T, kind, path string) rule {
 	t.Helper()
@@ -149,6 +160,10 @@ func enumRule(values ...string) rule {
 		good: func(r *rand.Rand) any { return values[r.IntN(len(values))] },
 		bad:  []any{"", "other", strings.ToUpper(values[0]), values[0] + " ", values[0] + "\u202e"},
 	}
+}
+
+func causeRule() rule {
+	return enumRule(events.AuditBySchedule, events.AuditByOperator, events.AuditByPortal, events.AuditByNotification, events.AuditByDevice, events.AuditByRollout)
 }
 
 func boolRule() rule { return rule{good: func(*rand.Rand) any { return true }} }

@@ -32,6 +32,9 @@ var kinds = table(
 	result[PolicyRolloutCompleted](),
 	result[DeviceReported](),
 	result[DevicePINReset](),
+	request[TenantAuditRequested](),
+	result[TenantAuditCompleted](),
+	result[TenantDriftFound](),
 	result[FailureRaised](),
 )
 

@@ -13,6 +13,7 @@ const (
 	MaxReason    = 500 // why somebody did something
 	MaxTicket    = 64  // the ticket of another system
 	MaxActorName = 200 // an actor's name
+	MaxDetail    = 500 // what was found
 
 	maxList = 10   // fixes and links of a failure
 	maxFix  = 500  // one fix

@@ -342,7 +342,7 @@ func canaryAsk(t *testing.T, s sinks, r *running, resets []client.Reset) (reques
 func canaryCommands(t *testing.T, s sinks, r *running, reset string) {
 	t.Helper()
 	for _, line := range []string{"passcode show " + reset, "passcode show " + reset + " -o json", "passcode list", "passcode list -o jsonl", "device list", "device show sales-pixel-12 -o json",
-		"device show sales-pixel-12", "diag list", "deadletter list", "audit show", "audit show -o json", "event list -o jsonl", "tenant show", "token list -v",
+		"device show sales-pixel-12", "diag list", "deadletter list", "audit log", "audit log -o json", "audit show", "audit export", "event list -o jsonl", "tenant show", "token list -v",
 		"passcode show " + reset + " --reveal --reason x", "passcode show " + reset + " -v"} {
 		var stdout, stderr bytes.Buffer
 		run(t.Context(), append(strings.Fields(line), "--server", r.url, "--tenant", graphsim.Contoso, "--token-file", filepath.Join(r.data, "admin-token")),

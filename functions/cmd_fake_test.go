@@ -145,6 +145,23 @@ func planObject(guard object) object {
 	}
 }
 
+// auditObject is an audit that found a policy removed and could not read the devices, or one that could read nothing.
+func auditObject(outcome string) object {
+	o := object{"id": "01A", "tenantId": contosoID, "outcome": outcome, "cause": "operator", "by": object{"kind": "operator", "id": "o1"}, "at": fakeNow,
+		"parts": []object{}, "drift": []object{}, "changes": []object{}, "requests": 0, "throttled": 0}
+	switch outcome {
+	case "partly":
+		o["state"], o["requests"] = "unknown", 12
+		o["parts"] = []object{{"name": "service", "read": true}, {"name": "devices", "read": false, "code": "graph_forbidden", "text": "Refused."}}
+		o["drift"] = []object{{"code": "policy_removed", "detail": "\"PIN recovery\" is gone", "remedyId": "p9"}}
+		o["changes"] = []object{{"what": "policy", "before": "on", "after": "not there"}}
+		o["status"] = object{"pending": 1, "succeeded": 3, "failed": 0, "notApplicable": 7}
+	case "notaudited":
+		o["code"], o["codeTitle"], o["diagnostics"] = "app_not_consented", "Not consented", "/tenants/"+contosoID+"/diag/7KQ4MXWD"
+	}
+	return o
+}
+
 func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path := strings.TrimPrefix(r.URL.Path, "/v1/")
 	rest, inTenant := strings.CutPrefix(path, "tenants/"+contosoID)
@@ -288,6 +305,20 @@ func (f *fakeAPI) answer(what string, r *http.Request) (int, any) {
 		return 200, letter
 	case "POST /deadletters/l1/replay", "POST /deadletters/l1/drop":
 		return 200, object{"id": "l1"}
+	case "GET audits":
+		return items(object{"tenant": "Contoso", "audit": auditObject("partly"), "trend": []object{}}, object{"tenant": "=cmd()", "trend": []object{}})
+	case "POST audits":
+		return 202, object{"id": "00RUN", "tenants": 0, "sent": false}
+	case "GET audits/runs/00RUN":
+		return 200, object{"id": "00RUN", "tenants": 1, "sent": true}
+	case "POST /audits":
+		return 202, auditObject("pending")
+	case "GET /audits":
+		return items(auditObject("partly"))
+	case "GET /audits/01A":
+		return 200, auditObject("partly")
+	case "GET /audits/01B":
+		return 200, auditObject("notaudited")
 	case "GET /audit":
 		return items(object{"id": "a1", "at": fakeNow, "actor": object{"kind": "operator", "id": "o1", "name": "Noor"}, "action": "passcode.revealed", "reason": "line\nbreak\t\x1b[31m"})
 	case "GET /events":

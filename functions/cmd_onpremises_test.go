@@ -50,7 +50,7 @@ func TestOnPremisesFromTheCommandLine(t *testing.T) {
 
 	// The server's own measures and housekeeping go on with it there, and its log says who added it.
 	deadline := time.Now().Add(20 * time.Second)
-	for log := ""; !strings.Contains(log, "tenant.added"); log = pin("audit", "show", "--tenant", one.ID).out {
+	for log := ""; !strings.Contains(log, "tenant.added"); log = pin("audit", "log", "--tenant", one.ID).out {
 		if time.Now().After(deadline) {
 			t.Fatalf("the log of the tenant is %s", log)
 		}

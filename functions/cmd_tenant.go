@@ -244,6 +244,7 @@ func (p *process) printConsent(w io.Writer, c *client.Client, s client.Consent) 
 
 func (p *process) tenantSettings() *cobra.Command {
 	var hours, deadline int
+	var remediate bool
 	var reason string
 	var c *cobra.Command
 	c = p.verb("settings [TENANT]", "Show a tenant's settings, or change those that are named", func(ctx context.Context, args []string) error {
@@ -257,6 +258,9 @@ func (p *process) tenantSettings() *cobra.Command {
 		}
 		if c.Flags().Changed("reset-deadline-hours") {
 			change.ResetDeadlineHours = &deadline
+		}
+		if c.Flags().Changed("remediate-policy") {
+			change.RemediatePolicy = &remediate
 		}
 		var all tenant.Settings
 		if change == (client.SettingsChange{}) {
@@ -274,9 +278,10 @@ func (p *process) tenantSettings() *cobra.Command {
 				return err
 			}
 		}
-		return printOne(p, columns("PASSCODE HOURS=passcodeHours", "RESET DEADLINE HOURS=resetDeadlineHours"), all, nil)
+		return printOne(p, columns("PASSCODE HOURS=passcodeHours", "RESET DEADLINE HOURS=resetDeadlineHours", "REMEDIATE POLICY=remediatePolicy"), all, nil)
 	})
 	c.Flags().IntVar(&hours, "passcode-hours", 0, "hours during which a code can be revealed, 1 to 168")
+	c.Flags().BoolVar(&remediate, "remediate-policy", false, "whether an audit asks for the standing rollout again when its policy was removed, changed or unassigned")
 	c.Flags().StringVar(&reason, "reason", "", "why they are changed, for the audit log")
 	c.Flags().IntVar(&deadline, "reset-deadline-hours", 0, "hours that a reset waits for its device, 1 to 720")
 	c.ValidArgsFunction = p.completeTenantArgument

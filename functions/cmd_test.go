@@ -189,7 +189,7 @@ func TestOutputs(t *testing.T) {
 	f.piped("tenant", "list", "-o", "jsonl", "--fields", "displayName,consent.state").want(t, exitDone, `{"displayName":"Contoso","consent.state":"pending"}`+"\n", "")
 	f.piped("tenant", "show", "-o", "json", "--fields", "settings").want(t, exitDone, "{\n  \"settings\": {\n    \"passcodeHours\": 168,\n    \"resetDeadlineHours\": 24\n  }\n}\n", "")
 	f.piped("tenant", "list", "--fields", "displayName").want(t, exitDone, "DISPLAYNAME\nContoso\n", "")
-	for _, command := range [][]string{{"tenant", "list"}, {"device", "list"}, {"passcode", "list"}, {"diag", "list"}, {"deadletter", "list"}, {"audit", "show"}, {"event", "list"}, {"event", "schema"}, {"token", "list"}} {
+	for _, command := range [][]string{{"tenant", "list"}, {"device", "list"}, {"passcode", "list"}, {"diag", "list"}, {"deadletter", "list"}, {"audit", "log"}, {"event", "list"}, {"event", "schema"}, {"token", "list"}} {
 		whole, lines := f.piped(append(command, "-o", "json")...), f.piped(append(command, "-o", "jsonl")...)
 		var rows []object
 		if err := json.Unmarshal([]byte(whole.out), &rows); err != nil || len(rows) == 0 || whole.exit != exitDone {
@@ -209,9 +209,9 @@ func TestTextFromElsewhereCannotMoveTheCursor(t *testing.T) {
 	f := startFake(t)
 	f.change(func() { f.devices[0]["name"] = "a\x1b[2J\u202eb\u200bc\rd" })
 	f.piped("device", "list", "--fields", "name").want(t, exitDone, "NAME\n"+`a\u001b[2J\u202eb\u200bc\u000dd`+"\nhr-laptop-11\n", "")
-	f.piped("audit", "show", "-o", "tsv", "--fields", "reason").want(t, exitDone, `line\nbreak\t\u001b[31m`+"\n", "")
+	f.piped("audit", "log", "-o", "tsv", "--fields", "reason").want(t, exitDone, `line\nbreak\t\u001b[31m`+"\n", "")
 	f.refuses("GET /audit", refusal{409, "state_conflict", "\x1b]0;title\x07", ""})
-	if got := f.piped("audit", "show", "-v"); strings.ContainsAny(got.err, "\x1b\x07") {
+	if got := f.piped("audit", "log", "-v"); strings.ContainsAny(got.err, "\x1b\x07") {
 		t.Errorf("stderr %q", got.err)
 	}
 }

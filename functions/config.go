@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pinreset/functions/passcodereset"
+	"pinreset/functions/tenantaudit"
 )
 
 // config is everything that can be configured. Flags of `up` win over environment variables; secrets are named by file and
@@ -38,6 +39,9 @@ type config struct {
 	// either, so whoever knows a tenant to be slow or quick says so.
 	CallAgainAfter time.Duration // PINRESET_CALL_AGAIN_AFTER: Graph throttled the call: 5s to 1h, then it is made again
 	GiveUpAfter    time.Duration // PINRESET_GIVE_UP_AFTER: the answer was lost: 10s to 24h, then a person decides
+
+	// AuditSchedule says when every tenant is audited: PINRESET_AUDIT_SCHEDULE, six fields as in Azure Functions, in UTC.
+	AuditSchedule tenantaudit.Cron
 
 	// The simulated cloud.
 	SimData   string // PINRESET_SIM_DATA: its own directory, beside the data directory and never in it
@@ -68,12 +72,17 @@ func loadConfig(getenv func(string) string) (config, error) {
 		}
 		return d
 	}
+	schedule, err := tenantaudit.ParseCron(value("AUDIT_SCHEDULE", tenantaudit.DefaultCron))
+	if err != nil {
+		problems = append(problems, fmt.Errorf("PINRESET_AUDIT_SCHEDULE: %w", err))
+	}
 	c := config{
-		Listen:    value("LISTEN", defaultListen),
-		Data:      value("DATA", defaultData),
-		PublicURL: strings.TrimSuffix(value("PUBLIC_URL", ""), "/"),
-		LogLevel:  value("LOG_LEVEL", "warn"),
-		TraceTo:   strings.TrimSuffix(getenv("OTEL_EXPORTER_OTLP_ENDPOINT"), "/"),
+		AuditSchedule: schedule,
+		Listen:        value("LISTEN", defaultListen),
+		Data:          value("DATA", defaultData),
+		PublicURL:     strings.TrimSuffix(value("PUBLIC_URL", ""), "/"),
+		LogLevel:      value("LOG_LEVEL", "warn"),
+		TraceTo:       strings.TrimSuffix(getenv("OTEL_EXPORTER_OTLP_ENDPOINT"), "/"),
 
 		Graph:                strings.TrimSuffix(value("GRAPH", "https://graph.microsoft.com"), "/"),
 		Authority:            strings.TrimSuffix(value("AUTHORITY", "https://login.microsoftonline.com"), "/"),

@@ -207,6 +207,7 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 	if single(c, "DeviceReadiness", verdicts, err); len(verdicts.Paths) != len(readiness.Paths()) {
 		t.Errorf("%d paths of a device", len(verdicts.Paths))
 	}
+	c.audits(ctx, api, tenant)
 	read := map[string]readiness.Outcome{} // what the simulated cloud tells of an Entra joined device with Enterprise
 	for _, check := range verdicts.Paths[0].Checks {
 		read[check.ID] = check.Outcome
@@ -290,7 +291,7 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 	gone, err := api.Offboard(ctx, tenant, client.Offboarding{Confirm: tenant, LeavePolicy: true, Reason: "the contract has ended"})
 	single(c, "Offboard", gone, err)
 
-	beside := []string{"Link", "Server", "WaitConsent", "WaitReset", "WaitRollout"} // no call of their own
+	beside := []string{"Link", "Server", "WaitAudit", "WaitAudits", "WaitConsent", "WaitReset", "WaitRollout"} // no call of their own
 	for m := range reflect.TypeFor[*client.Client]().Methods() {
 		if !c.called[m.Name] && !slices.Contains(beside, m.Name) {
 			t.Errorf("%s was not called", m.Name)

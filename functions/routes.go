@@ -10,14 +10,17 @@ import (
 	"pinreset/functions/housekeeping"
 	"pinreset/functions/passcodereset"
 	"pinreset/functions/policyrollout"
+	"pinreset/functions/tenantaudit"
 	reports "pinreset/shared/devicereport"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/graph"
 	"pinreset/shared/host/local"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
+	"pinreset/shared/readiness"
 	"pinreset/shared/rollout"
 	"pinreset/shared/secret"
+	"pinreset/shared/survey"
 	"pinreset/shared/work"
 )
 
@@ -26,9 +29,12 @@ type pace struct {
 	consent consent.Schedule
 	reset   passcodereset.Schedule
 	rollout policyrollout.Schedule
+	audit   tenantaudit.Schedule
 }
 
-var defaultPace = pace{consent: consent.DefaultSchedule, reset: passcodereset.DefaultSchedule, rollout: policyrollout.DefaultSchedule}
+var defaultPace = pace{
+	consent: consent.DefaultSchedule, reset: passcodereset.DefaultSchedule, rollout: policyrollout.DefaultSchedule, audit: tenantaudit.DefaultSchedule,
+}
 
 // needs is what handlers are made of.
 type needs struct {
@@ -37,6 +43,7 @@ type needs struct {
 	vault      *secret.Vault
 	app        string // client ids
 	privileged string
+	place      readiness.Cloud
 	links      onboarding.Links
 	pace       pace
 	logger     *slog.Logger
@@ -51,6 +58,7 @@ func routes(n needs) []dispatch.Route {
 		(&policyrollout.Handler{Directory: n.graph, Policies: n.graph, Store: n.store, Links: n.links, Schedule: n.pace.rollout}).Route(),
 		(&announcement.Handler{Logger: n.logger, Kept: n.metrics.announced}).Route(),
 		(&devicereport.Handler{}).Route(),
+		(&tenantaudit.Handler{Cloud: n.graph, Store: n.store, Place: n.place, Schedule: n.pace.audit}).Route(),
 		n.housekeeping().Route(),
 	}
 }
@@ -67,6 +75,9 @@ var queues = []local.Queue{
 	{Name: rollout.Queue, Workers: 32},
 	{Name: reports.Queue, Workers: 8},
 	{Name: work.Announcements, Workers: 8},
+	{Name: survey.Queue, Workers: 8},
+	// Most of an audit is waiting for answers. A goroutine that waits costs next to nothing.
+	{Name: survey.Queue.Bulk(), Workers: 512},
 	{Name: housekeeping.Queue.Bulk(), Workers: 2},
 }
 

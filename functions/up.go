@@ -137,6 +137,7 @@ func start(ctx context.Context, c config, o startOptions) (_ *server, err error)
 		var timer sync.WaitGroup
 		defer timer.Wait()
 		timer.Go(func() { s.timer.Run(running) })
+		timer.Go(func() { s.audits.Run(running) })
 		s.host.Run(running)
 	}()
 	return s, nil

@@ -13,18 +13,21 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
 	"pinreset/functions/housekeeping"
+	"pinreset/functions/tenantaudit"
 	"pinreset/functions/web"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/graph"
 	"pinreset/shared/host/local"
 	"pinreset/shared/identity"
 	"pinreset/shared/onboarding"
+	"pinreset/shared/readiness"
 	"pinreset/shared/secret"
 	"pinreset/shared/tracing"
 	"pinreset/shared/work"
@@ -55,6 +58,7 @@ type program struct {
 	handler http.Handler
 	host    *local.Host
 	timer   *housekeeping.Timer
+	audits  *tenantaudit.Timer
 	graph   *graph.Client
 	logger  *slog.Logger
 	health  struct {
@@ -99,12 +103,14 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 	}
 	m := newMetrics(prog.store, prog.graph)
 	n := needs{
-		store: prog.store, graph: prog.graph, vault: vault, app: t.app.id, privileged: t.privileged.id, links: links, pace: o.pace, logger: logger, metrics: m,
+		store: prog.store, graph: prog.graph, vault: vault, app: t.app.id, privileged: t.privileged.id, links: links, place: t.place(), pace: o.pace, logger: logger, metrics: m,
 	}
 	table := routes(n)
 	m.expect(table)
 	dispatcher := dispatch.New(prog.store, prog.store, table, dispatch.Options{Now: now, NewID: newID, Logger: logger, Observe: m.observe, Tracer: o.tracer})
 	prog.host = local.New(prog.store, dispatcher, queues, logger)
+	wake := make(chan struct{}, 1)
+	prog.audits = &tenantaudit.Timer{Store: prog.store, Cron: c.AuditSchedule, Now: now, NewID: newID, Logger: logger, Since: now(), Wake: wake}
 	prog.timer = &housekeeping.Timer{Store: prog.store, Handler: n.housekeeping(), Now: now, NewID: newID, Logger: logger}
 
 	prog.tokens = identity.NewTokens(prog.store, now, newID)
@@ -113,7 +119,13 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 	}
 	prog.session = identity.NewSessions(now)
 	prog.handler = web.New(web.Options{
-		Eraser: prog.store, Keys: prog.keys, KEK: kek, Counted: m.calledBack,
+		Eraser: prog.store, Keys: prog.keys, KEK: kek, Counted: m.calledBack, Pace: prog.graph,
+		Wake: func() {
+			select {
+			case wake <- struct{}{}:
+			default: // it is about to look anyhow
+			}
+		},
 		Store: prog.store, Devices: prog.graph, Policies: prog.graph, Vault: openings{vault, m.reveals}, Tokens: prog.tokens, Sessions: prog.session,
 		Links:   links,
 		Metrics: m.handler(), Ready: prog.ready, Now: now, NewID: newID, Logger: logger, Tracer: o.tracer, Version: version(),
@@ -127,7 +139,7 @@ func newGraph(t cloud, now func() time.Time, tracer *tracing.Tracer) (*graph.Cli
 }
 
 func graphConfig(t cloud, now func() time.Time, wrap func(http.RoundTripper) http.RoundTripper) graph.Config {
-	cfg := graph.Config{Graph: t.graph, Authority: t.authority, Limits: t.limits, Now: now, Wrap: wrap}
+	cfg := graph.Config{Graph: t.graph, Authority: t.authority, Limits: t.limits, Now: now, Wrap: wrap, Sessions: sessions}
 	// An authority on this machine is a simulated one: Microsoft knows nothing of it, and is not to be asked.
 	cfg.DisableInstanceDiscovery = onLoopback(t.authority)
 	if t.roots != nil {
@@ -143,6 +155,23 @@ func graphConfig(t cloud, now func() time.Time, wrap func(http.RoundTripper) htt
 	}
 	return cfg
 }
+
+// place is which of Microsoft's clouds Graph's address is of.
+func (t cloud) place() readiness.Cloud {
+	u, err := url.Parse(t.graph)
+	switch {
+	case err != nil:
+	case strings.HasSuffix(u.Hostname(), ".microsoft.us"):
+		return readiness.USGovernment
+	case strings.HasSuffix(u.Hostname(), ".chinacloudapi.cn"):
+		return readiness.China
+	}
+	return readiness.Commercial
+}
+
+// sessions is how many tenants' tokens are kept. An audit of ten thousand tenants signs in to each for a moment; what it leaves
+// behind must not be the process's size.
+const sessions = 1_000
 
 func onLoopback(address string) bool {
 	u, err := url.Parse(address)

@@ -28,6 +28,9 @@ func (h *Handler) Route() dispatch.Route {
 		dispatch.On(keep[events.PasscodeResetCancelled](h), nil),
 		dispatch.On(keep[events.PasscodeExpired](h), nil),
 		dispatch.On(keep[events.DevicePINReset](h), nil),
+		dispatch.On(keep[events.PolicyRolloutCompleted](h), nil),
+		dispatch.On(keep[events.TenantAuditCompleted](h), nil),
+		dispatch.On(keep[events.TenantDriftFound](h), nil),
 		dispatch.On(keep[events.FailureRaised](h), nil),
 	}}
 }

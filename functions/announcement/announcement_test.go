@@ -29,7 +29,10 @@ var announced = []events.Data{
 	events.PasscodeResetIssued{RequestID: "r-2", DeviceID: device, Outcome: events.OutcomeRemoved},
 	events.PasscodeResetCancelled{RequestID: "r-3", DeviceID: device},
 	events.PasscodeExpired{RequestID: "r-4", DeviceID: device},
-	events.DevicePINReset{RequestID: "r-6", DeviceID: device, ResetAt: time.Unix(1700000000, 0).UTC(), Keys: events.KeysKept},
+	events.DevicePINReset{RequestID: "r-8", DeviceID: device, ResetAt: time.Unix(1700000000, 0).UTC(), Keys: events.KeysKept},
+	events.PolicyRolloutCompleted{RequestID: "r-6", RolloutID: "r-6", PolicyID: device, Shape: events.ShapeOMAURI, Outcome: events.RolloutEverywhere},
+	events.TenantAuditCompleted{RequestID: "r-7", Cause: events.AuditBySchedule, Outcome: events.AuditPartly, State: "unknown", Unread: []string{"devices"}},
+	events.TenantDriftFound{RequestID: "r-7", Code: "policy_removed", Title: "t", Cause: "c", Detail: "d", Fix: []string{"f"}, Diagnostics: "/tenants/x/diag/z"},
 	events.FailureRaised{RequestID: "r-5", Function: "consent", Code: "consent_declined", Title: "t", Cause: "c", Fix: []string{"f"}, Diagnostics: "/tenants/x/diag/y"},
 }
 
@@ -122,7 +125,7 @@ func rows(t *testing.T, s work.Store, prefix string) []work.Row {
 func TestEveryResultIsServed(t *testing.T) {
 	t.Parallel()
 	// The others: requests have queues of their own, and these two a handler sends to itself or is sent by the callback.
-	own := []string{events.ConsentCheckDue{}.Kind(), events.ConsentReturned{}.Kind(), events.PasscodeResetCheckDue{}.Kind(), events.PasscodeExpiryDue{}.Kind(), events.HousekeepingDue{}.Kind(), events.DeviceReported{}.Kind()}
+	own := []string{events.ConsentCheckDue{}.Kind(), events.ConsentReturned{}.Kind(), events.PasscodeResetCheckDue{}.Kind(), events.PasscodeExpiryDue{}.Kind(), events.HousekeepingDue{}.Kind(), events.PolicyRolloutCheckDue{}.Kind(), events.DeviceReported{}.Kind()}
 	for _, kind := range events.Kinds() {
 		known := slices.ContainsFunc(announced, func(d events.Data) bool { return d.Kind() == kind })
 		if !events.FromOutside(kind) && !slices.Contains(own, kind) && !known {

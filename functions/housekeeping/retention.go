@@ -14,6 +14,7 @@ import (
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
 	"pinreset/shared/subscription"
+	"pinreset/shared/survey"
 	"pinreset/shared/work"
 )
 
@@ -69,6 +70,8 @@ func (h *Handler) retention() []task {
 		{"failures.old", history{diag.FailurePrefix, h.Keep.History, at, nil}},
 		{"pages.old", history{diag.PagePrefix, h.Keep.History, at, nil}},
 		{"letters.old", history{diag.LetterPrefix, h.Keep.History, at, nil}},
+		{"audits.old", history{survey.Prefix, h.Keep.History, at, nil}},
+		{"auditruns.old", history{survey.RunPrefix, h.Keep.History, at, nil}},
 		{"events.old", history{diag.EventPrefix, h.Keep.Feed, func(s stamps) time.Time { return s.Time }, nil}},
 		{"audit.old", history{audit.Prefix, h.Keep.Audit, at, nil}},
 		{"tokens.old", history{identity.TokenPrefix, h.Keep.Audit, ended, nil}},

@@ -14,6 +14,7 @@ import (
 	"pinreset/functions/web/page"
 	"pinreset/shared/devicekey"
 	"pinreset/shared/fault"
+	"pinreset/shared/graph"
 	"pinreset/shared/identity"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/tracing"
@@ -26,8 +27,10 @@ type Options struct {
 	Devices  desk.Devices      // Graph
 	Policies desk.PolicyReader // Graph; without it no policy is shown or planned
 	Vault    desk.Vault
-	Eraser   desk.Eraser // of Store; without it and Keys no tenant can be offboarded
-	Keys     desk.Eraser // of the key ring
+	Pace     interface{ Snapshot() graph.LimiterSnapshot } // of Graph's limits; nil for none
+	Wake     func()                                        // has a run over all tenants sent at once; nil where the timer alone does it
+	Eraser   desk.Eraser                                   // of Store; without it and Keys no tenant can be offboarded
+	Keys     desk.Eraser                                   // of the key ring
 	Links    onboarding.Links
 	Tokens   *identity.Tokens
 	Sessions *identity.Sessions
@@ -71,7 +74,7 @@ func New(o Options) http.Handler {
 	deviceKeys := devicekey.New(o.KEK)
 	d := desk.New(desk.Options{
 		Store: o.Store, Devices: o.Devices, Vault: o.Vault, Links: o.Links, Tokens: o.Tokens, Now: o.Now, NewID: o.NewID,
-		Eraser: o.Eraser, Keys: o.Keys, Policies: o.Policies, DeviceKeys: deviceKeys,
+		Eraser: o.Eraser, Keys: o.Keys, Wake: o.Wake, Pace: o.Pace, Policies: o.Policies, DeviceKeys: deviceKeys,
 	})
 	mux := http.NewServeMux()
 	api.Mount(mux, api.Options{Desk: d, Auth: o.Auth, Now: o.Now, Version: o.Version})

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,6 +42,7 @@ type cloud struct {
 // about is what the tenants' process says of itself.
 type about struct {
 	URL, CAFile         string
+	Pages               string // address of the control plane
 	General, Privileged graphsim.App
 	Tenants             []graphsim.TenantInfo // of the fleet
 }
@@ -54,12 +58,17 @@ const cloudRole = "cloud"
 
 // openCloud starts the simulated tenants.
 func openCloud(ctx context.Context, dir string) (*cloud, error) {
+	return openCloudAs(ctx, dir, cloudRole)
+}
+
+// openCloudAs starts this program in a role, with the directory and what else the role takes.
+func openCloudAs(ctx context.Context, dir, role string, args ...string) (*cloud, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	c := &cloud{dir: dir, seen: map[string]time.Time{}, ended: make(chan error, 1)}
-	command := []string{self, cloudRole, dir}
+	command := append([]string{self, role, dir}, args...)
 	if nice, err := exec.LookPath("nice"); err == nil {
 		command = append([]string{nice, "-n", "15"}, command...)
 	}
@@ -123,7 +132,7 @@ func serveCloud(dir string, stdin io.Reader, stdout io.Writer) error {
 		return err
 	}
 	defer func() { _ = sim.Close() }()
-	a := about{URL: sim.URL(), CAFile: sim.CAFile()}
+	a := about{URL: sim.URL(), Pages: sim.PagesURL(), CAFile: sim.CAFile()}
 	a.General, a.Privileged = sim.Apps()
 	for i := range fleetTenants {
 		t, err := sim.Tenant(fmt.Sprintf("fleet-%04d", i+1))
@@ -149,6 +158,21 @@ func (c *cloud) environment() []string {
 		"PINRESET_CLIENT_ID=" + c.General.ClientID, "PINRESET_CLIENT_SECRET_FILE=" + filepath.Join(c.dir, "general"),
 		"PINRESET_PRIVILEGED_CLIENT_ID=" + c.Privileged.ClientID, "PINRESET_PRIVILEGED_SECRET_FILE=" + filepath.Join(c.dir, "privileged"),
 	}
+}
+
+// transport trusts the authority that signed the tenants' certificate.
+func (c *cloud) transport() (*http.Transport, error) {
+	pem, err := os.ReadFile(c.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("no certificate in %s", c.CAFile)
+	}
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = &tls.Config{RootCAs: roots}
+	return t, nil
 }
 
 // target is a device to reset.

@@ -36,6 +36,13 @@ func main() {
 		}
 		return
 	}
+	if len(os.Args) == 4 && os.Args[1] == auditRole {
+		if err := serveAuditCloud(os.Args[2], os.Args[3], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: simulated tenants:", err)
+			os.Exit(2)
+		}
+		return
+	}
 	if len(os.Args) == 4 && os.Args[1] == rolloutRole {
 		if err := serveRolloutCloud(os.Args[2], os.Args[3], os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, "bench: simulated tenants:", err)
@@ -130,6 +137,7 @@ var parts = []struct {
 	{"accept", (*bench).accept},
 	{"bulk", (*bench).bulk},
 	{"expiry", (*bench).expiry},
+	{"audit", (*bench).audit},
 	{"rollout", (*bench).rollouts},
 }
 

@@ -37,6 +37,8 @@ const (
 	TokenCreated     = "token.created"
 	TokenRevoked     = "token.revoked"
 	TokenNarrowed    = "token.narrowed" // a tenant was taken from those that it reaches
+	TenantAudited    = "tenant.audited" // because somebody asked for it
+	AuditRunAsked    = "audit.run.requested"
 	TenantOffboarded = "tenant.offboarded"
 	StoreRestored    = "store.restored"
 

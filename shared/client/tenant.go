@@ -70,7 +70,8 @@ type NewTenant struct {
 type SettingsChange struct {
 	PasscodeHours      *int   `json:"passcodeHours,omitempty"`
 	ResetDeadlineHours *int   `json:"resetDeadlineHours,omitempty"`
-	Reason             string `json:"reason,omitempty"` // why, for the audit log
+	RemediatePolicy    *bool  `json:"remediatePolicy,omitempty"` // see tenant.Settings
+	Reason             string `json:"reason,omitempty"`          // why, for the audit log
 }
 
 // ConsentStart says how a consent is started again.

@@ -89,6 +89,16 @@ func AppendAttempt(u *work.Unit, a Attempt) error {
 	return u.Put(AttemptPrefix+a.RequestID+"|"+u.NewID(), a)
 }
 
+// Keep stages a failure with its page and no event: of something that was found for a request beside its result. about tells apart what
+// was found for the same request.
+func Keep(u *work.Unit, about string, f Failure) (Failure, error) {
+	f.ID, f.At = IDFor(u.Partition(), f.RequestID+" "+about), u.Now()
+	if err := u.Put(PagePrefix+f.ID, f); err != nil {
+		return f, err
+	}
+	return f, u.Put(FailurePrefix+work.Descending(u.NewID()), f)
+}
+
 // Raise stages the failure and its event. The caller sets everything but the id and the time.
 func Raise(ctx context.Context, u *work.Unit, f Failure) (Failure, error) {
 	f.ID, f.At = IDFor(u.Partition(), f.RequestID), u.Now()

@@ -44,6 +44,16 @@ const (
 	RolloutTooLate    Code = "rollout_not_begun_in_time"
 )
 
+// Codes of drift, beside [ServicePrincipalOff]: what an audit found to be no longer as it was. They end no work.
+const (
+	ConsentRevoked   Code = "consent_revoked"
+	PolicyChanged    Code = "policy_changed"
+	PolicyRemoved    Code = "policy_removed"
+	PolicyUnassigned Code = "policy_unassigned"
+	CoverageFell     Code = "coverage_fell"
+	CompetingPolicy  Code = "competing_policy"
+)
+
 // Codes of readiness: why a PIN can't be reset by some path, or why that can't be told. They end no work by themselves.
 const (
 	EditionNotSupported Code = "edition_not_supported"
@@ -337,6 +347,42 @@ var catalogue = map[Code]Entry{
 		Cause:     "The call failed on the way or Graph reported a fault of its own.",
 		Fix:       []string{"Nothing at first: pinreset tries again.", "If it lasts, check the network and Microsoft's service health page."},
 		LearnMore: []string{docGraphErrors},
+	},
+	ConsentRevoked: {
+		Title:     "A PIN reset application lost its consent",
+		Cause:     "An earlier audit saw the application, or what it holds, in the tenant's directory, and this one read the directory and did not. With the policy on, users who forgot their PIN can't reset it.",
+		Fix:       []string{"Have an administrator of the tenant follow the consent links again: `pinreset tenant consent`.", "If that can't be done at once, roll the policy back: it writes false first."},
+		LearnMore: []string{docPINReset},
+	},
+	PolicyChanged: {
+		Title:     "A policy that turned PIN recovery on was changed",
+		Cause:     "An earlier audit saw the policy on and assigned. It is still there, and no longer turns PIN recovery on. Devices take the change at their next contact with Intune.",
+		Fix:       []string{"Ask who changed it: Intune's audit log has the name.", "Roll the policy out again if it is still wanted, or let audits put it right: `pinreset tenant settings --remediate-policy`."},
+		LearnMore: []string{docPINReset},
+	},
+	PolicyRemoved: {
+		Title:     "A policy that turned PIN recovery on is gone",
+		Cause:     "An earlier audit saw the policy on and assigned, and this one read every policy of that store and did not find it. Devices may keep the value that it gave them.",
+		Fix:       []string{"Ask who deleted it: Intune's audit log has the name.", "Roll the policy out again if it is still wanted, or let audits put it right: `pinreset tenant settings --remediate-policy`."},
+		LearnMore: []string{docPINReset},
+	},
+	PolicyUnassigned: {
+		Title:     "A policy that turned PIN recovery on reaches fewer",
+		Cause:     "Assignments that an earlier audit saw were taken away, or a group was excluded. Devices that already have the value may keep it; new ones do not get it.",
+		Fix:       []string{"Look at the assignments of the policy in Intune.", "Roll the policy out again if it is still wanted, or let audits put it right: `pinreset tenant settings --remediate-policy`."},
+		LearnMore: []string{docAssign},
+	},
+	CoverageFell: {
+		Title:     "Fewer devices have the policy",
+		Cause:     "Of the devices that the policy applies to, a smaller share reports it as taken than at the audit before.",
+		Fix:       []string{"Look at the devices in error or conflict in Intune.", "Look for another policy that makes the same setting: `pinreset policy lint`."},
+		LearnMore: []string{docPINReset},
+	},
+	CompetingPolicy: {
+		Title:     "Another policy makes the same setting",
+		Cause:     "Beside the policy that turned PIN recovery on, another one that is assigned makes the setting now. With different values, devices that have both report a conflict.",
+		Fix:       []string{"Keep one of the two: `pinreset policy lint` shows both."},
+		LearnMore: []string{docAssign},
 	},
 	PlanChanged: {
 		Title: "The plan is not the one that was agreed to",

@@ -32,6 +32,9 @@ func BatchResetPasscode(id, deviceID string) BatchRequest {
 	return BatchRequest{id: id, action: resetPasscode, deviceID: deviceID}
 }
 
+// ID is the part's id, by which its answer is found.
+func (r BatchRequest) ID() string { return r.id }
+
 // BatchResponse is the answer to one part.
 type BatchResponse struct {
 	ID        string

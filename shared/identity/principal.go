@@ -24,6 +24,7 @@ const (
 	SettingsWrite    Permission = "settings.write"
 	GrantWrite       Permission = "grant.write"
 	MetricsRead      Permission = "metrics.read"
+	AuditRun         Permission = "audit.run" // have tenants audited now
 	PolicyRead       Permission = "policy.read"
 	PolicyWrite      Permission = "policy.write" // roll EnablePinRecovery out, and take it back
 	DeviceKeyWrite   Permission = "device.key.write"
@@ -33,7 +34,7 @@ const (
 func Permissions() []Permission {
 	return []Permission{
 		TenantRead, DeviceRead, AuditRead, TenantOnboard, ResetStart, PasscodeReveal, DeadLetterReplay, SettingsWrite,
-		GrantWrite, MetricsRead, PolicyRead, PolicyWrite, DeviceKeyWrite,
+		GrantWrite, MetricsRead, AuditRun, PolicyRead, PolicyWrite, DeviceKeyWrite,
 	}
 }
 

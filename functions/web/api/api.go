@@ -64,6 +64,7 @@ func Mount(mux *http.ServeMux, o Options) {
 	a.failures()
 	a.events()
 	a.tokens()
+	a.audits()
 	a.groupPolicy()
 
 	// The framework's own route encodes the description lazily and without a lock.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"pinreset/shared/graph/graphschema"
@@ -12,15 +13,21 @@ import (
 
 // The handlers of this file run under the tenant's lock.
 
-// renderDevice returns every v1.0 property of a managed device. Results of
-// actions are left to the caller: a list never carries them.
-func (c *Cloud) renderDevice(t *tenant, d *device, now time.Time) map[string]any {
-	schema := graphschema.V1()
-	values := make(map[string]any)
+// emptyDevice is a device of which nothing is known, by what the schema says of
+// each property.
+var emptyDevice = sync.OnceValue(func() map[string]any {
+	schema, values := graphschema.V1(), map[string]any{}
 	for _, name := range schema.Properties("managedDevice") {
 		p, _ := schema.Property("managedDevice", name)
 		values[name] = schema.Zero(p)
 	}
+	return values
+})
+
+// renderDevice returns every v1.0 property of a managed device. Results of
+// actions are left to the caller: a list never carries them.
+func (c *Cloud) renderDevice(t *tenant, d *device, now time.Time) map[string]any {
+	values := maps.Clone(emptyDevice())
 	maps.Copy(values, map[string]any{
 		"id": d.id, "azureADDeviceId": d.directoryID, "azureADRegistered": true,
 		"deviceName": d.name, "managedDeviceName": d.name, "serialNumber": d.serial,
@@ -57,7 +64,11 @@ func addBeta(values map[string]any, d *device) {
 func (c *Cloud) listDevices(k *call) answer {
 	var rows []map[string]any
 	for _, d := range sorted(k.t.devices(), func(d *device) bool { return !d.Retired }) {
-		rows = append(rows, c.renderDevice(k.t, d, k.v.now))
+		row := c.renderDevice(k.t, d, k.v.now)
+		if k.beta {
+			addBeta(row, d)
+		}
+		rows = append(rows, row)
 	}
 	return k.many("managedDevice", "deviceManagement/managedDevices", rows,
 		"id", "deviceName", "userPrincipalName", "serialNumber", "operatingSystem", "azureADDeviceId", "userId", "managedDeviceOwnerType")

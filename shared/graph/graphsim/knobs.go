@@ -207,6 +207,19 @@ func (c *Cloud) Revoke(tenantRef, appRef string, roles ...string) error {
 	})
 }
 
+// RemoveGrant takes a delegated permission away, by the grant's id.
+func (c *Cloud) RemoveGrant(tenantRef, id string) error {
+	return c.change(tenantRef, func(t *tenant) ([]change, error) {
+		g := t.grants[id]
+		if g == nil || !g.Deleted.IsZero() {
+			return nil, fmt.Errorf("grant %q: %w", id, ErrUnknown)
+		}
+		gone := *g
+		gone.Deleted = c.now()
+		return []change{t.putGrant(gone)}, nil
+	})
+}
+
 // change runs one change of a tenant under its lock.
 func (c *Cloud) change(tenantRef string, decide func(*tenant) ([]change, error)) error {
 	t, err := c.lookup(tenantRef)

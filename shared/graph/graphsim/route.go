@@ -84,7 +84,7 @@ var graphRoutes = []route{
 	{"PATCH", "subscriptions/{}", v1, false, Subscriptions, 0, "subscription", readGroups, (*Cloud).patchSubscription},
 	{"DELETE", "subscriptions/{}", v1, false, Subscriptions, 0, "subscription", readGroups, (*Cloud).deleteSubscription},
 
-	{"GET", "deviceManagement/managedDevices", v1, false, Devices, 0, "managedDevice", readDevices, (*Cloud).listDevices},
+	{"GET", "deviceManagement/managedDevices", v1 | beta, false, Devices, 0, "managedDevice", readDevices, (*Cloud).listDevices},
 	{"GET", "deviceManagement/managedDevices/{}", v1 | beta, false, Devices, 0, "managedDevice", readDevices, (*Cloud).getDevice},
 	{"GET", "deviceManagement/managedDevices/{}/deviceConfigurationStates", v1 | beta, false, Devices, 0, "deviceConfigurationState", slices.Concat(readDevices, readConfig), (*Cloud).listConfigurationStates},
 	{"POST", "deviceManagement/managedDevices/{}/resetPasscode", v1, true, Devices, 0, "managedDevice", actOnDevice, (*Cloud).resetPasscode},

@@ -40,6 +40,9 @@ type Eraser interface {
 	ErasePartition(ctx context.Context, partition string) (rows, messages int, err error)
 }
 
+// pace tells how much of Graph's limits is used.
+type pace interface{ Snapshot() graph.LimiterSnapshot }
+
 // Options are the parts of a desk. Those of the first block are required.
 type Options struct {
 	Store   work.Store
@@ -52,6 +55,9 @@ type Options struct {
 
 	Policies   PolicyReader // Graph; nil where no policies are rolled out
 	DeviceKeys *devicekey.Keys
+
+	Pace pace   // figures of the limits of Graph; nil for none
+	Wake func() // has a run over all tenants sent at once; nil where the timer alone does it
 
 	Eraser Eraser // of Store; nil where tenants can't be offboarded
 	Keys   Eraser // of the key ring
@@ -67,6 +73,9 @@ type Desk struct {
 func New(o Options) *Desk {
 	if o.Store == nil || o.Devices == nil || o.Vault == nil || o.Tokens == nil || o.DeviceKeys == nil || o.Now == nil || o.NewID == nil || len(o.Links.Key) == 0 {
 		panic("desk: an option is missing")
+	}
+	if o.Wake == nil {
+		o.Wake = func() {}
 	}
 	// Cursors are signed with a key of their own, so that one can never pass for a consent link.
 	key, err := hkdf.Key(sha256.New, o.Links.Key, nil, "pinreset/cursor/1", 32)

@@ -64,6 +64,8 @@ func (d *Desk) Take(ctx context.Context, who identity.Principal, raw []byte) (An
 	switch data := e.Data.(type) {
 	case events.ConsentRequested:
 		return room.takeConsent(ctx, e, data, c)
+	case events.TenantAuditRequested:
+		return room.takeAudit(ctx, e, data, c)
 	case events.PasscodeResetRequested:
 		return room.takeReset(ctx, e, data, c)
 	case events.PolicyRolloutRequested:
