@@ -39,7 +39,10 @@ var rules = map[string]rule{
 	"ticket":                  textRule(64, false),
 	"error":                   textRule(80, false),
 	"title":                   textRule(200, true),
-	"outcome":                 enumRule(events.OutcomePasscode, events.OutcomeRemoved),
+	"outcome":                 enumRule(events.OutcomePasscode, events.OutcomeRemoved, events.OutcomeObserved),
+	"recordId":                idRule(),
+	"startedAt":               timeRule(),
+	"record":                  objectRule(),
 	"expiresAt":               timeRule(),
 	"fix[]":                   textRule(500, true),
 	"learnMore[]":             linkRule("https://", "http://example.com/a", "/diag/7KQ4MXWD"),
@@ -78,6 +81,7 @@ var rules = map[string]rule{
 	"policy.rollout.completed.v1 outcome":                  enumRule(events.RolloutEverywhere, events.RolloutWatched, events.RolloutUnknown, events.RolloutTakenBack),
 	"tenant.consent.requested.v1 reason":                   textRule(500, false),
 	"passcode.reset.cancelled.v1 reason":                   textRule(500, false),
+	"passcode.bulk.ended.v1 outcome":                       enumRule(events.BulkPlanned, events.BulkDone, events.BulkCancelled),
 }
 
 // bounds of lists, least and most.
@@ -160,6 +164,11 @@ func enumRule(values ...string) rule {
 		good: func(r *rand.Rand) any { return values[r.IntN(len(values))] },
 		bad:  []any{"", "other", strings.ToUpper(values[0]), values[0] + " ", values[0] + "\u202e"},
 	}
+}
+
+// objectRule is that of an object of somebody else's: anything in it will do.
+func objectRule() rule {
+	return rule{good: func(r *rand.Rand) any { return map[string]any{"x" + pick(r, idLetters, 3): []any{nil, 7.0, "a"}} }}
 }
 
 func causeRule() rule {
@@ -280,6 +289,10 @@ func badFields(t *testing.T, kind, path string, typ reflect.Type) []badCase {
 		case reflect.Bool:
 			jsonType = "boolean"
 		case reflect.Slice:
+			if f.Type == reflect.TypeFor[events.Object]() {
+				jsonType = "object"
+				break
+			}
 			jsonType = "array"
 			entry := ruleOf(t, kind, field+"[]")
 			r := rand.New(rand.NewPCG(1, 2))

@@ -49,6 +49,7 @@ func (d PasscodeResetCheckDue) Validate() error {
 const (
 	OutcomePasscode = "passcode" // a temporary passcode waits to be revealed
 	OutcomeRemoved  = "removed"  // the device has no passcode any more; there is no code
+	OutcomeObserved = "observed" // carried out for somebody in Intune's own portal, which shows its code; none is kept here
 )
 
 // PasscodeResetIssued tells that the device carried the reset out.
@@ -69,7 +70,7 @@ func (d PasscodeResetIssued) Validate() error {
 		return &FieldError{"expiresAt", "is missing"}
 	}
 	return check(id("requestId", d.RequestID), guid("deviceId", d.DeviceID),
-		oneOf("outcome", d.Outcome, OutcomePasscode, OutcomeRemoved))
+		oneOf("outcome", d.Outcome, OutcomePasscode, OutcomeRemoved, OutcomeObserved))
 }
 
 // PasscodeResetCancelled tells that an operator gave the reset up. The device may still carry it out; no code is shown.

@@ -50,15 +50,24 @@ func (p *process) deviceCommand() *cobra.Command {
 		})
 	})
 	show.ValidArgsFunction = p.completeDevices
-	return p.noun("device", "Devices: find them, reset their passcodes, and let them report", list, show, p.deviceReadiness(), p.deviceReset(), p.deviceKeyCommand(), p.deviceReport())
+	return p.noun("device", "Devices: find them, reset their passcodes, and let them report", list, show, p.deviceReadiness(), p.deviceReset(), p.deviceBulk(), p.deviceKeyCommand(), p.deviceReport())
 }
 
 func (p *process) deviceReset() *cobra.Command {
 	var reason, ticket string
 	var w watch
-	c := p.verb("reset DEVICE", "Reset a device's passcode", func(ctx context.Context, args []string) error {
+	var many bulkFlags
+	c := p.verb("reset [DEVICE]", "Reset a device's passcode, or those of many devices", func(ctx context.Context, args []string) error {
 		if err := w.check(); err != nil {
 			return err
+		}
+		switch {
+		case many.on() && len(args) > 0:
+			return &mistake{"name a device, or --group, or --all"}
+		case many.on():
+			return p.bulkReset(ctx, many, reason, ticket, w)
+		case len(args) == 0:
+			return &mistake{"name a device, or --group, or --all"}
 		}
 		s, err := p.in(ctx, "")
 		if err != nil {
@@ -87,6 +96,7 @@ func (p *process) deviceReset() *cobra.Command {
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
 	c.Flags().StringVar(&ticket, "ticket", "", "number of the ticket, for the audit log")
 	w.flags(c)
+	many.flags(c)
 	require(c, "reason")
 	c.ValidArgsFunction = p.completeDevices
 	return c
@@ -152,6 +162,9 @@ func (p *process) resetEnd(s scope, r client.Reset) error {
 		return nil
 	case passcode.Removed:
 		p.note("the passcode was removed; there is no code")
+		return nil
+	case passcode.Observed:
+		p.note("it was started in Intune's own portal, and its code is shown there")
 		return nil
 	case passcode.Failed:
 		e := fault.Lookup(r.FailureCode)

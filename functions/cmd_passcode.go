@@ -23,7 +23,7 @@ func (p *process) passcodeCommand() *cobra.Command {
 	})
 	list.Flags().StringVar(&state, "state", "", "only those in this state, or \"open\" for those that have not ended")
 	complete(list, "state", fixed("open", string(passcode.Accepted), string(passcode.Calling), string(passcode.Waiting), string(passcode.Issued),
-		string(passcode.Removed), string(passcode.Failed), string(passcode.Cancelled), string(passcode.Expired)))
+		string(passcode.Removed), string(passcode.Failed), string(passcode.Cancelled), string(passcode.Expired), string(passcode.Observed)))
 	return p.noun("passcode", "Resets and their codes: list, show, reveal, cancel", list, p.passcodeShow(), p.passcodeCancel())
 }
 
@@ -84,7 +84,7 @@ func (p *process) passcodeShow() *cobra.Command {
 		if w.on {
 			return p.followReset(ctx, s, r, w)
 		}
-		cols := columns("id", "state", "WHY=whyText", "DEVICE=deviceName", "user", "platform", "serial", "effect", "reason", "ticket",
+		cols := columns("id", "state", "WHY=whyText", "DEVICE=deviceName", "user", "platform", "serial", "effect", "origin", "bulk", "CROSSED BY=crossed.by", "CROSSED AT=crossed.at", "reason", "ticket",
 			"BY=by.name", "REQUESTED=requestedAt", "deadline", "NEXT CHECK=nextCheck", "ISSUED=issuedAt", "EXPIRES=expiresAt", "readable",
 			"SUPERSEDED BY=supersededBy", "views", "VIEWED=viewedAt", "VIEWED BY=viewedBy", "FAILURE=failureCode", "DIAG=diagnostics")
 		return printOne(p, cols, r, func(out io.Writer) { p.printTimeline(out, r.Timeline) })

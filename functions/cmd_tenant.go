@@ -36,7 +36,7 @@ func (p *process) tenantCommand() *cobra.Command {
 			return err
 		}
 		cols := append(tenantColumns[:len(tenantColumns):len(tenantColumns)],
-			columns("PASSCODE HOURS=settings.passcodeHours", "RESET DEADLINE HOURS=settings.resetDeadlineHours")...)
+			columns("PASSCODE HOURS=settings.passcodeHours", "RESET DEADLINE HOURS=settings.resetDeadlineHours", "PORTAL CODES SEALED=settings.sealPortalCodes")...)
 		return printOne(p, cols, t, func(w io.Writer) {
 			p.printConsent(w, s.Client, t.Consent)
 			printWays(w, t.Ways)
@@ -244,6 +244,7 @@ func (p *process) printConsent(w io.Writer, c *client.Client, s client.Consent) 
 
 func (p *process) tenantSettings() *cobra.Command {
 	var hours, deadline int
+	var portalCodes bool
 	var remediate bool
 	var reason string
 	var c *cobra.Command
@@ -258,6 +259,9 @@ func (p *process) tenantSettings() *cobra.Command {
 		}
 		if c.Flags().Changed("reset-deadline-hours") {
 			change.ResetDeadlineHours = &deadline
+		}
+		if c.Flags().Changed("seal-portal-codes") {
+			change.SealPortalCodes = &portalCodes
 		}
 		if c.Flags().Changed("remediate-policy") {
 			change.RemediatePolicy = &remediate
@@ -278,11 +282,12 @@ func (p *process) tenantSettings() *cobra.Command {
 				return err
 			}
 		}
-		return printOne(p, columns("PASSCODE HOURS=passcodeHours", "RESET DEADLINE HOURS=resetDeadlineHours", "REMEDIATE POLICY=remediatePolicy"), all, nil)
+		return printOne(p, columns("PASSCODE HOURS=passcodeHours", "RESET DEADLINE HOURS=resetDeadlineHours", "REMEDIATE POLICY=remediatePolicy", "PORTAL CODES SEALED=sealPortalCodes"), all, nil)
 	})
 	c.Flags().IntVar(&hours, "passcode-hours", 0, "hours during which a code can be revealed, 1 to 168")
 	c.Flags().BoolVar(&remediate, "remediate-policy", false, "whether an audit asks for the standing rollout again when its policy was removed, changed or unassigned")
 	c.Flags().StringVar(&reason, "reason", "", "why they are changed, for the audit log")
+	c.Flags().BoolVar(&portalCodes, "seal-portal-codes", false, "keep codes of resets that were started in Intune's own portal, sealed like our own")
 	c.Flags().IntVar(&deadline, "reset-deadline-hours", 0, "hours that a reset waits for its device, 1 to 720")
 	c.ValidArgsFunction = p.completeTenantArgument
 	return c

@@ -200,7 +200,21 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 	}
 
 	c.rollouts(ctx, api, tenant)
-
+	plan, err := api.StartBulk(ctx, tenant, client.NewBulk{All: true, PlanOnly: true, Reason: "lost at the fair"})
+	single(c, "StartBulk", plan, err)
+	if plan, err = api.WaitBulk(ctx, tenant, plan.ID, nil); err != nil || plan.State != passcode.BulkPlanned || plan.Counts.Total < 10 {
+		t.Fatalf("plan %+v: %v", plan, err)
+	}
+	many, err := api.StartBulk(ctx, tenant, client.NewBulk{All: true, PlanHash: plan.PlanHash, Expected: plan.Counts.Total, Reason: "lost at the fair", Ticket: "INC-2"})
+	single(c, "StartBulk", many, err)
+	if many, err = api.CancelBulk(ctx, tenant, many.ID, "found them"); err != nil || many.State != passcode.BulkCancelled {
+		t.Fatalf("cancelled %+v: %v", many, err)
+	}
+	single(c, "CancelBulk", many, err)
+	many, err = api.Bulk(ctx, tenant, plan.ID)
+	single(c, "Bulk", many, err)
+	several(c, "Bulks", api.Bulks(ctx, tenant))
+	several(c, "BulkItems", api.BulkItems(ctx, tenant, plan.ID))
 	verdict, err := api.TenantReadiness(ctx, tenant)
 	single(c, "TenantReadiness", verdict, err)
 	verdicts, err := api.DeviceReadiness(ctx, tenant, device("hr-laptop-11").ID)
@@ -291,7 +305,7 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 	gone, err := api.Offboard(ctx, tenant, client.Offboarding{Confirm: tenant, LeavePolicy: true, Reason: "the contract has ended"})
 	single(c, "Offboard", gone, err)
 
-	beside := []string{"Link", "Server", "WaitAudit", "WaitAudits", "WaitConsent", "WaitReset", "WaitRollout"} // no call of their own
+	beside := []string{"Link", "Server", "WaitAudit", "WaitAudits", "WaitBulk", "WaitConsent", "WaitReset", "WaitRollout"} // no call of their own
 	for m := range reflect.TypeFor[*client.Client]().Methods() {
 		if !c.called[m.Name] && !slices.Contains(beside, m.Name) {
 			t.Errorf("%s was not called", m.Name)

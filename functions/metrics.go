@@ -13,6 +13,7 @@ import (
 	"pinreset/shared/audit"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/graph"
+	"pinreset/shared/portal"
 	"pinreset/shared/secret"
 	"pinreset/shared/work/sqlitework"
 )
@@ -26,6 +27,7 @@ type metrics struct {
 	action   prometheus.Histogram
 	outcomes *prometheus.CounterVec
 	reveals  prometheus.Counter
+	records  *prometheus.CounterVec
 	letters  *prometheus.CounterVec
 	callback *prometheus.CounterVec
 }
@@ -43,9 +45,11 @@ func newMetrics(store *sqlitework.Store, client *graph.Client) *metrics {
 			Name: "pinreset_click_to_action_seconds", Help: "From when a reset was accepted to when Graph had accepted its call.",
 			Buckets: []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600}}),
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pinreset_reset_outcomes_total", Help: "Resets that ended: passcode, removed, failed, cancelled."}, []string{"outcome"}),
+			Name: "pinreset_reset_outcomes_total", Help: "Resets that ended: passcode, removed, observed, failed, cancelled."}, []string{"outcome"}),
 		reveals: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pinreset_secret_reveals_total", Help: "Codes that were opened to be shown."}),
+		records: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pinreset_portal_records_total", Help: "Records of Intune's audit log by what was made of them; one that is taken again after a crash counts again."}, []string{"decision"}),
 		letters: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pinreset_deadletters_total", Help: "Messages that were set aside."}, []string{"function"}),
 		callback: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -54,10 +58,13 @@ func newMetrics(store *sqlitework.Store, client *graph.Client) *metrics {
 	for _, r := range callback.Results() {
 		m.callback.WithLabelValues(r.From, r.Outcome)
 	}
-	for _, outcome := range []string{events.OutcomePasscode, events.OutcomeRemoved, outcomeFailed, outcomeCancelled} {
+	for _, outcome := range []string{events.OutcomePasscode, events.OutcomeRemoved, events.OutcomeObserved, outcomeFailed, outcomeCancelled} {
 		m.outcomes.WithLabelValues(outcome) // there from the start: a rate needs the 0 before the 1
 	}
-	m.registry.MustRegister(m.runs, m.took, m.waited, m.action, m.outcomes, m.reveals, m.letters, m.callback, &collector{store: store, client: client})
+	for _, d := range portal.Decisions() {
+		m.records.WithLabelValues(string(d))
+	}
+	m.registry.MustRegister(m.runs, m.took, m.waited, m.action, m.outcomes, m.reveals, m.records, m.letters, m.callback, &collector{store: store, client: client})
 	return m
 }
 
@@ -99,6 +106,7 @@ func (m *metrics) announced(d events.Data) {
 
 // calledBack counts a call of a device or of Graph.
 func (m *metrics) calledBack(r callback.Result) { m.callback.WithLabelValues(r.From, r.Outcome).Inc() }
+func (m *metrics) record(d portal.Decision)     { m.records.WithLabelValues(string(d)).Inc() }
 
 func (m *metrics) called(requested time.Time) { m.action.Observe(time.Since(requested).Seconds()) }
 

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
+	"pinreset/events"
 	"pinreset/functions/announcement"
+	"pinreset/functions/bulkreset"
 	"pinreset/functions/consent"
 	"pinreset/functions/devicereport"
 	"pinreset/functions/housekeeping"
 	"pinreset/functions/passcodereset"
 	"pinreset/functions/policyrollout"
+	"pinreset/functions/portalaction"
 	"pinreset/functions/tenantaudit"
 	reports "pinreset/shared/devicereport"
 	"pinreset/shared/dispatch"
@@ -17,6 +21,7 @@ import (
 	"pinreset/shared/host/local"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
+	"pinreset/shared/portal"
 	"pinreset/shared/readiness"
 	"pinreset/shared/rollout"
 	"pinreset/shared/secret"
@@ -55,11 +60,21 @@ func routes(n needs) []dispatch.Route {
 	return []dispatch.Route{
 		(&consent.Handler{Directory: n.graph, Store: n.store, App: n.app, Privileged: n.privileged, Schedule: n.pace.consent}).Route(),
 		(&passcodereset.Handler{Devices: n.graph, Vault: n.vault, Store: n.store, Schedule: n.pace.reset, Called: n.metrics.called}).Route(),
+		(&bulkreset.Handler{Intune: n.graph, Store: n.store}).Route(),
+		(&portalaction.Handler{Intune: n.graph, Store: n.store, Own: []string{n.app, n.privileged}, Audit: auditBy(events.AuditByPortal), Counted: n.metrics.record}).Route(),
 		(&policyrollout.Handler{Directory: n.graph, Policies: n.graph, Store: n.store, Links: n.links, Schedule: n.pace.rollout}).Route(),
 		(&announcement.Handler{Logger: n.logger, Kept: n.metrics.announced}).Route(),
 		(&devicereport.Handler{}).Route(),
 		(&tenantaudit.Handler{Cloud: n.graph, Store: n.store, Place: n.place, Schedule: n.pace.audit}).Route(),
 		n.housekeeping().Route(),
+	}
+}
+
+// auditBy stages the audit that a change asks for.
+func auditBy(cause string) func(context.Context, *work.Unit, time.Time) error {
+	return func(ctx context.Context, u *work.Unit, due time.Time) error {
+		_, err := u.Send(ctx, survey.Queue, due, events.TenantAuditRequested{RequestID: u.NewID(), Cause: cause, By: events.Pinreset()})
+		return err
 	}
 }
 
@@ -72,12 +87,14 @@ var queues = []local.Queue{
 	{Name: onboarding.Queue, Workers: 8},
 	{Name: passcode.Queue, Workers: 32},
 	{Name: passcode.Queue.Bulk(), Workers: 16},
+	{Name: passcode.BulkQueue.Bulk(), Workers: 2},
+	{Name: portal.Queue.Bulk(), Workers: 4},
 	{Name: rollout.Queue, Workers: 32},
 	{Name: reports.Queue, Workers: 8},
 	{Name: work.Announcements, Workers: 8},
 	{Name: survey.Queue, Workers: 8},
 	// Most of an audit is waiting for answers. A goroutine that waits costs next to nothing.
-	{Name: survey.Queue.Bulk(), Workers: 512},
+	{Name: survey.Queue.Bulk(), Workers: 416},
 	{Name: housekeeping.Queue.Bulk(), Workers: 2},
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"pinreset/events"
 	"pinreset/functions/housekeeping"
 	"pinreset/functions/tenantaudit"
 	"pinreset/functions/web"
@@ -119,7 +120,7 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 	}
 	prog.session = identity.NewSessions(now)
 	prog.handler = web.New(web.Options{
-		Eraser: prog.store, Keys: prog.keys, KEK: kek, Counted: m.calledBack, Pace: prog.graph,
+		Eraser: prog.store, Keys: prog.keys, KEK: kek, Counted: m.calledBack, Changed: auditBy(events.AuditByNotification), Pace: prog.graph,
 		Wake: func() {
 			select {
 			case wake <- struct{}{}:
@@ -170,8 +171,8 @@ func (t cloud) place() readiness.Cloud {
 }
 
 // sessions is how many tenants' tokens are kept. An audit of ten thousand tenants signs in to each for a moment; what it leaves
-// behind must not be the process's size.
-const sessions = 1_000
+// behind must not be the process's size. They are more than the audits that run at once, each of which makes several calls.
+const sessions = 512
 
 func onLoopback(address string) bool {
 	u, err := url.Parse(address)

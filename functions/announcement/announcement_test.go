@@ -29,6 +29,9 @@ var announced = []events.Data{
 	events.PasscodeResetIssued{RequestID: "r-2", DeviceID: device, Outcome: events.OutcomeRemoved},
 	events.PasscodeResetCancelled{RequestID: "r-3", DeviceID: device},
 	events.PasscodeExpired{RequestID: "r-4", DeviceID: device},
+	events.PasscodeResetAdopted{RequestID: "r-9", DeviceID: device, RecordID: "record", StartedAt: time.Unix(1700000000, 0).UTC()},
+	events.PasscodeResetCrossed{RequestID: "r-10", DeviceID: device, RecordID: "record", StartedAt: time.Unix(1700000000, 0).UTC()},
+	events.BulkResetEnded{RequestID: "r-11", Outcome: events.BulkCancelled},
 	events.DevicePINReset{RequestID: "r-8", DeviceID: device, ResetAt: time.Unix(1700000000, 0).UTC(), Keys: events.KeysKept},
 	events.PolicyRolloutCompleted{RequestID: "r-6", RolloutID: "r-6", PolicyID: device, Shape: events.ShapeOMAURI, Outcome: events.RolloutEverywhere},
 	events.TenantAuditCompleted{RequestID: "r-7", Cause: events.AuditBySchedule, Outcome: events.AuditPartly, State: "unknown", Unread: []string{"devices"}},
@@ -125,7 +128,7 @@ func rows(t *testing.T, s work.Store, prefix string) []work.Row {
 func TestEveryResultIsServed(t *testing.T) {
 	t.Parallel()
 	// The others: requests have queues of their own, and these two a handler sends to itself or is sent by the callback.
-	own := []string{events.ConsentCheckDue{}.Kind(), events.ConsentReturned{}.Kind(), events.PasscodeResetCheckDue{}.Kind(), events.PasscodeExpiryDue{}.Kind(), events.HousekeepingDue{}.Kind(), events.PolicyRolloutCheckDue{}.Kind(), events.DeviceReported{}.Kind()}
+	own := []string{events.ConsentCheckDue{}.Kind(), events.ConsentReturned{}.Kind(), events.PasscodeResetCheckDue{}.Kind(), events.PasscodeExpiryDue{}.Kind(), events.HousekeepingDue{}.Kind(), events.PolicyRolloutCheckDue{}.Kind(), events.DeviceReported{}.Kind(), events.BulkResetDue{}.Kind(), events.PortalCatchUpDue{}.Kind()}
 	for _, kind := range events.Kinds() {
 		known := slices.ContainsFunc(announced, func(d events.Data) bool { return d.Kind() == kind })
 		if !events.FromOutside(kind) && !slices.Contains(own, kind) && !known {

@@ -13,6 +13,7 @@ import (
 	"pinreset/shared/diag"
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
+	"pinreset/shared/portal"
 	"pinreset/shared/subscription"
 	"pinreset/shared/survey"
 	"pinreset/shared/work"
@@ -47,6 +48,7 @@ type stamps struct {
 	Time      time.Time `json:"time"`
 	ExpiresAt time.Time `json:"expiresAt"`
 	RevokedAt time.Time `json:"revokedAt"`
+	EndedAt   time.Time `json:"endedAt"`
 }
 
 // history is one kind of row that is deleted by its age.
@@ -73,6 +75,9 @@ func (h *Handler) retention() []task {
 		{"audits.old", history{survey.Prefix, h.Keep.History, at, nil}},
 		{"auditruns.old", history{survey.RunPrefix, h.Keep.History, at, nil}},
 		{"events.old", history{diag.EventPrefix, h.Keep.Feed, func(s stamps) time.Time { return s.Time }, nil}},
+		{"bulks.old", history{passcode.BulkPrefix, h.Keep.History, func(s stamps) time.Time { return s.EndedAt }, nil}},
+		{"bulkitems.old", history{passcode.BulkItemPrefix, h.Keep.History, at, ofBulk}},
+		{"records.old", history{portal.Prefix, h.Keep.History, at, nil}},
 		{"audit.old", history{audit.Prefix, h.Keep.Audit, at, nil}},
 		{"tokens.old", history{identity.TokenPrefix, h.Keep.Audit, ended, nil}},
 		{"reports.old", history{devicereport.Prefix, h.Keep.History, at, nil}},
@@ -164,6 +169,16 @@ func (h *Handler) oldResets(ctx context.Context, u *work.Unit, page string) (nex
 		}
 	}
 	return p.Next, len(p.Rows), nil
+}
+
+// ofBulk reports whether the device belongs to a bulk reset that is still there.
+func ofBulk(ctx context.Context, u *work.Unit, row string) (bool, error) {
+	bulk, _, _ := strings.Cut(strings.TrimPrefix(row, passcode.BulkItemPrefix), "|")
+	_, err := passcode.ReadBulk(ctx, u, bulk)
+	if errors.Is(err, work.ErrNotFound) {
+		return false, nil
+	}
+	return true, err
 }
 
 func (h *Handler) old(now time.Time, r passcode.Reset) bool {

@@ -85,7 +85,7 @@ func TestOldRolloutsGo(t *testing.T) {
 		r, err := rollout.Record(u, events.PolicyRolloutRequested{RequestID: f.NewID(), Shape: events.ShapeOMAURI, AllUsers: true, Reason: "a test"})
 		f.must(err)
 		if state == rollout.Completed {
-			f.must(rollout.Place(t.Context(), u, r))
+			f.must(rollout.Place(t.Context(), u, &r))
 		}
 		f.must(rollout.End(t.Context(), u, r, state), u.Commit(t.Context()))
 		ids = append(ids, r.ID)

@@ -61,7 +61,7 @@ func (h *Handler) begin(ctx context.Context, u *work.Unit, r passcode.Reset) {
 		due = r.NextCheck
 	}
 	if n := h.times(u.Now(), due); n > 0 {
-		again(ctx, u, passcode.Queue, againID("begin", r.ID, due, n), due, events.PasscodeResetRequested{
+		again(ctx, u, r.Queue(), againID("begin", r.ID, due, n), due, events.PasscodeResetRequested{
 			RequestID: r.ID, DeviceID: r.DeviceID, Reason: r.Reason, Ticket: r.Ticket, By: r.By})
 	}
 }
@@ -79,7 +79,7 @@ func (h *Handler) lookAt(ctx context.Context, u *work.Unit, r passcode.Reset) er
 	}
 	reminder := events.PasscodeResetCheckDue{RequestID: r.ID, DeviceID: r.DeviceID}
 	if n == 1 && r.CheckID != "" {
-		again(ctx, u, passcode.Queue, r.CheckID, due, reminder)
+		again(ctx, u, r.Queue(), r.CheckID, due, reminder)
 		return nil
 	}
 	id := againID("look", r.ID, due, n)
@@ -91,7 +91,7 @@ func (h *Handler) lookAt(ctx context.Context, u *work.Unit, r passcode.Reset) er
 		return err
 	}
 	fresh.CheckID = id
-	again(ctx, u, passcode.Queue, id, due, reminder)
+	again(ctx, u, r.Queue(), id, due, reminder)
 	return passcode.Write(u, fresh)
 }
 

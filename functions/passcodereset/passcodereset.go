@@ -5,6 +5,9 @@
 //	          → done, no code (iOS)
 //	          → failed, refused, unreachable: a failure with its page
 //
+// A reset that somebody started in Intune's own portal enters at the look: nothing is called for it. Its code is sealed for
+// what is left of its seven days where the tenant has chosen so, else its end is only told.
+//
 // The call to Graph is not repeatable: a second one replaces a code that somebody may already have read out. So the intent is
 // committed before it, and whoever finds an intent without a result looks at the device and never calls again. The one
 // exception is a call that Graph throttled: it is made again once the device has shown no trace of it for [Schedule.Trace].
@@ -136,7 +139,14 @@ func (h *Handler) adopt(ctx context.Context, u *work.Unit, d events.PasscodeRese
 
 // call checks the device, commits the intent, and makes the call.
 func (h *Handler) call(ctx context.Context, u *work.Unit, r passcode.Reset) error {
-	ctx = graph.WithPriority(ctx, graph.People)
+	if r.Bulk == "" {
+		ctx = graph.WithPriority(ctx, graph.People)
+	} else if b, err := passcode.ReadBulk(ctx, u, r.Bulk); err != nil && !errors.Is(err, work.ErrNotFound) {
+		return err
+	} else if err != nil || !b.Open() {
+		_, err := passcode.Cancel(ctx, u, r.ID, "the bulk reset was given up", events.Pinreset())
+		return err
+	}
 	settings, err := tenant.ReadSettings(ctx, u)
 	if err != nil {
 		return err
@@ -242,7 +252,7 @@ func (h *Handler) look(ctx context.Context, u *work.Unit, e events.Event, d even
 	if err != nil {
 		return err
 	}
-	if r.Checks < patience {
+	if r.Checks < patience && r.Bulk == "" {
 		ctx = graph.WithPriority(ctx, graph.People)
 	}
 	kept, err := passcode.ReadDevice(ctx, u, r.DeviceID)
@@ -299,7 +309,7 @@ func (h *Handler) noResult(ctx context.Context, u *work.Unit, r passcode.Reset, 
 	case r.State == passcode.Calling && r.Throttled && traced >= h.Schedule.Trace:
 		diag.Decide(ctx, u.Now(), "Graph throttled the call and the device shows no trace of it: calling again")
 		r.State, r.IntentAt, r.CalledAt, r.RefusedAt, r.Throttled, r.CheckID, r.Why = passcode.Accepted, time.Time{}, time.Time{}, time.Time{}, false, "", fault.GraphThrottled
-		_, err := u.Send(ctx, passcode.Queue, time.Time{}, events.PasscodeResetRequested{
+		_, err := u.Send(ctx, r.Queue(), time.Time{}, events.PasscodeResetRequested{
 			RequestID: r.ID, DeviceID: r.DeviceID, Reason: r.Reason, Ticket: r.Ticket, By: r.By})
 		return errors.Join(err, passcode.Write(u, r))
 	case r.State == passcode.Calling && !r.Throttled && since >= h.Schedule.Lost:
@@ -322,6 +332,22 @@ func (h *Handler) done(ctx context.Context, u *work.Unit, r passcode.Reset, resu
 		diag.Decide(ctx, u.Now(), "the device removed its passcode; there is no code")
 		return finish(ctx, u, r, passcode.Removed, events.OutcomeRemoved)
 	}
+	settings, err := tenant.ReadSettings(ctx, u)
+	if err != nil {
+		return err
+	}
+	// The seven days run from the device's answer; Graph gives no expiry.
+	made := u.Now()
+	if !result.Updated.IsZero() && result.Updated.Before(made) {
+		made = result.Updated
+	} else if result.Updated.IsZero() && r.Origin == passcode.FromPortal {
+		made = r.RequestedAt // the answer may be days old
+	}
+	r.IssuedAt = made
+	if expires := made.Add(settings.PasscodeLife()); r.Origin == passcode.FromPortal && (!settings.SealPortalCodes || !u.Now().Before(expires)) {
+		diag.Decide(ctx, u.Now(), "the device carried out a reset of Intune's own portal, which shows its code; none is kept here")
+		return finish(ctx, u, r, passcode.Observed, events.OutcomeObserved)
+	}
 	code := result.Passcode
 	if code.Empty() {
 		// Some tenants were seen to return codes through the beta version only.
@@ -335,16 +361,7 @@ func (h *Handler) done(ctx context.Context, u *work.Unit, r passcode.Reset, resu
 		}
 		code = again.Action.Passcode
 	}
-	settings, err := tenant.ReadSettings(ctx, u)
-	if err != nil {
-		return err
-	}
-	// The seven days run from the device's answer; Graph gives no expiry.
-	made := u.Now()
-	if !result.Updated.IsZero() && result.Updated.Before(made) {
-		made = result.Updated
-	}
-	r.IssuedAt, r.ExpiresAt = made, made.Add(settings.PasscodeLife())
+	r.ExpiresAt = made.Add(settings.PasscodeLife())
 	diag.Decide(ctx, u.Now(), "the device has a new passcode; it is sealed until "+r.ExpiresAt.Format(time.RFC3339))
 	if !u.Now().Before(r.ExpiresAt) {
 		return fault.Permanentf(fault.PasscodeNotReturned, "the code was made at %s and has expired", made.Format(time.RFC3339))
@@ -414,7 +431,7 @@ func (h *Handler) lookAgain(ctx context.Context, u *work.Unit, r passcode.Reset,
 	if !r.Deadline.IsZero() && at.After(r.Deadline) {
 		at = r.Deadline
 	}
-	id, err := u.Send(ctx, passcode.Queue, at, events.PasscodeResetCheckDue{RequestID: r.ID, DeviceID: r.DeviceID})
+	id, err := u.Send(ctx, r.Queue(), at, events.PasscodeResetCheckDue{RequestID: r.ID, DeviceID: r.DeviceID})
 	if err != nil {
 		return err
 	}

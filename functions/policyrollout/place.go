@@ -202,7 +202,7 @@ func (h *Handler) compare(ctx context.Context, u *work.Unit, r rollout.Rollout, 
 func (h *Handler) inPlace(ctx context.Context, u *work.Unit, r rollout.Rollout) error {
 	r.State, r.PlacedAt, r.WatchUntil, r.Checks, r.Why = rollout.Watching, u.Now(), u.Now().Add(h.Schedule.Watch), 0, fault.WaitingForCheckIns
 	note(ctx, u, &r, "read back: in place")
-	if err := rollout.Place(ctx, u, r); err != nil {
+	if err := rollout.Place(ctx, u, &r); err != nil {
 		return err
 	}
 	return errors.Join(h.lookAgain(ctx, u, r, h.delay(r), r.WatchUntil), audit.Append(u, audit.Entry{

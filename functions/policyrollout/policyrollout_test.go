@@ -493,6 +493,24 @@ func TestPolicyDeletedBehindOurBack(t *testing.T) {
 	}
 }
 
+// TestLaterRolloutTakesOver: of two rollouts of the same policy the later one stands, and its rollback takes away what both added.
+func TestLaterRolloutTakesOver(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false)
+	first := f.ask(sales)
+	f.until(rollout.Watching)
+	second := f.ask(labs)
+	f.until(rollout.Watching)
+	u := f.Unit(contoso)
+	if _, err := rollout.Withdraw(t.Context(), u, events.PolicyRollbackRequested{RequestID: u.NewID(), RolloutID: first, Reason: "a test"}); !errors.Is(err, rollout.ErrNothing) {
+		t.Errorf("the earlier one is taken back: %v", err)
+	}
+	f.takeBack(second, true, false)
+	if r := f.until(rollout.RolledBack, rollout.Failed); r.State != rollout.RolledBack || f.targets() != "" {
+		t.Errorf("%s %s, still assigned to %s", r.State, r.FailureCode, f.targets())
+	}
+}
+
 // TestRollbackWritesFalseFirst: devices get time to take the false before they lose the policy.
 func TestRollbackWritesFalseFirst(t *testing.T) {
 	t.Parallel()

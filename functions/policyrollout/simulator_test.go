@@ -121,6 +121,7 @@ func TestEveryShape(t *testing.T) {
 			if _, known := r.Progress.Percent(); r.State != rollout.Completed || known != shape.HasDeviceStatus() {
 				t.Errorf("watched: %s %s, progress %+v", r.State, r.FailureCode, r.Progress)
 			}
+			id = again.ID // the one that stands
 			u := c.Unit(c.tenant)
 			back := events.PolicyRollbackRequested{RequestID: u.NewID(), RolloutID: id, Delete: true, Reason: "a test"}
 			if _, err := u.Send(t.Context(), rollout.Queue, time.Time{}, back); err != nil {

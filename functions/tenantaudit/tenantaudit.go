@@ -24,6 +24,7 @@ import (
 	"pinreset/shared/dispatch"
 	"pinreset/shared/fault"
 	"pinreset/shared/graph"
+	"pinreset/shared/portal"
 	"pinreset/shared/readiness"
 	"pinreset/shared/survey"
 	"pinreset/shared/tenant"
@@ -141,6 +142,11 @@ func (h *Handler) conclude(ctx context.Context, u *work.Unit, r survey.Report, l
 		Drift: slices.Compact(codes), Diagnostics: r.Diagnostics,
 	})
 	err = errors.Join(err, survey.Write(u, r), survey.WriteLast(u, next), readiness.WriteTenant(u, l.facts))
+	if r.Outcome != events.AuditNot && r.Cause != events.AuditByPortal {
+		// What people did in Intune's own portal and nobody told of.
+		_, sent := u.Send(ctx, portal.Queue.Bulk(), time.Time{}, events.PortalCatchUpDue{RequestID: r.ID})
+		err = errors.Join(err, sent)
+	}
 	if r.Cause == events.AuditByOperator && r.RunID == "" {
 		err = errors.Join(err, audit.Append(u, audit.Entry{Actor: r.By, Action: audit.TenantAudited, RequestID: r.ID, Reason: r.Reason}))
 	}

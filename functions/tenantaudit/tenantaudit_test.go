@@ -409,7 +409,7 @@ func (f *fixture) roll(id string) {
 	r, err := rollout.Record(u, events.PolicyRolloutRequested{RequestID: u.NewID(), Shape: events.ShapeOMAURI, AllDevices: true, Reason: "a test", By: events.Pinreset()})
 	f.must(err)
 	r.PolicyID, r.PolicyName, r.State, r.PlacedAt = strings.ToLower(id), "PIN recovery", rollout.Watching, u.Now()
-	f.must(rollout.Place(f.T.Context(), u, r), u.Commit(f.T.Context()))
+	f.must(rollout.Place(f.T.Context(), u, &r), u.Commit(f.T.Context()))
 }
 
 // TestRemedy: what was rolled out is asked for again where the tenant opted in, and not otherwise.

@@ -24,9 +24,11 @@ func (f *fixture) furnish(tenantID, device string) objects {
 	f.t.Helper()
 	reset := f.startReset(tenantID, device)
 	failure, letter := f.setAside(tenantID, []byte("{}"))
+	a := f.call(http.MethodPost, "/v1/tenants/"+tenantID+"/bulk-resets", f.admin, map[string]any{"all": true, "expected": 3, "reason": "lost"})
+	a.want(f.t, http.StatusAccepted)
 	token, _ := f.token(identity.Grant{Name: "operator", Tenants: []string{tenantID}, Permissions: identity.Permissions(), Days: 1})
 	rollout, audit := f.startRollout(tenantID), f.startAudit(tenantID)
-	return objects{tenantID, map[string]string{"rollout": rollout, "audit": audit, "device": device, "reset": reset, "failure": failure, "dead letter": letter, "token": token}}
+	return objects{tenantID, map[string]string{"rollout": rollout, "audit": audit, "device": device, "reset": reset, "failure": failure, "dead letter": letter, "token": token, "bulk reset": a.field(f.t, "id")}}
 }
 
 // missing has ids of the same form and length, of things that are not there.
@@ -38,7 +40,7 @@ func (o objects) missing() objects {
 	return objects{nowhere, ids}
 }
 
-var kinds = []string{"rollout", "audit", "device", "reset", "failure", "dead letter", "token"}
+var kinds = []string{"rollout", "audit", "bulk reset", "device", "reset", "failure", "dead letter", "token"}
 
 var freshID = regexp.MustCompile(`01\d{24}`)
 
@@ -181,7 +183,7 @@ func TestNothingTellsAnothersFromMissing(t *testing.T) {
 
 // idKind is the kind of the route's id.
 func (r route) idKind() string {
-	for part, kind := range map[string]string{"/devices/{id}": "device", "/resets/{id}": "reset", "/deadletters/{id}": "dead letter", "/tokens/{id}": "token", "/rollouts/{id}": "rollout", "/audits/{id}": "audit"} {
+	for part, kind := range map[string]string{"/devices/{id}": "device", "/resets/{id}": "reset", "/deadletters/{id}": "dead letter", "/tokens/{id}": "token", "/bulk-resets/{id}": "bulk reset", "/rollouts/{id}": "rollout", "/audits/{id}": "audit"} {
 		if strings.Contains(r.path, part) {
 			return kind
 		}

@@ -36,7 +36,7 @@ func (f *fixture) place(tenantID, id string) {
 	}
 	r.State, r.PolicyID, r.PolicyName, r.PlacedAt = rollout.Watching, visitors, policy.Name, f.Now()
 	r.See(rollout.Progress{At: f.Now(), Source: rollout.FromIntune, Succeeded: 3, Pending: 1, NotApplicable: 40})
-	if err := rollout.Place(f.t.Context(), u, r); err != nil {
+	if err := rollout.Place(f.t.Context(), u, &r); err != nil {
 		f.t.Fatal(err)
 	}
 	f.commit(u)

@@ -36,6 +36,13 @@ func main() {
 		}
 		return
 	}
+	if len(os.Args) == 4 && os.Args[1] == bulkRole {
+		if err := serveBulkCloud(os.Args[2], os.Args[3], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: simulated tenant:", err)
+			os.Exit(2)
+		}
+		return
+	}
 	if len(os.Args) == 4 && os.Args[1] == auditRole {
 		if err := serveAuditCloud(os.Args[2], os.Args[3], os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, "bench: simulated tenants:", err)
@@ -137,6 +144,7 @@ var parts = []struct {
 	{"accept", (*bench).accept},
 	{"bulk", (*bench).bulk},
 	{"expiry", (*bench).expiry},
+	{"bulkreset", (*bench).bulkreset},
 	{"audit", (*bench).audit},
 	{"rollout", (*bench).rollouts},
 }

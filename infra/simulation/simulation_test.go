@@ -38,7 +38,8 @@ func TestSeeds(t *testing.T) {
 	// A simulation in which nothing happens finds nothing.
 	for what, n := range map[string]int64{
 		"resets": total.resets, "codes issued": total.issued, "codes released": total.released, "consents proven": total.proven,
-		"crashes ahead of a settlement": total.hits[settle][crashBefore], "answers lost": total.hits[resetDevice][answerLost],
+		"crashes ahead of a settlement": total.hits[settle][crashBefore], "answers lost": total.hits[resetDevice][answerLost] + total.hits[createPolicy][answerLost] + total.hits[assignPolicy][answerLost] + total.hits[settle][answerLost],
+		"policies made": total.policies, "rollouts and rollbacks done": total.rolled,
 	} {
 		if n == 0 {
 			t.Errorf("no %s in %d seeds", what, total.seeds)

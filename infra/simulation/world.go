@@ -237,8 +237,10 @@ func (w *world) one() bool {
 	for _, t := range w.tasks {
 		next = earlier(next, t.wake)
 	}
-	for _, m := range w.store.live {
-		next = earlier(next, w.store.when(m).Add(-w.skew))
+	if len(w.tasks) < maxTasks { // else nobody is free to take a message, due as it may be
+		for _, m := range w.store.live {
+			next = earlier(next, w.store.when(m).Add(-w.skew))
+		}
 	}
 	if len(w.script) > 0 {
 		next = earlier(next, w.script[0].at)

@@ -26,12 +26,16 @@ const (
 	ConsentDeclined  = "tenant.consent.declined" // by whoever followed the link; the actor is who handed it out
 	SettingsChanged  = "tenant.settings.changed"
 	ResetRequested   = "passcode.reset.requested"
+	ResetAdopted     = "passcode.reset.adopted" // somebody else started it in Intune's own portal
+	ResetCrossed     = "passcode.reset.crossed" // somebody reset the device in Intune's own portal meanwhile
 	ResetIssued      = "passcode.reset.issued"
 	ResetFailed      = "passcode.reset.failed"
 	ResetCancelled   = "passcode.reset.cancelled"
 	PasscodeRevealed = "passcode.revealed"
 	PasscodeExpired  = "passcode.expired"
 	PasscodeVoided   = "passcode.voided" // its device changed hands before it was shown
+	BulkRequested    = "passcode.bulk.requested"
+	BulkCancelled    = "passcode.bulk.cancelled"
 	LetterReplayed   = "deadletter.replayed"
 	LetterDropped    = "deadletter.dropped"
 	TokenCreated     = "token.created"

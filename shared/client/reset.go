@@ -30,6 +30,10 @@ type Reset struct {
 	WhyText   string         `json:"whyText,omitempty"`
 	NextCheck time.Time      `json:"nextCheck,omitzero"`
 
+	Origin  string            `json:"origin,omitempty"`  // "portal": started in Intune's own portal and only followed here
+	Bulk    string            `json:"bulk,omitempty"`    // the bulk reset that it is part of
+	Crossed *passcode.Crossed `json:"crossed,omitempty"` // somebody reset the device in Intune's own portal meanwhile: only the later code works
+
 	Reason      string       `json:"reason"`
 	Ticket      string       `json:"ticket,omitempty"`
 	By          events.Actor `json:"by"`

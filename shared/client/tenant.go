@@ -70,6 +70,7 @@ type NewTenant struct {
 type SettingsChange struct {
 	PasscodeHours      *int   `json:"passcodeHours,omitempty"`
 	ResetDeadlineHours *int   `json:"resetDeadlineHours,omitempty"`
+	SealPortalCodes    *bool  `json:"sealPortalCodes,omitempty"`
 	RemediatePolicy    *bool  `json:"remediatePolicy,omitempty"` // see tenant.Settings
 	Reason             string `json:"reason,omitempty"`          // why, for the audit log
 }

@@ -32,6 +32,9 @@ const (
 	PasscodeNotReturned   Code = "passcode_not_returned"
 	OutcomeUnknown        Code = "outcome_unknown"
 	ApprovalRequired      Code = "approval_required"
+	GroupNotFound         Code = "group_not_found"
+	BulkPlanChanged       Code = "bulk_plan_changed"
+	BulkTooLarge          Code = "bulk_too_large"
 	GraphRefused          Code = "graph_refused"
 	GraphUnauthorized     Code = "graph_unauthorized"
 	GraphForbidden        Code = "graph_forbidden"
@@ -211,7 +214,7 @@ var catalogue = map[Code]Entry{
 	ConsentMissing: {
 		Title:     "PIN reset is not consented in this tenant",
 		Cause:     "At least one of the two enterprise applications (Microsoft Pin Reset Service, Microsoft Pin Reset Client) is missing in the tenant's directory, or disabled there. With the policy on and an application missing, users could not reset their PIN at all, so nothing is assigned. The detail says which one.",
-		Fix:       []string{"Open the tenant's consent steps and let an Application Administrator of that tenant accept both links.", "pinreset reads the directory back and turns the step green by itself."},
+		Fix:       []string{"Open the tenant's consent steps (`pinreset tenant consent TENANT-ID`) and let an Application Administrator of that tenant accept both links.", "pinreset reads the directory back and turns the step green by itself."},
 		LearnMore: []string{docPINReset},
 	},
 	ConsentDeclined: {
@@ -237,6 +240,21 @@ var catalogue = map[Code]Entry{
 		Cause:     "The enterprise application exists but its sign-in is disabled, by the tenant or by Microsoft.",
 		Fix:       []string{"In Entra admin center open Enterprise applications, search \"Microsoft Pin Reset\", and enable it for users to sign in.", "Start the consent check again."},
 		LearnMore: []string{docPINReset},
+	},
+	GroupNotFound: {
+		Title: "The group is not in this tenant",
+		Cause: "Entra ID has no group with this id, or it was deleted.",
+		Fix:   []string{"Copy the object id of the group from Entra admin center > Groups, and ask again."},
+	},
+	BulkPlanChanged: {
+		Title: "The devices are not those that were agreed to",
+		Cause: "The number of devices, or which ones they are, changed between the plan and the start: devices were enrolled or removed, or people joined or left the group. Nothing was sent.",
+		Fix:   []string{"Plan the bulk reset again, look at its devices, and start it with the new plan."},
+	},
+	BulkTooLarge: {
+		Title: "These are more devices than one bulk reset takes",
+		Cause: "A bulk reset takes at most 20,000 devices. Nothing was sent.",
+		Fix:   []string{"Reset smaller groups one after the other."},
 	},
 	PlatformNotSupported: {
 		Title:     "Reset passcode does not exist for this platform",

@@ -19,6 +19,8 @@ const (
 	AuditRead        Permission = "audit.read"
 	TenantOnboard    Permission = "tenant.onboard"
 	ResetStart       Permission = "passcode.reset.start"
+	BulkReset        Permission = "passcode.reset.bulk"
+	PortalRecord     Permission = "portal.record"
 	PasscodeReveal   Permission = "passcode.reveal"
 	DeadLetterReplay Permission = "deadletter.replay"
 	SettingsWrite    Permission = "settings.write"
@@ -33,7 +35,7 @@ const (
 // Permissions returns all permissions there are.
 func Permissions() []Permission {
 	return []Permission{
-		TenantRead, DeviceRead, AuditRead, TenantOnboard, ResetStart, PasscodeReveal, DeadLetterReplay, SettingsWrite,
+		TenantRead, DeviceRead, AuditRead, TenantOnboard, ResetStart, BulkReset, PortalRecord, PasscodeReveal, DeadLetterReplay, SettingsWrite,
 		GrantWrite, MetricsRead, AuditRun, PolicyRead, PolicyWrite, DeviceKeyWrite,
 	}
 }

@@ -32,7 +32,11 @@ const (
 	Failed    State = "failed"    // see FailureCode and Diagnostics
 	Cancelled State = "cancelled" // given up by an operator
 	Expired   State = "expired"   // the code was destroyed
+	Observed  State = "observed"  // carried out for somebody in Intune's own portal; its code is there and not here
 )
+
+// FromPortal as a reset's Origin: somebody started it in Intune's own portal, and it is only followed here.
+const FromPortal = "portal"
 
 // Reset is one request to reset a device's passcode.
 type Reset struct {
@@ -44,7 +48,12 @@ type Reset struct {
 	By          events.Actor `json:"by"`
 	RequestedAt time.Time    `json:"requestedAt"`
 	Deadline    time.Time    `json:"deadline,omitzero"` // when it stops waiting for the device
-	EndedAt     time.Time    `json:"endedAt,omitzero"`
+
+	Origin   string    `json:"origin,omitempty"`   // "" for one of our own, or FromPortal
+	RecordID string    `json:"recordId,omitempty"` // Intune's audit record of one that was adopted
+	Bulk     string    `json:"bulk,omitempty"`     // the bulk reset that it is part of
+	Crossed  *Crossed  `json:"crossed,omitempty"`  // somebody else reset the device meanwhile
+	EndedAt  time.Time `json:"endedAt,omitzero"`
 
 	// Facts of the device when the reset was called, to tell who it was for and whether it changed hands since.
 	DeviceName string    `json:"deviceName,omitempty"`
@@ -78,6 +87,22 @@ type Reset struct {
 	FailureCode fault.Code `json:"failureCode,omitempty"`
 	FailedIn    State      `json:"failedIn,omitempty"` // the state it was in before it failed
 	Diagnostics string     `json:"diagnostics,omitempty"`
+}
+
+// Crossed is a reset that somebody started in Intune's own portal while this one had not ended. Intune's results carry no id:
+// of the two codes only the later one works, and whose it is can't be told.
+type Crossed struct {
+	RecordID string    `json:"recordId"` // Intune's audit record
+	By       string    `json:"by,omitempty"`
+	At       time.Time `json:"at"`
+}
+
+// Queue is where the reset's messages wait: people's work and bulk work apart.
+func (r Reset) Queue() work.Queue {
+	if r.Bulk != "" {
+		return Queue.Bulk()
+	}
+	return Queue
 }
 
 // Open reports whether the reset has not ended.
@@ -132,8 +157,15 @@ func Read(ctx context.Context, u *work.Unit, id string) (Reset, error) {
 	return r, err
 }
 
-// Write stages the reset.
-func Write(u *work.Unit, r Reset) error { return u.Put(ResetRow(r.ID), r) }
+// Write stages the reset, and with it what its bulk reset knows of it.
+func Write(u *work.Unit, r Reset) error {
+	if r.Bulk != "" {
+		if err := u.Put(itemRow(r.Bulk, r.DeviceID), itemOf(r)); err != nil {
+			return err
+		}
+	}
+	return u.Put(ResetRow(r.ID), r)
+}
 
 // ReadDevice returns what is kept of a device; for one that is new, that is its id.
 func ReadDevice(ctx context.Context, u *work.Unit, id string) (Device, error) {
@@ -171,13 +203,21 @@ func Accept(ctx context.Context, u *work.Unit, want events.PasscodeResetRequeste
 		return r, existing, err
 	}
 	want.RequestID, want.DeviceID = r.ID, r.DeviceID
-	_, err = u.Send(ctx, Queue, time.Time{}, want)
+	_, err = u.Send(ctx, r.Queue(), time.Time{}, want)
 	return r, false, err
 }
 
 // Record is Accept without the message: for a request that arrived as one.
 func Record(ctx context.Context, u *work.Unit, want events.PasscodeResetRequested) (r Reset, existing bool, err error) {
-	d, err := ReadDevice(ctx, u, want.DeviceID)
+	return begin(ctx, u, Reset{
+		ID: want.RequestID, DeviceID: want.DeviceID, State: Accepted, Reason: want.Reason, Ticket: want.Ticket, By: want.By,
+		RequestedAt: u.Now(),
+	}, audit.ResetRequested)
+}
+
+// begin stages a reset of a device that has no other one, and its audit entry.
+func begin(ctx context.Context, u *work.Unit, r Reset, action string) (_ Reset, existing bool, err error) {
+	d, err := ReadDevice(ctx, u, r.DeviceID)
 	if err != nil {
 		return r, false, err
 	}
@@ -185,18 +225,18 @@ func Record(ctx context.Context, u *work.Unit, want events.PasscodeResetRequeste
 		r, err = Read(ctx, u, d.Pending)
 		return r, true, err
 	}
-	r = Reset{
-		ID: want.RequestID, DeviceID: d.ID, State: Accepted, Reason: want.Reason, Ticket: want.Ticket, By: want.By,
-		RequestedAt: u.Now(),
-	}
+	r.DeviceID = d.ID
 	d.Pending = r.ID
 	d.Resets = slices.Insert(d.Resets, 0, r.ID)
 	d.Resets = d.Resets[:min(len(d.Resets), keptResets)]
+	if err := u.Create(ResetRow(r.ID), r); err != nil {
+		return r, false, err
+	}
 	return r, false, errors.Join(
-		u.Create(ResetRow(r.ID), r),
+		Write(u, r),
 		writeDevice(u, d),
 		audit.Append(u, audit.Entry{
-			Actor: r.By, Action: audit.ResetRequested, DeviceID: r.DeviceID, RequestID: r.ID, Reason: r.Reason, Ticket: r.Ticket,
+			Actor: r.By, Action: action, DeviceID: r.DeviceID, RequestID: r.ID, Reason: r.Reason, Ticket: r.Ticket,
 		}))
 }
 
@@ -218,7 +258,7 @@ func End(ctx context.Context, u *work.Unit, r Reset, state State) (Reset, error)
 	if d.Pending == r.ID {
 		d.Pending = ""
 	}
-	if state == Issued || state == Removed {
+	if state == Issued || state == Removed || state == Observed {
 		if err := supersede(ctx, u, d.Current, r.ID); err != nil {
 			return r, err
 		}

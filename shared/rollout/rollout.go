@@ -308,9 +308,18 @@ func Take(ctx context.Context, u *work.Unit, id string) error {
 	return u.Put(turnRow, t)
 }
 
-// Place stages a rollout that is in place: it stands from now on, gives up its turn, and devices are watched.
-func Place(ctx context.Context, u *work.Unit, r Rollout) error {
-	return leave(ctx, u, r, func(t *turn) { t.Current = r.ID })
+// Place stages a rollout that is in place: it stands from now on, gives up its turn, and devices are watched. What the one that
+// stood before it had added to the same policy is its own from now on, so that its rollback takes all of it away.
+func Place(ctx context.Context, u *work.Unit, r *Rollout) error {
+	before, err := Current(ctx, u)
+	switch {
+	case errors.Is(err, work.ErrNotFound):
+	case err != nil:
+		return err
+	case before.ID != r.ID && before.PolicyID == r.PolicyID:
+		r.Added = append(r.Added, policy.Missing(before.Added, r.Added)...)
+	}
+	return leave(ctx, u, *r, func(t *turn) { t.Current = r.ID })
 }
 
 // End stages a rollout that has ended in the state.
@@ -339,7 +348,7 @@ func leave(ctx context.Context, u *work.Unit, r Rollout, also func(*turn)) error
 	return errors.Join(Write(u, r), u.Put(turnRow, after))
 }
 
-// ErrNothing: the rollout has written nothing that could be taken back, or it was taken back.
+// ErrNothing: the rollout has written nothing that could be taken back, it was taken back, or a later one stands in its place.
 var ErrNothing = errors.New("there is nothing to take back")
 
 // Withdraw stages the rollback of a rollout and its audit entry, or returns ErrBusy or ErrNothing. Where the same rollback is
@@ -356,6 +365,13 @@ func Withdraw(ctx context.Context, u *work.Unit, want events.PolicyRollbackReque
 		return r, fmt.Errorf("%s is %s: %w", r.ID, r.State, ErrBusy)
 	case r.PolicyID == "" || r.State == RolledBack:
 		return r, fmt.Errorf("%s is %s: %w", r.ID, r.State, ErrNothing)
+	}
+	switch standing, err := Current(ctx, u); {
+	case errors.Is(err, work.ErrNotFound):
+	case err != nil:
+		return r, err
+	case standing.ID != r.ID && standing.PolicyID == r.PolicyID:
+		return r, fmt.Errorf("%s stands in place of %s: %w", standing.ID, r.ID, ErrNothing)
 	}
 	if err := Take(ctx, u, r.ID); err != nil {
 		return r, err

@@ -133,7 +133,7 @@ func TestTurnIsTakenByWhatWasSeen(t *testing.T) {
 		if err := s.do(func(u *work.Unit) error {
 			r, err := rollout.Record(u, wish("placed", sales))
 			r.State, r.PolicyID = rollout.Watching, "p"
-			return errors.Join(err, rollout.Place(t.Context(), u, r))
+			return errors.Join(err, rollout.Place(t.Context(), u, &r))
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -194,7 +194,7 @@ func TestTurn(t *testing.T) {
 	if err := s.do(func(u *work.Unit) error {
 		r, err := rollout.Read(t.Context(), u, first.ID)
 		r.State, r.PolicyID = rollout.Watching, "p"
-		return errors.Join(err, rollout.Place(t.Context(), u, r))
+		return errors.Join(err, rollout.Place(t.Context(), u, &r))
 	}); err != nil {
 		t.Fatal(err)
 	}

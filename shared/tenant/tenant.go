@@ -92,6 +92,9 @@ type Settings struct {
 	PasscodeHours int `json:"passcodeHours" minimum:"1" maximum:"168" doc:"Hours during which a code can be revealed; Intune's seven days are the most"`
 	// ResetDeadlineHours is how long a reset waits for its device: 1 to 720.
 	ResetDeadlineHours int `json:"resetDeadlineHours" minimum:"1" maximum:"720" doc:"Hours that a reset waits for its device"`
+	// SealPortalCodes allows codes of resets that somebody started in Intune's own portal to be kept here, sealed, like those of
+	// our own. Off unless the tenant chooses so: who may see such a code is for Intune's roles to say, and here for ours.
+	SealPortalCodes bool `json:"sealPortalCodes,omitempty" doc:"Whether codes of resets that were started in Intune's own portal are kept here too"`
 	// RemediatePolicy lets an audit ask for the standing rollout once more when its policy was removed, changed or unassigned.
 	RemediatePolicy bool `json:"remediatePolicy,omitempty" doc:"Whether an audit asks for the standing rollout again when its policy was removed, changed or unassigned"`
 }

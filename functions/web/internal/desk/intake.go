@@ -17,6 +17,7 @@ import (
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
 	"pinreset/shared/policy"
+	"pinreset/shared/portal"
 	"pinreset/shared/rollout"
 	"pinreset/shared/tenant"
 	"pinreset/shared/work"
@@ -68,6 +69,8 @@ func (d *Desk) Take(ctx context.Context, who identity.Principal, raw []byte) (An
 		return room.takeAudit(ctx, e, data, c)
 	case events.PasscodeResetRequested:
 		return room.takeReset(ctx, e, data, c)
+	case events.PortalActionRecorded:
+		return room.takeRecord(ctx, e, data, c)
 	case events.PolicyRolloutRequested:
 		return room.takeRollout(ctx, e, data, c)
 	case events.PolicyRollbackRequested:
@@ -124,6 +127,18 @@ func (r *Room) takeReset(ctx context.Context, e events.Event, asked events.Passc
 			return Answer[Accepted]{}, fmt.Errorf("accept reset of %s: %w", asked.DeviceID, err)
 		}
 		return accepted(e, reset.ID, r.resetPath(reset.ID)), nil
+	})
+}
+
+// takeRecord accepts a record of Intune's audit log, or several. What becomes of them is for the function portalaction.
+func (r *Room) takeRecord(ctx context.Context, e events.Event, d events.PortalActionRecorded, c call) (Answer[Accepted], error) {
+	if err := r.Need(identity.PortalRecord); err != nil {
+		return Answer[Accepted]{}, err
+	}
+	d.By = r.who.Sender()
+	e.Data = d
+	return once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Accepted], error) {
+		return accepted(e, d.RequestID, ""), u.Relay(portal.Queue.Bulk(), e)
 	})
 }
 

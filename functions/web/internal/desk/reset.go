@@ -30,12 +30,15 @@ type Reset struct {
 	Platform     string         `json:"platform,omitempty"`
 	OSVersion    string         `json:"osVersion,omitempty"`
 	Serial       string         `json:"serial,omitempty"`
-	State        passcode.State `json:"state" enum:"accepted,calling,waiting,issued,removed,failed,cancelled,expired"`
+	State        passcode.State `json:"state" enum:"accepted,calling,waiting,issued,removed,failed,cancelled,expired,observed"`
 	Open         bool           `json:"open" doc:"Whether it has not ended"`
 	Effect       string         `json:"effect,omitempty" doc:"What the reset does: passcode, work-profile or removed"`
 	Why          fault.Code     `json:"why,omitempty" doc:"Why it waits"`
 	WhyText      string         `json:"whyText,omitempty"`
 	NextCheck    time.Time      `json:"nextCheck,omitzero" doc:"When the device is looked at next"`
+	Origin       string         `json:"origin,omitempty" enum:"portal" doc:"Set for one that somebody started in Intune's own portal: it is only followed here"`
+	Bulk         string         `json:"bulk,omitempty" doc:"Id of the bulk reset that it is part of"`
+	Crossed      *Crossed       `json:"crossed,omitempty" doc:"Somebody reset the device in Intune's own portal while this one had not ended: only the later code works"`
 	Reason       string         `json:"reason"`
 	Ticket       string         `json:"ticket,omitempty"`
 	By           events.Actor   `json:"by"`
@@ -53,6 +56,13 @@ type Reset struct {
 	FailureTitle string         `json:"failureTitle,omitempty"`
 	Diagnostics  string         `json:"diagnostics,omitempty" doc:"Path of the page of the failure"`
 	LastSync     time.Time      `json:"lastSync,omitzero" doc:"The device's last contact when it was looked at"`
+}
+
+// Crossed is a reset of the same device that somebody started in Intune's own portal.
+type Crossed struct {
+	RecordID string    `json:"recordId" doc:"Intune's audit record"`
+	By       string    `json:"by,omitempty" doc:"Whom that record names"`
+	At       time.Time `json:"at"`
 }
 
 // ResetDetail is a reset with what was done for it.
@@ -165,7 +175,7 @@ func inState(state string) (func(passcode.Reset) bool, error) {
 	}
 	known := []passcode.State{
 		passcode.Accepted, passcode.Calling, passcode.Waiting, passcode.Issued, passcode.Removed, passcode.Failed,
-		passcode.Cancelled, passcode.Expired,
+		passcode.Cancelled, passcode.Expired, passcode.Observed,
 	}
 	if !slices.Contains(known, passcode.State(state)) {
 		return nil, invalid("query.state", "is not a state of a reset")
@@ -332,6 +342,7 @@ func notRevealable(reset passcode.Reset, err error) error {
 func (r *Room) show(p passcode.Reset) Reset {
 	return Reset{
 		ID: p.ID, DeviceID: p.DeviceID, DeviceName: p.DeviceName, User: p.User, Platform: p.Platform, OSVersion: p.OSVersion,
+		Origin: p.Origin, Bulk: p.Bulk, Crossed: (*Crossed)(p.Crossed),
 		Serial: p.Serial, State: p.State, Open: p.Open(), Effect: p.Effect, Why: p.Why, WhyText: titleOf(p.Why),
 		NextCheck: p.NextCheck, Reason: p.Reason, Ticket: p.Ticket, By: p.By, RequestedAt: p.RequestedAt, Deadline: p.Deadline,
 		IssuedAt: p.IssuedAt, ExpiresAt: p.ExpiresAt, Readable: p.Readable(r.desk.o.Now()), SupersededBy: p.SupersededBy,

@@ -130,7 +130,7 @@ func busy(err error, other rollout.Rollout) error {
 		return &problem.Refusal{Code: fault.StateConflict, Err: err, Instance: other.Diagnostics,
 			Detail: "Rollout " + other.ID + " is " + string(other.State) + "; only one of a tenant is written at a time."}
 	case errors.Is(err, rollout.ErrNothing):
-		return &problem.Refusal{Code: fault.StateConflict, Err: err, Detail: "The rollout has put no policy in place that could be taken back."}
+		return &problem.Refusal{Code: fault.StateConflict, Err: err, Detail: "There is nothing to take back: the rollout put no policy in place, was taken back already, or a later one stands in its place."}
 	case errors.Is(err, work.ErrNotFound):
 		return missing(err)
 	}

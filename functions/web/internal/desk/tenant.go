@@ -202,6 +202,7 @@ func (r *Room) unit() *work.Unit {
 type SettingsChange struct {
 	PasscodeHours      *int   `json:"passcodeHours,omitempty" minimum:"1" maximum:"168" doc:"Hours during which a code can be revealed"`
 	ResetDeadlineHours *int   `json:"resetDeadlineHours,omitempty" minimum:"1" maximum:"720" doc:"Hours that a reset waits for its device"`
+	SealPortalCodes    *bool  `json:"sealPortalCodes,omitempty" doc:"Whether codes of resets that were started in Intune's own portal are kept here too"`
 	RemediatePolicy    *bool  `json:"remediatePolicy,omitempty" doc:"Whether an audit asks for the standing rollout again when its policy was removed, changed or unassigned"`
 	Reason             string `json:"reason,omitempty" doc:"Why, for the audit log; at most 500 characters"`
 }
@@ -211,7 +212,7 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 	if err := r.Need(identity.SettingsWrite); err != nil {
 		return tenant.Settings{}, err
 	}
-	if in.PasscodeHours == nil && in.ResetDeadlineHours == nil && in.RemediatePolicy == nil {
+	if in.PasscodeHours == nil && in.ResetDeadlineHours == nil && in.RemediatePolicy == nil && in.SealPortalCodes == nil {
 		return tenant.Settings{}, invalid("body", "names no setting")
 	}
 	if err := checkWhy(in.Reason, "", false); err != nil {
@@ -233,6 +234,10 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 		}
 		set("passcodeHours", in.PasscodeHours, &after.PasscodeHours)
 		set("resetDeadlineHours", in.ResetDeadlineHours, &after.ResetDeadlineHours)
+		if v := in.SealPortalCodes; v != nil && *v != after.SealPortalCodes {
+			changed["sealPortalCodes"] = strconv.FormatBool(after.SealPortalCodes) + " → " + strconv.FormatBool(*v)
+			after.SealPortalCodes = *v
+		}
 		if in.RemediatePolicy != nil && *in.RemediatePolicy != after.RemediatePolicy {
 			changed["remediatePolicy"] = fmt.Sprintf("%t → %t", after.RemediatePolicy, *in.RemediatePolicy)
 			after.RemediatePolicy = *in.RemediatePolicy
