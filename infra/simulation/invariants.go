@@ -20,6 +20,7 @@ import (
 	"pinreset/shared/passcode"
 	"pinreset/shared/rollout"
 	"pinreset/shared/secret"
+	"pinreset/shared/survey"
 	"pinreset/shared/work"
 )
 
@@ -38,6 +39,10 @@ import (
 //	I12 nothing is created, switched on or assigned by a run that has not seen both of Microsoft's applications enabled
 //	I13 only the rollout whose turn it is writes; a policy is off before it is taken away
 //	I14 the upkeep forgets nothing that is open, stands or has a code, and destroys no key that a code needs
+//	I15 an audit ends once and is told of, a drift exactly once; a run over all tenants brings each of them a report, and one that
+//	    was not audited says why
+//	I16 no audit shows missing what was there all the while, nor anything that never was
+//	I17 each report of a device is read, its facts never go back to those of an older one, and a PIN reset is told of once
 //	I9  once nothing goes wrong any more, every request ends: done, or failed with a page that can be read
 
 // model is what the world remembers in order to judge.
@@ -54,11 +59,17 @@ type model struct {
 	leaves    map[string]int // audit entries of reveals, by ticket
 	views     map[string]int // the same, by request
 	rollouts  table[rollout.Rollout]
-	rolled    []work.Key        // rollouts that somebody was told are accepted
-	backed    [][2]work.Key     // rollouts and their rollbacks, the same
-	turns     map[string]string // by tenant: the rollout that may write
-	current   map[string]string // by tenant: the rollout that stands
-	lost      map[string]bool   // partitions in which a message was lost
+	rolled    []work.Key    // rollouts that somebody was told are accepted
+	backed    [][2]work.Key // rollouts and their rollbacks, the same
+	reports   table[survey.Report]
+	audited   []work.Key          // audits that somebody was told are accepted
+	reported  []work.Key          // rows of devices' reports, the same
+	opted     map[string]bool     // tenants that let an audit put right what it finds
+	newest    map[work.Key]string // by row: the report that facts of a device are of
+	pins      map[string]int      // ends of PIN resets that were told
+	turns     map[string]string   // by tenant: the rollout that may write
+	current   map[string]string   // by tenant: the rollout that stands
+	lost      map[string]bool     // partitions in which a message was lost
 	changed   bool
 	leapt     bool
 }
@@ -67,7 +78,7 @@ func newModel() model {
 	return model{
 		resets: map[work.Key]passcode.Reset{}, consents: map[string]onboarding.Consent{}, asked: map[string][]messageKey{},
 		started: map[string]bool{}, envelopes: map[string]secret.Envelope{}, leaves: map[string]int{}, views: map[string]int{},
-		turns: map[string]string{}, current: map[string]string{}, lost: map[string]bool{},
+		turns: map[string]string{}, current: map[string]string{}, opted: map[string]bool{}, newest: map[work.Key]string{}, pins: map[string]int{}, lost: map[string]bool{},
 	}
 }
 
@@ -147,6 +158,8 @@ func (w *world) sent(m work.Message) {
 	case events.PasscodeResetRequested{}.Kind(), events.PolicyRolloutRequested{}.Kind(), events.PolicyRollbackRequested{}.Kind():
 		r := requestOf(m.Body)
 		w.model.asked[r] = append(w.model.asked[r], messageKey{m.Partition, m.ID})
+	case events.DevicePINReset{}.Kind():
+		w.toldOfPIN(m)
 	}
 }
 
@@ -163,6 +176,12 @@ func (w *world) wrote(b work.Batch) {
 			w.wroteReset(b, wr)
 		case strings.HasPrefix(wr.Row, rollout.Prefix):
 			w.wroteRollout(b, wr)
+		case strings.HasPrefix(wr.Row, survey.Prefix):
+			w.wroteReport(b, wr)
+		case wr.Row == "readiness":
+			w.wroteFacts(b, wr)
+		case strings.HasPrefix(wr.Row, "readiness-device|"):
+			w.wroteDevice(b, wr)
 		case wr.Row == "rollouts":
 			var turn struct {
 				Holder  string `json:"holder"`
@@ -337,6 +356,7 @@ func (w *world) checkEnd() {
 		}
 	}
 	w.endRollouts(readable)
+	w.endAudits()
 	// A copy of each envelope, as a backup would have it, and a clock set back.
 	w.skew = -30 * 24 * time.Hour
 	for _, id := range m.sealed {

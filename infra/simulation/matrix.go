@@ -36,6 +36,7 @@ const (
 	readAssignments
 	readStatuses
 	readGroup
+	readBatch
 	createPolicy
 	setPolicy
 	assignPolicy
@@ -54,7 +55,7 @@ var effectNames = [effects]string{
 	"graph read device", "graph token", "graph RESET", "graph read result", "graph read result (beta)",
 	"graph prove access", "graph read principal", "graph create principal", "graph read grants", "graph read roles",
 	"graph read policies", "graph read policy", "graph read assignments", "graph read statuses", "graph read group",
-	"graph CREATE policy", "graph set policy", "graph assign policy", "graph delete policy",
+	"graph batch", "graph CREATE policy", "graph set policy", "graph assign policy", "graph delete policy",
 	"queue", "clock", "device", "administrator",
 }
 
@@ -105,6 +106,9 @@ const (
 	unassigned
 	appDisabled
 	appRemoved
+	partUnavailable
+	partThrottled
+	partForbidden
 	mishaps // how many there are
 )
 
@@ -114,7 +118,7 @@ var mishapNames = [mishaps]string{
 	"400 (approval)", "403", "stale", "404 of what is there", "duplicate", "reorder", "delay", "lost",
 	"jumps ahead", "set back", "leaps a week", "offline", "enrolled again", "other user", "retired",
 	"never answers", "action failed", "not supported", "no code", "code on beta only",
-	"removes the policy", "flips it", "takes it over", "assigns it, too", "unassigns it", "disables an app", "removes an app",
+	"removes the policy", "flips it", "takes it over", "assigns it, too", "unassigns it", "disables an app", "removes an app", "503 in a part", "429 in a part", "403 in a part",
 }
 
 func (m mishap) String() string { return mishapNames[m] }
@@ -146,6 +150,7 @@ var possible = func() (p [effects][]mishap) {
 	for _, e := range []effect{readPolicies, readPolicy, readAssignments, readStatuses} {
 		p[e] = append([]mishap{stale, forbidden}, read...)
 	}
+	p[readBatch] = append([]mishap{stale, forbidden, partUnavailable, partThrottled, partForbidden}, read...)
 	p[createPolicy] = append([]mishap{forbidden}, p[resetDevice]...)
 	for _, e := range []effect{setPolicy, assignPolicy, deletePolicy} { // they may be repeated, and the client says no more of a lost answer
 		p[e] = append([]mishap{answerLost, unavailableDone, forbidden, notSent}, read...)
@@ -166,6 +171,8 @@ type tally struct {
 	released, consents, proven, issued int64
 	created, assigned, deleted         int64 // policies
 	rolled, watched, takenBack         int64 // rollouts that ended
+	audits, unread, drifts, auditRuns  int64 // audits that ended, those that could not read everything, drifts told, runs over all tenants
+	reports, pins                      int64 // reports of devices, ends of PIN resets told
 	lost, forgotten, swept             int64 // messages that were lost, rows that were tidied away, keys that the upkeep destroyed
 }
 
@@ -193,6 +200,12 @@ func (t *tally) add(o *tally) {
 	t.rolled += o.rolled
 	t.watched += o.watched
 	t.takenBack += o.takenBack
+	t.audits += o.audits
+	t.unread += o.unread
+	t.drifts += o.drifts
+	t.auditRuns += o.auditRuns
+	t.reports += o.reports
+	t.pins += o.pins
 	t.lost += o.lost
 	t.forgotten += o.forgotten
 	t.swept += o.swept
@@ -226,5 +239,7 @@ func (t *tally) print(w io.Writer) {
 		t.seeds, t.steps, t.runs, total, t.accepted, t.ended, t.issued, t.resets, t.reveals, t.released, t.consents, t.proven)
 	fmt.Fprintf(w, "%d policies created, %d assigned, %d deleted; %d rollouts ended, %d watched to their end, %d taken back\n",
 		t.created, t.assigned, t.deleted, t.rolled, t.watched, t.takenBack)
+	fmt.Fprintf(w, "%d audits ended, %d with something unread, %d drifts told, %d runs over all tenants; %d device reports, %d PIN resets told\n",
+		t.audits, t.unread, t.drifts, t.auditRuns, t.reports, t.pins)
 	fmt.Fprintf(w, "%d messages lost, %d resets and rollouts forgotten, %d keys swept\n", t.lost, t.forgotten, t.swept)
 }

@@ -57,11 +57,12 @@ type scene uint8
 const (
 	resets scene = iota
 	rollouts
-	upkeep // both, with messages that are lost, and the upkeep that finds what they were for
+	audits // beside rollouts, with devices that tell of themselves
+	upkeep // resets and rollouts, with messages that are lost, and the upkeep that finds what they were for
 )
 
 // scenes are taken in turn by the seeds.
-var scenes = [...]scene{resets, rollouts, resets, rollouts, upkeep, resets, rollouts, resets}
+var scenes = [...]scene{resets, rollouts, audits, rollouts, upkeep, resets, audits, resets}
 
 // plan writes the script of a seed.
 func (w *world) plan() {
@@ -72,6 +73,9 @@ func (w *world) plan() {
 	w.horizon = w.stop.Add(12 * 24 * time.Hour)
 	for i := range pick(w, 1, 1, 2, 3) {
 		w.planTenant(fmt.Sprintf("7e4a0000-0000-4000-8000-%012x", i+1))
+	}
+	if w.scene == audits {
+		w.planAuditTimer()
 	}
 	if w.scene == upkeep {
 		w.planUpkeep()
@@ -92,6 +96,11 @@ func (w *world) planTenant(id string) {
 	d := &directory{principals: map[string]time.Time{}}
 	w.cloud.tenants[id] = d
 	switch {
+	case w.scene == audits:
+		w.planRollouts(id, d)
+		w.planAudits(id)
+		w.planReports(id, fmt.Sprintf("de%s-0000-4000-8000-%012x", id[30:], 1))
+		return
 	case w.scene == rollouts:
 		w.planRollouts(id, d)
 		return

@@ -233,6 +233,9 @@ func (w *world) wroteRollout(b work.Batch, wr work.Write) {
 	if known && before.State == r.State {
 		return
 	}
+	if !known && r.By.Kind == events.System && !w.model.opted[b.Partition] {
+		w.violate("I15: rollout %s puts tenant %s right, which has not opted into that", r.ID, b.Partition)
+	}
 	w.note("rollout", r.ID, string(before.State), string(r.State), string(r.FailureCode))
 	if r.Open() {
 		// What has ended goes on by a rollback, or because its dead letter was replayed.

@@ -39,7 +39,8 @@ func TestSeeds(t *testing.T) {
 	for what, n := range map[string]int64{
 		"resets": total.resets, "codes issued": total.issued, "codes released": total.released, "consents proven": total.proven,
 		"crashes ahead of a settlement": total.hits[settle][crashBefore], "answers lost": total.hits[resetDevice][answerLost] + total.hits[createPolicy][answerLost] + total.hits[assignPolicy][answerLost] + total.hits[settle][answerLost],
-		"policies made": total.policies, "rollouts and rollbacks done": total.rolled,
+		"policies created": total.created, "rollouts taken back": total.takenBack, "audits": total.audits, "drifts": total.drifts, "reports of devices": total.reports,
+		"messages lost": total.lost, "rows forgotten": total.forgotten,
 	} {
 		if n == 0 {
 			t.Errorf("no %s in %d seeds", what, total.seeds)

@@ -11,11 +11,14 @@ import (
 
 	"pinreset/functions/announcement"
 	"pinreset/functions/consent"
+	"pinreset/functions/devicereport"
 	"pinreset/functions/housekeeping"
 	"pinreset/functions/passcodereset"
 	"pinreset/functions/policyrollout"
+	"pinreset/functions/tenantaudit"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/onboarding"
+	"pinreset/shared/readiness"
 	"pinreset/shared/secret"
 	"pinreset/shared/work"
 )
@@ -35,6 +38,7 @@ type world struct {
 	vault   *secret.Vault
 	cloud   *cloud
 	timer   *housekeeping.Timer
+	audits  *tenantaudit.Timer
 
 	dispatcher *dispatch.Dispatcher
 	tasks      []*task
@@ -113,10 +117,13 @@ func newWorld(seed uint64, kek *secret.LocalKey, o options, t *tally) *world {
 	links := onboarding.Links{Microsoft: "https://login.windows.net", Key: []byte("signs nothing here"), NewID: w.newID, Now: w.clock}
 	tidy := &housekeeping.Handler{Vault: w.vault, Keep: keep, Schedule: upkeepSchedule}
 	w.timer = &housekeeping.Timer{Store: rowsOf{w}, Handler: tidy, Now: w.clock, NewID: w.newID, Logger: log}
+	w.audits = &tenantaudit.Timer{Store: rowsOf{w}, Cron: auditCron, Now: w.clock, NewID: w.newID, Logger: log}
 	w.dispatcher = dispatch.New(rowsOf{w}, rowsOf{w}, []dispatch.Route{
 		(&consent.Handler{Directory: w.cloud, Store: rowsOf{w}, App: appID, Schedule: consentSchedule}).Route(),
 		(&passcodereset.Handler{Devices: w.cloud, Vault: w.vault, Store: rowsOf{w}, Schedule: resetSchedule}).Route(),
 		(&policyrollout.Handler{Directory: w.cloud, Policies: w.cloud, Store: rowsOf{w}, Links: links, Schedule: rolloutSchedule}).Route(),
+		(&tenantaudit.Handler{Cloud: newClient(w), Store: rowsOf{w}, Place: readiness.Commercial, Schedule: tenantaudit.DefaultSchedule}).Route(),
+		(&devicereport.Handler{}).Route(),
 		tidy.Route(),
 		(&announcement.Handler{Logger: log}).Route(),
 	}, dispatch.Options{Now: w.clock, NewID: w.newID, Jitter: w.rng.Float64, Logger: log})
