@@ -156,18 +156,14 @@ func (h *Handler) bring(ctx context.Context, u *work.Unit, r *rollout.Rollout, o
 		return refused(err)
 	}
 	if added := policy.Added(existing, r.Desired()); len(added) > 0 {
-		// Recorded before it is written: a rollback takes away no more and no less, whatever happens in between.
-		if missing := policy.Missing(added, r.Added); len(missing) > 0 {
-			r.Added = append(r.Added, missing...)
-			if err := rollout.Write(u, *r); err != nil {
-				return err
-			}
-		}
-		if err := u.Checkpoint(ctx); err != nil { // with the turn, where a replayed run has just taken it again
-			return fmt.Errorf("record assignments of %s: %w", r.ID, err)
-		}
 		if err := h.guard(ctx, u); err != nil { // again: this reaches devices
 			return err
+		}
+		// Recorded before it is written: a rollback takes away no more and no less, whatever happens in between. It also proves
+		// that the turn is still this run's: one that has been overtaken can't commit.
+		r.Added = append(r.Added, policy.Missing(added, r.Added)...)
+		if err := errors.Join(rollout.Write(u, *r), u.Checkpoint(ctx)); err != nil {
+			return fmt.Errorf("record assignments of %s: %w", r.ID, err)
 		}
 		if err := h.Policies.Assign(ctx, u.Partition(), r.Ref(), merged); err != nil {
 			return fmt.Errorf("assign policy %s: %w", r.PolicyID, err)

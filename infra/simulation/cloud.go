@@ -38,6 +38,7 @@ type directory struct {
 	disabled   string // app id whose service principal is switched off
 	history    []snapshot
 	serial     int
+	records    []record
 	makers     map[string]string // by policy: for whose request it was created
 	fleet      []time.Duration   // when each device reports a changed policy
 }
@@ -196,6 +197,10 @@ func (c *cloud) reset(h *handset) {
 	}
 	h.actions = append(h.actions, a)
 	c.carryOut(h)
+	w.called(h.tenant)
+	if w.scene == portals {
+		w.cloud.tenants[h.tenant].log(w, appID, "resetPasscode ManagedDevice", "Microsoft.Management.Services.Api.ManagedDevice", h.facts.ID)
+	}
 	w.tally.resets++
 	w.note("effective reset", h.facts.ID, w.cur.request)
 	if n := h.effective(w.cur.request); n > 1 {

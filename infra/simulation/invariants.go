@@ -18,6 +18,7 @@ import (
 	"pinreset/shared/fault"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
+	"pinreset/shared/portal"
 	"pinreset/shared/rollout"
 	"pinreset/shared/secret"
 	"pinreset/shared/survey"
@@ -43,6 +44,8 @@ import (
 //	    was not audited says why
 //	I16 no audit shows missing what was there all the while, nor anything that never was
 //	I17 each report of a device is read, its facts never go back to those of an older one, and a PIN reset is told of once
+//	I18 a record of Intune's audit log is taken once, and nothing is ever sent for a reset that was started there
+//	I19 a bulk reset begins each device once, and none after it was given up; its end is told
 //	I9  once nothing goes wrong any more, every request ends: done, or failed with a page that can be read
 
 // model is what the world remembers in order to judge.
@@ -62,6 +65,10 @@ type model struct {
 	rolled    []work.Key    // rollouts that somebody was told are accepted
 	backed    [][2]work.Key // rollouts and their rollbacks, the same
 	reports   table[survey.Report]
+	kept      table[portal.Kept]
+	brought   []work.Key // rows of records that somebody was told are accepted
+	bulks     table[passcode.Bulk]
+	bulked    []work.Key          // bulk resets, the same
 	audited   []work.Key          // audits that somebody was told are accepted
 	reported  []work.Key          // rows of devices' reports, the same
 	opted     map[string]bool     // tenants that let an audit put right what it finds
@@ -176,6 +183,10 @@ func (w *world) wrote(b work.Batch) {
 			w.wroteReset(b, wr)
 		case strings.HasPrefix(wr.Row, rollout.Prefix):
 			w.wroteRollout(b, wr)
+		case strings.HasPrefix(wr.Row, portal.Prefix):
+			w.wroteRecord(b, wr)
+		case strings.HasPrefix(wr.Row, passcode.BulkPrefix):
+			w.wroteBulk(b, wr)
 		case strings.HasPrefix(wr.Row, survey.Prefix):
 			w.wroteReport(b, wr)
 		case wr.Row == "readiness":
@@ -216,7 +227,7 @@ func (w *world) decode(wr work.Write, into any) {
 var announced = map[passcode.State]string{
 	passcode.Issued: events.PasscodeResetIssued{}.Kind(), passcode.Removed: events.PasscodeResetIssued{}.Kind(),
 	passcode.Failed: events.FailureRaised{}.Kind(), passcode.Cancelled: events.PasscodeResetCancelled{}.Kind(),
-	passcode.Expired: events.PasscodeExpired{}.Kind(),
+	passcode.Expired: events.PasscodeExpired{}.Kind(), passcode.Observed: events.PasscodeResetIssued{}.Kind(),
 }
 
 func (w *world) wroteReset(b work.Batch, wr work.Write) {
@@ -227,6 +238,12 @@ func (w *world) wroteReset(b work.Batch, wr work.Write) {
 	w.model.resets[key] = r
 	if !known {
 		w.model.order = append(w.model.order, key)
+		if r.Bulk != "" {
+			w.ofBulk(b.Partition, r)
+		}
+		if r.Origin != "" {
+			w.adopted(b.Partition, r)
+		}
 	}
 	if known && before.State == r.State {
 		return
@@ -299,6 +316,7 @@ func (w *world) check() {
 		}
 	}
 	w.checkRollouts()
+	w.checkBulks()
 }
 
 // driven reports whether a message waits that the handler will go on with: the reminder that counts, or a request for it
@@ -357,6 +375,8 @@ func (w *world) checkEnd() {
 	}
 	w.endRollouts(readable)
 	w.endAudits()
+	w.endPortal()
+	w.endBulks(readable)
 	// A copy of each envelope, as a backup would have it, and a clock set back.
 	w.skew = -30 * 24 * time.Hour
 	for _, id := range m.sealed {

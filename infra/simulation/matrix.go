@@ -36,6 +36,9 @@ const (
 	readAssignments
 	readStatuses
 	readGroup
+	readAuditLog
+	listDevices
+	readOwners
 	readBatch
 	createPolicy
 	setPolicy
@@ -55,7 +58,7 @@ var effectNames = [effects]string{
 	"graph read device", "graph token", "graph RESET", "graph read result", "graph read result (beta)",
 	"graph prove access", "graph read principal", "graph create principal", "graph read grants", "graph read roles",
 	"graph read policies", "graph read policy", "graph read assignments", "graph read statuses", "graph read group",
-	"graph batch", "graph CREATE policy", "graph set policy", "graph assign policy", "graph delete policy",
+	"graph read audit log", "graph list devices", "graph read group members", "graph batch", "graph CREATE policy", "graph set policy", "graph assign policy", "graph delete policy",
 	"queue", "clock", "device", "administrator",
 }
 
@@ -150,6 +153,9 @@ var possible = func() (p [effects][]mishap) {
 	for _, e := range []effect{readPolicies, readPolicy, readAssignments, readStatuses} {
 		p[e] = append([]mishap{stale, forbidden}, read...)
 	}
+	p[readAuditLog] = append([]mishap{stale, forbidden}, read...)
+	p[listDevices] = append([]mishap{refused, forbidden}, read...)
+	p[readOwners] = append([]mishap{missing, forbidden}, read...)
 	p[readBatch] = append([]mishap{stale, forbidden, partUnavailable, partThrottled, partForbidden}, read...)
 	p[createPolicy] = append([]mishap{forbidden}, p[resetDevice]...)
 	for _, e := range []effect{setPolicy, assignPolicy, deletePolicy} { // they may be repeated, and the client says no more of a lost answer
@@ -164,16 +170,17 @@ var possible = func() (p [effects][]mishap) {
 
 // tally counts what was hit.
 type tally struct {
-	hits                               [effects][mishaps]int64
-	passed                             [effects]int64
-	seeds, steps, runs                 int64
-	accepted, ended, resets, reveals   int64
-	released, consents, proven, issued int64
-	created, assigned, deleted         int64 // policies
-	rolled, watched, takenBack         int64 // rollouts that ended
-	audits, unread, drifts, auditRuns  int64 // audits that ended, those that could not read everything, drifts told, runs over all tenants
-	reports, pins                      int64 // reports of devices, ends of PIN resets told
-	lost, forgotten, swept             int64 // messages that were lost, rows that were tidied away, keys that the upkeep destroyed
+	hits                                [effects][mishaps]int64
+	passed                              [effects]int64
+	seeds, steps, runs                  int64
+	accepted, ended, resets, reveals    int64
+	released, consents, proven, issued  int64
+	created, assigned, deleted          int64 // policies
+	rolled, watched, takenBack          int64 // rollouts that ended
+	audits, unread, drifts, auditRuns   int64 // audits that ended, those that could not read everything, drifts told, runs over all tenants
+	records, adopted, bulks, bulkResets int64 // records of the portal, resets adopted; bulk resets ended, resets they began
+	reports, pins                       int64 // reports of devices, ends of PIN resets told
+	lost, forgotten, swept              int64 // messages that were lost, rows that were tidied away, keys that the upkeep destroyed
 }
 
 func (t *tally) add(o *tally) {
@@ -206,6 +213,10 @@ func (t *tally) add(o *tally) {
 	t.auditRuns += o.auditRuns
 	t.reports += o.reports
 	t.pins += o.pins
+	t.records += o.records
+	t.adopted += o.adopted
+	t.bulks += o.bulks
+	t.bulkResets += o.bulkResets
 	t.lost += o.lost
 	t.forgotten += o.forgotten
 	t.swept += o.swept
@@ -241,5 +252,6 @@ func (t *tally) print(w io.Writer) {
 		t.created, t.assigned, t.deleted, t.rolled, t.watched, t.takenBack)
 	fmt.Fprintf(w, "%d audits ended, %d with something unread, %d drifts told, %d runs over all tenants; %d device reports, %d PIN resets told\n",
 		t.audits, t.unread, t.drifts, t.auditRuns, t.reports, t.pins)
+	fmt.Fprintf(w, "%d records of the portal, %d resets adopted; %d bulk resets ended, %d resets begun by them\n", t.records, t.adopted, t.bulks, t.bulkResets)
 	fmt.Fprintf(w, "%d messages lost, %d resets and rollouts forgotten, %d keys swept\n", t.lost, t.forgotten, t.swept)
 }

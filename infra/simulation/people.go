@@ -57,12 +57,13 @@ type scene uint8
 const (
 	resets scene = iota
 	rollouts
-	audits // beside rollouts, with devices that tell of themselves
-	upkeep // resets and rollouts, with messages that are lost, and the upkeep that finds what they were for
+	audits  // beside rollouts, with devices that tell of themselves
+	portals // people in Intune's own portal beside ours, and bulk resets
+	upkeep  // resets and rollouts, with messages that are lost, and the upkeep that finds what they were for
 )
 
 // scenes are taken in turn by the seeds.
-var scenes = [...]scene{resets, rollouts, audits, rollouts, upkeep, resets, audits, resets}
+var scenes = [...]scene{resets, rollouts, audits, portals, upkeep, resets, rollouts, portals}
 
 // plan writes the script of a seed.
 func (w *world) plan() {
@@ -111,6 +112,15 @@ func (w *world) planTenant(id string) {
 	}
 	for i := range pick(w, 1, 1, 2, 3) {
 		w.planDevice(id, fmt.Sprintf("de%s-0000-4000-8000-%012x", id[30:], i+1))
+	}
+	if w.scene == portals {
+		for i := range w.rng.IntN(6) {
+			w.planDevice(id, fmt.Sprintf("de%s-0000-4000-8000-%012x", id[30:], i+10))
+		}
+		w.planPortal(id)
+		if w.chance(0.7) {
+			w.planBulk(id)
+		}
 	}
 	for range w.rng.IntN(2) {
 		w.at(start.Add(w.upTo(26*time.Hour)), "settings", func() { w.settings(id) })

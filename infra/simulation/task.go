@@ -14,6 +14,7 @@ type task struct {
 	tenant, request string
 	process         int
 	started         time.Time
+	skew            time.Duration // of the clock when it started
 	wake            time.Time // stands still until then
 	dead            bool      // its process is
 	*coroutine
@@ -60,7 +61,7 @@ var errUnavailable = errors.New("storage is unavailable")
 
 // spawn starts a task and lets it run to its first halt.
 func (w *world) spawn(t *task, body func(context.Context)) {
-	t.process, t.started = w.rng.IntN(processes), w.now
+	t.process, t.started, t.skew = w.rng.IntN(processes), w.now, w.skew
 	if n := len(w.idle); n > 0 {
 		t.coroutine, w.idle = w.idle[n-1], w.idle[:n-1]
 	} else {

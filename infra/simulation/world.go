@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"pinreset/functions/announcement"
+	"pinreset/functions/bulkreset"
 	"pinreset/functions/consent"
 	"pinreset/functions/devicereport"
 	"pinreset/functions/housekeeping"
 	"pinreset/functions/passcodereset"
 	"pinreset/functions/policyrollout"
+	"pinreset/functions/portalaction"
 	"pinreset/functions/tenantaudit"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/onboarding"
@@ -46,6 +48,7 @@ type world struct {
 	cur        *task
 	script     []act // what people and the world do, by time
 	serial     int
+	records    int     // of Intune's audit logs
 	rate       float64 // of mishaps at effects
 	yields     float64 // of effects that let others go on
 	skipIntent bool
@@ -124,6 +127,8 @@ func newWorld(seed uint64, kek *secret.LocalKey, o options, t *tally) *world {
 		(&policyrollout.Handler{Directory: w.cloud, Policies: w.cloud, Store: rowsOf{w}, Links: links, Schedule: rolloutSchedule}).Route(),
 		(&tenantaudit.Handler{Cloud: newClient(w), Store: rowsOf{w}, Place: readiness.Commercial, Schedule: tenantaudit.DefaultSchedule}).Route(),
 		(&devicereport.Handler{}).Route(),
+		(&portalaction.Handler{Intune: w.cloud, Store: rowsOf{w}, Own: []string{appID}, Audit: auditByPortal}).Route(),
+		(&bulkreset.Handler{Intune: w.cloud, Store: rowsOf{w}}).Route(),
 		tidy.Route(),
 		(&announcement.Handler{Logger: log}).Route(),
 	}, dispatch.Options{Now: w.clock, NewID: w.newID, Jitter: w.rng.Float64, Logger: log})
