@@ -450,6 +450,40 @@ func TestTurnIsKeptBeforeTheValueIsWritten(t *testing.T) {
 	}
 }
 
+// TestOvertakenRunAssignsNothing: the targets to add are recorded already when a run comes to assign them again. If its rollout has been
+// ended under it, as by a run that took it for late, it may not write any more.
+func TestOvertakenRunAssignsNothing(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false)
+	tries, ended := 0, false
+	f.intune.before = func(_ int, c string) error {
+		switch {
+		case c == "assign":
+			if tries++; tries == 1 {
+				return busy()
+			}
+		case c == "assignments" && tries == 1 && !ended:
+			ended = true
+			u := f.Unit(contoso)
+			r, err := rollout.Read(t.Context(), u, f.id)
+			if err == nil {
+				err = rollout.End(t.Context(), u, r, rollout.Failed)
+			}
+			if err != nil {
+				return err
+			}
+			f.commit(u)
+		}
+		return nil
+	}
+	f.ask(sales)
+	f.RunUntil(time.Hour, func() bool { return ended })
+	f.Drain(f.Clock.Now())
+	if !ended || tries != 1 || len(f.intune.assigns) != 0 || f.rollout(f.id).State != rollout.Failed {
+		t.Errorf("ended %t: tried to assign %d times, did %d times; %s", ended, tries, len(f.intune.assigns), f.rollout(f.id).State)
+	}
+}
+
 func TestGivenUpAfterADay(t *testing.T) {
 	t.Parallel()
 	f := setUp(t, false)
