@@ -15,8 +15,8 @@ type task struct {
 	process         int
 	started         time.Time
 	skew            time.Duration // of the clock when it started
-	wake            time.Time // stands still until then
-	dead            bool      // its process is
+	wake            time.Time     // stands still until then
+	dead            bool          // its process is
 	*coroutine
 	unkept map[string]pretence // rows that the broken build pretends to have kept
 

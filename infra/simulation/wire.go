@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -41,6 +42,8 @@ func newClient(w *world) *graph.Client {
 	return c
 }
 
+var errReset = errors.New("connection reset")
+
 // token is a tenant's, and names it.
 type token string
 
@@ -57,7 +60,7 @@ func (x wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errCrashed
 	}
 	if m == noAnswer {
-		return nil, fmt.Errorf("connection reset")
+		return nil, errReset
 	}
 	if v, ok := fault.As(err); ok {
 		status := http.StatusServiceUnavailable
@@ -75,7 +78,10 @@ func (x wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !strings.HasSuffix(req.URL.Path, "/$batch") {
 		_, target, _ := strings.Cut(strings.TrimPrefix(req.URL.RequestURI(), "/"), "/")
 		status, body := x.read(tenant, "/"+target, w.now)
-		return x.answer(req, status, 0, body), w.after(m)
+		if err := w.after(m); err != nil {
+			return nil, err
+		}
+		return x.answer(req, status, 0, body), nil
 	}
 	var batch struct {
 		Requests []struct{ ID, URL string }
@@ -117,7 +123,10 @@ func (x wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return x.answer(req, http.StatusOK, 0, body), w.after(m)
+	if err := w.after(m); err != nil {
+		return nil, err
+	}
+	return x.answer(req, http.StatusOK, 0, body), nil
 }
 
 func refusal(status int) []byte {
