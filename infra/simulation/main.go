@@ -8,9 +8,12 @@
 // what Microsoft Graph answers. So a failure is found again by its seed, and its trace can be read. Seeds are independent and
 // run side by side; within a seed one thing happens at a time.
 //
-// The handlers, dispatch, the rules and the vault are the program's own. Store and key ring are in memory and pass the suite
-// that every backend passes; Graph, Intune, devices and directory are a model of what Microsoft documents. What is simulated is
-// therefore the program's logic over its contracts, not SQLite, not HTTP, and no real tenant.
+// Each seed has a scene: resets with consent, rollouts, audits, Intune's own portal with bulk resets, or the upkeep with messages
+// that are lost for ever.
+//
+// The handlers, dispatch, the rules and the vault are the program's own, and under audits the client of Graph. Store and key ring
+// are in memory and pass the suite that every backend passes; Graph, Intune, devices and directory are a model of what Microsoft
+// documents. What is simulated is therefore the program's logic over its contracts, not SQLite, not HTTP, and no real tenant.
 package main
 
 import (

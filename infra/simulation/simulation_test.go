@@ -96,14 +96,16 @@ func TestSkippedIntent(t *testing.T) {
 }
 
 // found are seeds that violated an invariant before what they found was put right. What a seed does changes with the
-// simulation, so each finding has a test beside it that does not depend on chance: TestThrottledThoughDone, TestSlowKeyRing, and
-// TestEndThatCanNotBeRecorded of package dispatch.
+// simulation, so each finding has a test beside it that does not depend on chance: TestThrottledThoughDone, TestSlowKeyRing,
+// TestEndThatCanNotBeRecorded of package dispatch, TestTurnIsKeptBeforeTheValueIsWritten and TestOvertakenRunAssignsNothing of package
+// policyrollout, TestUnitWritesUnderItsFirstReading of package work, and TestSecondRollbackGoesNotOverTheFirst of package rollout.
 var found = []struct {
 	seed uint64
 	what string
 }{
 	{226, "I1: dispatch set a message aside without its request's end, because the store could not be read: the reset stayed open for ever"},
 	{7, "I2: 429 though carried out, with our clock ahead of Graph's: no trace was found and the device was reset again"},
+	{103788, "I13: a row was read twice in one unit and written under its later version: a second rollback went over the first one's record"},
 	{801, "I4: a code was opened in its last second and given out after it, because reading its key took long"},
 }
 
