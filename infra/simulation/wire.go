@@ -30,7 +30,7 @@ const graphBase = "https://graph.simulation"
 
 func newClient(w *world) *graph.Client {
 	c, err := graph.New(graph.Config{
-		Graph: graphBase, Transport: wire{w}, Limits: &graph.Limits{}, Now: w.clock,
+		Graph: graphBase, Transport: wire{w}, Limits: &graph.Limits{}, WaitPeople: -1, WaitBulk: -1, Now: w.clock, Jitter: w.rng.Float64,
 		NewID: func() string { return "00000000-0000-4000-8000-000000000000" },
 		App: graph.App{ClientID: appID, Credential: func(tenant string) (azcore.TokenCredential, error) {
 			return token(tenant), nil
