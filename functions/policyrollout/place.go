@@ -78,11 +78,15 @@ func (h *Handler) place(ctx context.Context, u *work.Unit, r rollout.Rollout) er
 
 // create makes the policy. The intent is on stable storage before the call, and the policy's id right after it.
 func (h *Handler) create(ctx context.Context, u *work.Unit, r *rollout.Rollout) (policy.Found, error) {
+	early, err := h.early(ctx, u, *r)
+	if err != nil {
+		return policy.Found{}, err
+	}
+	if early > 0 {
+		diag.Decide(ctx, u.Now(), "a create was reached a moment ago, and what it made may not be listed yet: looking again before one is made")
+		return policy.Found{}, wait(u, *r, r.BeginBy, fault.After(early, fault.WaitingForPolicy, errors.New("a create may not show in the list yet")))
+	}
 	if r.State == rollout.Creating {
-		if early := h.Schedule.Trace - u.Now().Sub(r.IntentAt); early > 0 {
-			diag.Decide(ctx, u.Now(), "an earlier run reached the create and left no result: looking again before it is made again")
-			return policy.Found{}, wait(u, *r, r.BeginBy, fault.After(early, fault.WaitingForPolicy, errors.New("a create has no clear answer yet")))
-		}
 		diag.Decide(ctx, u.Now(), "the list shows no trace of the create: it was not carried out")
 	}
 	r.State, r.IntentAt, r.Why = rollout.Creating, u.Now(), ""
@@ -113,6 +117,25 @@ func (h *Handler) create(ctx context.Context, u *work.Unit, r *rollout.Rollout) 
 		return policy.Found{}, fmt.Errorf("record policy of %s: %w", r.ID, err)
 	}
 	return h.read(ctx, u, *r)
+}
+
+// latest is how many of the tenant's latest rollouts are looked at for a create of a moment ago.
+const latest = 10
+
+// early is how long the list can't be relied on to show what a create has made: one of this rollout, or of another one of the
+// tenant that has ended meanwhile.
+func (h *Handler) early(ctx context.Context, u *work.Unit, r rollout.Rollout) (time.Duration, error) {
+	others, _, err := rollout.List(ctx, h.Store, u.Partition(), latest, "")
+	if err != nil {
+		return 0, err
+	}
+	var early time.Duration
+	for _, o := range append(others, r) {
+		if o.Shape == r.Shape && !o.IntentAt.IsZero() {
+			early = max(early, h.Schedule.Trace-u.Now().Sub(o.IntentAt))
+		}
+	}
+	return min(early, h.Schedule.Trace), nil // a clock that was set back makes it no longer
 }
 
 // read reads the rollout's policy, which must be there and pinreset's own still.

@@ -39,7 +39,7 @@ type directory struct {
 	history    []snapshot
 	serial     int
 	records    []record
-	makers     map[string]string // by policy: for whose request it was created
+	made       map[string]making // by policy
 	fleet      []time.Duration   // when each device reports a changed policy
 }
 

@@ -63,7 +63,7 @@ const (
 )
 
 // scenes are taken in turn by the seeds.
-var scenes = [...]scene{resets, rollouts, audits, portals, rollouts, resets, audits, rollouts, resets, upkeep}
+var scenes = [...]scene{resets, rollouts, audits, resets, rollouts, portals, resets, rollouts, audits, resets, rollouts, upkeep}
 
 // plan writes the script of a seed.
 func (w *world) plan() {

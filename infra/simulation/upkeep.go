@@ -21,15 +21,15 @@ var (
 	housekeepingDue = events.HousekeepingDue{}.Kind()
 )
 
-// planUpkeep lets the timer run: now and then while things go wrong, and every other day after it until the end.
+// planUpkeep lets the timer run: now and then while things go wrong, and every third day after it until the end.
 func (w *world) planUpkeep() {
-	for range 3 + w.rng.IntN(6) {
+	for range 2 + w.rng.IntN(4) {
 		w.at(start.Add(w.upTo(max(w.stop.Sub(start), 30*time.Hour))), "timer", w.tick)
 	}
-	for _, late := range []time.Duration{30 * time.Minute, 2 * time.Hour, 6 * time.Hour} {
+	for _, late := range []time.Duration{30 * time.Minute, 6 * time.Hour} {
 		w.at(w.stop.Add(late), "timer", w.tick)
 	}
-	for at := w.stop.Add(30 * time.Hour); at.Before(w.horizon.Add(-time.Hour)); at = at.Add(50 * time.Hour) {
+	for at := w.stop.Add(30 * time.Hour); at.Before(w.horizon.Add(-time.Hour)); at = at.Add(72 * time.Hour) {
 		w.at(at, "timer", w.tick)
 	}
 }
