@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -23,8 +24,9 @@ type config struct {
 	PublicURL string // PINRESET_PUBLIC_URL: how browsers reach this server; consent callbacks return there
 	LogLevel  string // PINRESET_LOG_LEVEL: debug, info, warn or error
 	// TraceTo is where an OpenTelemetry collector listens for OTLP over HTTP: OTEL_EXPORTER_OTLP_ENDPOINT, such as
-	// http://localhost:4318. "" traces nothing. OpenTelemetry's other variables hold where this one is set.
-	TraceTo string
+	// http://localhost:4318. "" traces nothing. OpenTelemetry's own variables of sampling and batching hold where this one is set.
+	TraceTo      string
+	TraceHeaders http.Header // OTEL_EXPORTER_OTLP_HEADERS: name=value,… sent with the spans, such as the collector's key
 
 	// The tenant side. Without a client id, `up` starts a simulated cloud and fills these in.
 	Graph                string // PINRESET_GRAPH: https://graph.microsoft.com, or a national cloud's
@@ -76,7 +78,12 @@ func loadConfig(getenv func(string) string) (config, error) {
 	if err != nil {
 		problems = append(problems, fmt.Errorf("PINRESET_AUDIT_SCHEDULE: %w", err))
 	}
+	headers, err := traceHeaders(getenv("OTEL_EXPORTER_OTLP_HEADERS"))
+	if err != nil {
+		problems = append(problems, err)
+	}
 	c := config{
+		TraceHeaders:  headers,
 		AuditSchedule: schedule,
 		Listen:        value("LISTEN", defaultListen),
 		Data:          value("DATA", defaultData),
@@ -102,6 +109,25 @@ func loadConfig(getenv func(string) string) (config, error) {
 		NoSample:  value("NO_SAMPLE", "") != "",
 	}
 	return c, errors.Join(append(problems, c.validate())...)
+}
+
+// traceHeaders reads name=value pairs, values in percent encoding, as the page "OpenTelemetry Protocol Exporter" has them. Its error
+// names no value, which may be a key.
+func traceHeaders(text string) (http.Header, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, nil //nolint:nilnil // none
+	}
+	headers := http.Header{}
+	for pair := range strings.SplitSeq(text, ",") {
+		name, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
+		name = strings.TrimSpace(name)
+		value, err := url.PathUnescape(strings.TrimSpace(value))
+		if !ok || name == "" || strings.ContainsAny(name, " \t\r\n:") || err != nil || strings.ContainsAny(value, "\r\n") {
+			return nil, errors.New("OTEL_EXPORTER_OTLP_HEADERS must be name=value,name=value, values in percent encoding")
+		}
+		headers.Set(name, value)
+	}
+	return headers, nil
 }
 
 func (c config) validate() error {

@@ -73,3 +73,20 @@ func TestTraceToIsChecked(t *testing.T) {
 		t.Errorf("without a collector there is a tracer %v: %v", tracer, err)
 	}
 }
+
+// TestTraceHeaders: a collector's key goes with the spans, and a mistake does not quote it.
+func TestTraceHeaders(t *testing.T) {
+	t.Parallel()
+	load := func(text string) (config, error) {
+		return loadConfig(func(name string) string { return map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": text}[name] })
+	}
+	c, err := load("api-key=a%20key, x-team = ops")
+	if err != nil || c.TraceHeaders.Get("Api-Key") != "a key" || c.TraceHeaders.Get("X-Team") != "ops" || len(c.TraceHeaders) != 2 {
+		t.Errorf("headers %v: %v", c.TraceHeaders, err)
+	}
+	for _, wrong := range []string{"hunter2", "=hunter2", "api key=hunter2", "k=hunter2%0d%0aevil: 1", "k=hunter2%zz"} {
+		if _, err := load(wrong); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
+}

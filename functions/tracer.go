@@ -16,7 +16,7 @@ func newTracer(ctx context.Context, c config, logger *slog.Logger) (*tracing.Tra
 		return nil, nil //nolint:nilnil // a nil tracer is one that does nothing
 	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { logger.Warn("traces", "cause", err.Error()) }))
-	return tracing.OverHTTP(ctx, c.TraceTo, version())
+	return tracing.OverHTTP(ctx, c.TraceTo, version(), c.TraceHeaders)
 }
 
 // closeTracer gives the last spans a moment to leave. That they could not is no reason to fail: nobody's work is lost.

@@ -47,6 +47,8 @@ func runUp(ctx context.Context, c config, stdout, stderr io.Writer) error {
 		return err
 	}
 	banner(stdout, s)
+	tidy := time.AfterFunc(afterStart, debug.FreeOSMemory)
+	defer tidy.Stop()
 	select {
 	case <-ctx.Done():
 		fmt.Fprintln(stderr, "stopping; everything accepted is kept")
@@ -55,6 +57,10 @@ func runUp(ctx context.Context, c config, stdout, stderr io.Writer) error {
 	}
 	return errors.Join(err, s.stop())
 }
+
+// afterStart is when what the start needed and nothing else does goes back to the system. By itself the collector would come to it much
+// later in a server that has nothing to do.
+const afterStart = 5 * time.Second
 
 // softMemory is the heap, in bytes, from which on garbage is collected more often: an audit of ten thousand tenants makes a lot of it and
 // keeps next to nothing. It is no bound; whoever needs another sets GOMEMLIMIT.

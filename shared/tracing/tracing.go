@@ -3,11 +3,13 @@ package tracing
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -37,10 +39,10 @@ func New(exporter sdktrace.SpanExporter, version string) *Tracer {
 	return &Tracer{provider: p, tracer: p.Tracer("pinreset")}
 }
 
-// OverHTTP returns a tracer that sends to an OpenTelemetry collector, OTLP over HTTP, at endpoint + "/v1/traces". Nothing is
-// sent before a span has ended, and a collector that does not answer holds nothing up: what does not fit is dropped.
-func OverHTTP(ctx context.Context, endpoint, version string) (*Tracer, error) {
-	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(endpoint+"/v1/traces"))
+// OverHTTP returns a tracer that sends to an OpenTelemetry collector, OTLP over HTTP, at endpoint + "/v1/traces", with the headers, such
+// as a collector's key; nil for none. Nothing is sent before a span has ended, and a collector that does not answer holds nothing up: what does not fit is dropped.
+func OverHTTP(ctx context.Context, endpoint, version string, headers http.Header) (*Tracer, error) {
+	exporter, err := otlptrace.New(ctx, &collector{address: endpoint + "/v1/traces", headers: headers, client: &http.Client{Timeout: 10 * time.Second}})
 	if err != nil {
 		return nil, fmt.Errorf("trace to %s: %w", endpoint, err)
 	}

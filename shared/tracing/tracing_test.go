@@ -150,13 +150,13 @@ func TestOverHTTP(t *testing.T) {
 				body, err = io.ReadAll(z)
 			}
 		}
-		if err != nil || r.URL.Path != "/v1/traces" {
-			t.Errorf("%s: %v", r.URL.Path, err)
+		if err != nil || r.URL.Path != "/v1/traces" || r.Header.Get("Api-Key") != "of the collector" || r.Header.Get("Content-Type") != "application/x-protobuf" {
+			t.Errorf("%s %v: %v", r.URL.Path, r.Header, err)
 		}
 		got <- body
 	}))
 	t.Cleanup(s.Close)
-	tracer, err := tracing.OverHTTP(t.Context(), s.URL, "v0")
+	tracer, err := tracing.OverHTTP(t.Context(), s.URL, "v0", http.Header{"Api-Key": {"of the collector"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestOverHTTP(t *testing.T) {
 	stuck := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-gone }))
 	t.Cleanup(stuck.Close)
 	t.Cleanup(func() { close(gone) })
-	tracer, err = tracing.OverHTTP(t.Context(), stuck.URL, "v0")
+	tracer, err = tracing.OverHTTP(t.Context(), stuck.URL, "v0", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

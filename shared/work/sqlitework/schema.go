@@ -84,7 +84,8 @@ var writing = []string{
 // copying is the checkpointer's connection: it must sync as the writer does, and reads no pages that are worth keeping.
 var copying = []string{"busy_timeout(0)", "cache_size(-64)", "synchronous(FULL)", "fullfsync(ON)", "checkpoint_fullfsync(ON)", "secure_delete(ON)", "trusted_schema(OFF)"}
 
-var reading = []string{"busy_timeout(2000)", "temp_store(MEMORY)", "query_only(ON)", "trusted_schema(OFF)"}
+// reading keeps few pages: they are void after the next commit, and single rows are kept by the cache.
+var reading = []string{"busy_timeout(2000)", "cache_size(-512)", "temp_store(MEMORY)", "query_only(ON)", "trusted_schema(OFF)"}
 
 // connect opens the database of the directory with the pragmas.
 func connect(ctx context.Context, dir string, pragmas []string) (*connection, error) {
