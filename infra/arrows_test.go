@@ -33,7 +33,10 @@ var rooms = []struct {
 	{room: "pinreset/functions", imports: []string{"pinreset/events", "pinreset/shared"}}, // a handler
 	{room: "pinreset/infra"},
 	// The simulation is a main of its own: it wires the real handlers, over a store and a cloud in memory.
-	{room: "pinreset/infra/simulation", imports: []string{"pinreset/events", "pinreset/shared", "pinreset/functions/announcement", "pinreset/functions/consent", "pinreset/functions/passcodereset", "pinreset/functions/policyrollout"}},
+	{room: "pinreset/infra/simulation", imports: []string{"pinreset/events", "pinreset/shared",
+		"pinreset/functions/announcement", "pinreset/functions/bulkreset", "pinreset/functions/consent", "pinreset/functions/devicereport",
+		"pinreset/functions/housekeeping", "pinreset/functions/passcodereset", "pinreset/functions/policyrollout", "pinreset/functions/portalaction",
+		"pinreset/functions/tenantaudit"}, sdk: true}, // the credential that the real client wants
 }
 
 // mainOnly are rooms that only main wires in: how messages travel, who runs a handler, and what stands in for a tenant is

@@ -78,11 +78,15 @@ func (h *Handler) place(ctx context.Context, u *work.Unit, r rollout.Rollout) er
 
 // create makes the policy. The intent is on stable storage before the call, and the policy's id right after it.
 func (h *Handler) create(ctx context.Context, u *work.Unit, r *rollout.Rollout) (policy.Found, error) {
+	early, err := h.early(ctx, u, *r)
+	if err != nil {
+		return policy.Found{}, err
+	}
+	if early > 0 {
+		diag.Decide(ctx, u.Now(), "a create was reached a moment ago, and what it made may not be listed yet: looking again before one is made")
+		return policy.Found{}, wait(u, *r, r.BeginBy, fault.After(early, fault.WaitingForPolicy, errors.New("a create may not show in the list yet")))
+	}
 	if r.State == rollout.Creating {
-		if early := h.Schedule.Trace - u.Now().Sub(r.IntentAt); early > 0 {
-			diag.Decide(ctx, u.Now(), "an earlier run reached the create and left no result: looking again before it is made again")
-			return policy.Found{}, wait(u, *r, r.BeginBy, fault.After(early, fault.WaitingForPolicy, errors.New("a create has no clear answer yet")))
-		}
 		diag.Decide(ctx, u.Now(), "the list shows no trace of the create: it was not carried out")
 	}
 	r.State, r.IntentAt, r.Why = rollout.Creating, u.Now(), ""
@@ -115,6 +119,25 @@ func (h *Handler) create(ctx context.Context, u *work.Unit, r *rollout.Rollout) 
 	return h.read(ctx, u, *r)
 }
 
+// latest is how many of the tenant's latest rollouts are looked at for a create of a moment ago.
+const latest = 10
+
+// early is how long the list can't be relied on to show what a create has made: one of this rollout, or of another one of the
+// tenant that has ended meanwhile.
+func (h *Handler) early(ctx context.Context, u *work.Unit, r rollout.Rollout) (time.Duration, error) {
+	others, _, err := rollout.List(ctx, h.Store, u.Partition(), latest, "")
+	if err != nil {
+		return 0, err
+	}
+	var early time.Duration
+	for _, o := range append(others, r) {
+		if o.Shape == r.Shape && !o.IntentAt.IsZero() {
+			early = max(early, h.Schedule.Trace-u.Now().Sub(o.IntentAt))
+		}
+	}
+	return min(early, h.Schedule.Trace), nil // a clock that was set back makes it no longer
+}
+
 // read reads the rollout's policy, which must be there and pinreset's own still.
 func (h *Handler) read(ctx context.Context, u *work.Unit, r rollout.Rollout) (policy.Found, error) {
 	found, err := h.Policies.Policy(ctx, u.Partition(), r.Ref())
@@ -134,6 +157,10 @@ func (h *Handler) read(ctx context.Context, u *work.Unit, r rollout.Rollout) (po
 // bring writes value and assignments where they are not as asked, and reads back what it wrote.
 func (h *Handler) bring(ctx context.Context, u *work.Unit, r *rollout.Rollout, ours policy.Found) error {
 	if ours.Value != policy.On {
+		// The turn is on stable storage before anything is written: nobody else writes to the tenant from here on.
+		if err := errors.Join(rollout.Write(u, *r), u.Checkpoint(ctx)); err != nil {
+			return fmt.Errorf("record turn of %s: %w", r.ID, err)
+		}
 		if err := h.guard(ctx, u); err != nil { // again: it may be assigned, and then this reaches devices
 			return err
 		}
@@ -152,15 +179,14 @@ func (h *Handler) bring(ctx context.Context, u *work.Unit, r *rollout.Rollout, o
 		return refused(err)
 	}
 	if added := policy.Added(existing, r.Desired()); len(added) > 0 {
-		// Recorded before it is written: a rollback takes away no more and no less, whatever happens in between.
-		if missing := policy.Missing(added, r.Added); len(missing) > 0 {
-			r.Added = append(r.Added, missing...)
-			if err := errors.Join(rollout.Write(u, *r), u.Checkpoint(ctx)); err != nil {
-				return fmt.Errorf("record assignments of %s: %w", r.ID, err)
-			}
-		}
 		if err := h.guard(ctx, u); err != nil { // again: this reaches devices
 			return err
+		}
+		// Recorded before it is written: a rollback takes away no more and no less, whatever happens in between. It also proves
+		// that the turn is still this run's: one that has been overtaken can't commit.
+		r.Added = append(r.Added, policy.Missing(added, r.Added)...)
+		if err := errors.Join(rollout.Write(u, *r), u.Checkpoint(ctx)); err != nil {
+			return fmt.Errorf("record assignments of %s: %w", r.ID, err)
 		}
 		if err := h.Policies.Assign(ctx, u.Partition(), r.Ref(), merged); err != nil {
 			return fmt.Errorf("assign policy %s: %w", r.PolicyID, err)

@@ -151,6 +151,10 @@ func (h *Handler) rollback(ctx context.Context, u *work.Unit, _ events.Event, d 
 	if r.State != rollout.Withdrawing || !r.Rollback.FalseAt.IsZero() {
 		return nil // delivered again after its work was done, or its reminders have taken over
 	}
+	// One that came as a message has its turn on stable storage before anything is written.
+	if err := u.Checkpoint(ctx); err != nil {
+		return fmt.Errorf("record rollback of %s: %w", r.ID, err)
+	}
 	return h.withdraw(ctx, u, r)
 }
 

@@ -411,6 +411,79 @@ func TestOneWritesAtATime(t *testing.T) {
 	}
 }
 
+// TestTurnIsKeptBeforeTheValueIsWritten: requests that come as messages take their turn in their own run. Whoever writes the
+// value has the turn on stable storage, so that another rollout does not take it meanwhile.
+func TestTurnIsKeptBeforeTheValueIsWritten(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false)
+	f.ask(sales)
+	f.until(rollout.Watching)
+	f.intune.policies[0].on = false // somebody switched it off
+	turns := map[string]int{}
+	f.intune.before = func(_ int, c string) error {
+		if c == "set" {
+			holder, err := rollout.Holder(t.Context(), f.Unit(contoso))
+			if err != nil {
+				return err
+			}
+			turns[holder.Run()]++
+		}
+		return nil
+	}
+	send := func(id string, d events.Data) {
+		t.Helper()
+		u := f.Unit(contoso)
+		if err := u.Relay(rollout.Queue, events.Event{ID: id, Tenant: contoso, Time: f.Clock.Now(), Data: d}); err != nil {
+			t.Fatal(err)
+		}
+		f.commit(u)
+	}
+	f.id = "rollout-1"
+	send("m-1", events.PolicyRolloutRequested{RequestID: f.id, Shape: events.ShapeOMAURI, Include: []string{sales}, Reason: "a test"})
+	f.Drain(f.Clock.Now())
+	f.until(rollout.Watching)
+	send("m-2", events.PolicyRollbackRequested{RequestID: "rollback-1", RolloutID: f.id, Reason: "a test"})
+	f.Drain(f.Clock.Now())
+	f.until(rollout.RolledBack)
+	if turns["rollout-1"] != 1 || turns["rollback-1"] != 1 || len(turns) != 2 {
+		t.Errorf("the value was written in the turns of %v", turns)
+	}
+}
+
+// TestOvertakenRunAssignsNothing: the targets to add are recorded already when a run comes to assign them again. If its rollout has been
+// ended under it, as by a run that took it for late, it may not write any more.
+func TestOvertakenRunAssignsNothing(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false)
+	tries, ended := 0, false
+	f.intune.before = func(_ int, c string) error {
+		switch {
+		case c == "assign":
+			if tries++; tries == 1 {
+				return busy()
+			}
+		case c == "assignments" && tries == 1 && !ended:
+			ended = true
+			u := f.Unit(contoso)
+			r, err := rollout.Read(t.Context(), u, f.id)
+			if err == nil {
+				err = rollout.End(t.Context(), u, r, rollout.Failed)
+			}
+			if err != nil {
+				return err
+			}
+			f.commit(u)
+		}
+		return nil
+	}
+	f.ask(sales)
+	f.RunUntil(time.Hour, func() bool { return ended })
+	f.Drain(f.Clock.Now())
+	if !ended || tries != 1 || len(f.intune.assigns) != 0 || f.rollout(f.id).State != rollout.Failed {
+		t.Errorf("ended %t: tried to assign %d times, did %d times; %s", ended, tries, len(f.intune.assigns), f.rollout(f.id).State)
+	}
+}
+
 func TestGivenUpAfterADay(t *testing.T) {
 	t.Parallel()
 	f := setUp(t, false)

@@ -35,8 +35,12 @@ const (
 type directory struct {
 	consented  time.Time // zero: not
 	principals map[string]time.Time
-	profiles   []*profile
 	disabled   string // app id whose service principal is switched off
+	history    []snapshot
+	serial     int
+	records    []record
+	made       map[string]making // by policy
+	fleet      []time.Duration   // when each device reports a changed policy
 }
 
 // handset is a device.
@@ -193,6 +197,10 @@ func (c *cloud) reset(h *handset) {
 	}
 	h.actions = append(h.actions, a)
 	c.carryOut(h)
+	w.called(h.tenant)
+	if w.scene == portals {
+		w.cloud.tenants[h.tenant].log(w, appID, "resetPasscode ManagedDevice", "Microsoft.Management.Services.Api.ManagedDevice", h.facts.ID)
+	}
 	w.tally.resets++
 	w.note("effective reset", h.facts.ID, w.cur.request)
 	if n := h.effective(w.cur.request); n > 1 {
@@ -282,6 +290,12 @@ func (c *cloud) ServicePrincipal(_ context.Context, tenant, app string) (graph.S
 	d := c.tenants[tenant]
 	if at, there := d.principals[app]; !there || c.w.now.Before(at) {
 		return graph.ServicePrincipal{}, graph.ErrNotFound
+	}
+	if d.disabled != app {
+		if c.w.cur.proved == nil {
+			c.w.cur.proved = map[string]bool{}
+		}
+		c.w.cur.proved[app] = true
 	}
 	return graph.ServicePrincipal{ID: objectOf(app), AppID: app, AccountEnabled: d.disabled != app}, c.w.after(m)
 }

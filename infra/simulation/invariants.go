@@ -18,8 +18,10 @@ import (
 	"pinreset/shared/fault"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
+	"pinreset/shared/portal"
 	"pinreset/shared/rollout"
 	"pinreset/shared/secret"
+	"pinreset/shared/survey"
 	"pinreset/shared/work"
 )
 
@@ -33,37 +35,76 @@ import (
 //	I6  each reveal has exactly one audit entry before its result
 //	I7  each end of a reset is announced in the commit that ends it
 //	I8  a device has at most one reset that has not ended; the views of a code are those in the log
-//	I10 no policy is made, switched on or assigned while one of Microsoft's applications is missing or disabled (checked where it is)
-//	I11 a tenant never gets a second policy, as long as the program's clock is right
-//	I12 another's assignment survives every write (both checked where the cloud carries it out)
+//	I10 a tenant never has two policies of ours in one shape (checked where the cloud creates one)
+//	I11 other people's assignments survive what we write, and no policy that has some is deleted
+//	I12 nothing is created, switched on or assigned by a run that has not seen both of Microsoft's applications enabled
+//	I13 only the rollout whose turn it is writes; a policy is off before it is taken away
+//	I14 the upkeep forgets nothing that is open, stands or has a code, and destroys no key that a code needs
+//	I15 an audit ends once and is told of, a drift exactly once; a run over all tenants brings each of them a report, and one that
+//	    was not audited says why
+//	I16 no audit shows missing what was there all the while, nor anything that never was
+//	I17 each report of a device is read, its facts never go back to those of an older one, and a PIN reset is told of once
+//	I18 a record of Intune's audit log is taken once, and nothing is ever sent for a reset that was started there
+//	I19 a bulk reset begins each device once, and none after it was given up; its end is told
 //	I9  once nothing goes wrong any more, every request ends: done, or failed with a page that can be read
 
 // model is what the world remembers in order to judge.
 type model struct {
-	resets       map[work.Key]passcode.Reset // by partition and id, as last written
-	order        []work.Key                  // of resets
-	consents     map[string]onboarding.Consent
-	asked        map[string][]messageKey // by request: the messages that may start or take up its work
-	accepted     []work.Key              // resets that somebody was told are accepted
-	consented    []work.Key              // consent runs that somebody was told are accepted
-	started      map[string]bool         // consent runs that had a row
-	envelopes    map[string]secret.Envelope
-	sealed       []string                     // ids of envelopes, in order
-	leaves       map[string]int               // audit entries of reveals, by ticket
-	views        map[string]int               // the same, by request
-	rollouts     map[work.Key]rollout.Rollout // as last written
-	rolloutOrder []work.Key
-	rolledOut    []work.Key // rollouts that somebody was told are accepted
-
-	changed bool
-	leapt   bool
+	resets    map[work.Key]passcode.Reset // by partition and id, as last written
+	order     []work.Key                  // of resets
+	consents  map[string]onboarding.Consent
+	asked     map[string][]messageKey // by request: the messages that may start or take up its work
+	accepted  []work.Key              // resets that somebody was told are accepted
+	consented []work.Key              // consent runs that somebody was told are accepted
+	started   map[string]bool         // consent runs that had a row
+	envelopes map[string]secret.Envelope
+	sealed    []string       // ids of envelopes, in order
+	leaves    map[string]int // audit entries of reveals, by ticket
+	views     map[string]int // the same, by request
+	rollouts  table[rollout.Rollout]
+	rolled    []work.Key    // rollouts that somebody was told are accepted
+	backed    [][2]work.Key // rollouts and their rollbacks, the same
+	reports   table[survey.Report]
+	kept      table[portal.Kept]
+	brought   []work.Key // rows of records that somebody was told are accepted
+	bulks     table[passcode.Bulk]
+	bulked    []work.Key          // bulk resets, the same
+	audited   []work.Key          // audits that somebody was told are accepted
+	reported  []work.Key          // rows of devices' reports, the same
+	opted     map[string]bool     // tenants that let an audit put right what it finds
+	newest    map[work.Key]string // by row: the report that facts of a device are of
+	pins      map[string]int      // ends of PIN resets that were told
+	turns     map[string]string   // by tenant: the rollout that may write
+	current   map[string]string   // by tenant: the rollout that stands
+	lost      map[string]bool     // partitions in which a message was lost
+	changed   bool
+	leapt     bool
 }
 
 func newModel() model {
 	return model{
 		resets: map[work.Key]passcode.Reset{}, consents: map[string]onboarding.Consent{}, asked: map[string][]messageKey{},
-		rollouts: map[work.Key]rollout.Rollout{}, started: map[string]bool{}, envelopes: map[string]secret.Envelope{}, leaves: map[string]int{}, views: map[string]int{},
+		started: map[string]bool{}, envelopes: map[string]secret.Envelope{}, leaves: map[string]int{}, views: map[string]int{},
+		turns: map[string]string{}, current: map[string]string{}, opted: map[string]bool{}, newest: map[work.Key]string{}, pins: map[string]int{}, lost: map[string]bool{},
 	}
+}
+
+// table is rows as they were last written, by partition and id.
+type table[T any] struct {
+	rows  map[work.Key]T
+	order []work.Key
+}
+
+// put keeps a row and returns what it was before.
+func (t *table[T]) put(key work.Key, row T) (before T, known bool) {
+	if t.rows == nil {
+		t.rows = map[work.Key]T{}
+	}
+	if before, known = t.rows[key]; !known {
+		t.order = append(t.order, key)
+	}
+	t.rows[key] = row
+	return before, known
 }
 
 // canary begins every code there is.
@@ -120,10 +161,12 @@ func (l lines) Write(p []byte) (int, error) {
 func (w *world) sent(m work.Message) {
 	w.scan("message "+m.ID, m.Body)
 	w.note("sent", m.ID, string(m.Queue), kindOf(m.Body))
-	if kind := kindOf(m.Body); kind == (events.PasscodeResetRequested{}).Kind() ||
-		kind == (events.PolicyRolloutRequested{}).Kind() || kind == (events.PolicyRollbackRequested{}).Kind() {
+	switch kindOf(m.Body) {
+	case events.PasscodeResetRequested{}.Kind(), events.PolicyRolloutRequested{}.Kind(), events.PolicyRollbackRequested{}.Kind():
 		r := requestOf(m.Body)
 		w.model.asked[r] = append(w.model.asked[r], messageKey{m.Partition, m.ID})
+	case events.DevicePINReset{}.Kind():
+		w.toldOfPIN(m)
 	}
 }
 
@@ -135,10 +178,28 @@ func (w *world) wrote(b work.Batch) {
 		w.note("wrote", b.Partition, wr.Row)
 		switch {
 		case wr.Delete:
+			w.tidied(b.Partition, wr.Row)
 		case strings.HasPrefix(wr.Row, passcode.ResetPrefix):
 			w.wroteReset(b, wr)
 		case strings.HasPrefix(wr.Row, rollout.Prefix):
 			w.wroteRollout(b, wr)
+		case strings.HasPrefix(wr.Row, portal.Prefix):
+			w.wroteRecord(b, wr)
+		case strings.HasPrefix(wr.Row, passcode.BulkPrefix):
+			w.wroteBulk(b, wr)
+		case strings.HasPrefix(wr.Row, survey.Prefix):
+			w.wroteReport(b, wr)
+		case wr.Row == "readiness":
+			w.wroteFacts(b, wr)
+		case strings.HasPrefix(wr.Row, "readiness-device|"):
+			w.wroteDevice(b, wr)
+		case wr.Row == "rollouts":
+			var turn struct {
+				Holder  string `json:"holder"`
+				Current string `json:"current"`
+			}
+			w.decode(wr, &turn)
+			w.model.turns[b.Partition], w.model.current[b.Partition] = turn.Holder, turn.Current
 		case wr.Row == "consent":
 			var c onboarding.Consent
 			w.decode(wr, &c)
@@ -166,7 +227,7 @@ func (w *world) decode(wr work.Write, into any) {
 var announced = map[passcode.State]string{
 	passcode.Issued: events.PasscodeResetIssued{}.Kind(), passcode.Removed: events.PasscodeResetIssued{}.Kind(),
 	passcode.Failed: events.FailureRaised{}.Kind(), passcode.Cancelled: events.PasscodeResetCancelled{}.Kind(),
-	passcode.Expired: events.PasscodeExpired{}.Kind(),
+	passcode.Expired: events.PasscodeExpired{}.Kind(), passcode.Observed: events.PasscodeResetIssued{}.Kind(),
 }
 
 func (w *world) wroteReset(b work.Batch, wr work.Write) {
@@ -177,6 +238,12 @@ func (w *world) wroteReset(b work.Batch, wr work.Write) {
 	w.model.resets[key] = r
 	if !known {
 		w.model.order = append(w.model.order, key)
+		if r.Bulk != "" {
+			w.ofBulk(b.Partition, r)
+		}
+		if r.Origin != "" {
+			w.adopted(b.Partition, r)
+		}
 	}
 	if known && before.State == r.State {
 		return
@@ -234,13 +301,12 @@ func (w *world) check() {
 			w.violate("I8: device %s has two open resets, %s and %s", r.DeviceID, other, r.ID)
 		}
 		open[r.DeviceID] = r.ID
-		if !w.driven(key.Partition, r) {
+		if !w.driven(key.Partition, r) && !m.lost[key.Partition] {
 			w.violate("I1: reset %s is %s and no message goes on with it", r.ID, r.State)
 		}
 	}
-	w.checkRollouts()
 	for tenant, c := range m.consents {
-		if c.State == onboarding.Pending && !w.alive(messageKey{tenant, c.CheckID}) {
+		if c.State == onboarding.Pending && !w.alive(messageKey{tenant, c.CheckID}) && !m.lost[tenant] {
 			w.violate("I1: consent %s is pending and no message goes on with it", c.RequestID)
 		}
 	}
@@ -249,6 +315,8 @@ func (w *world) check() {
 			w.violate("I1: reset %s was accepted and is not there", key.Row)
 		}
 	}
+	w.checkRollouts()
+	w.checkBulks()
 }
 
 // driven reports whether a message waits that the handler will go on with: the reminder that counts, or a request for it
@@ -274,6 +342,9 @@ func (w *world) checkEnd() {
 	ctx, m := context.Background(), &w.model
 	readable := func(tenant, request, link string) bool {
 		page, err := diag.Load(ctx, w.store, tenant, diag.IDFor(tenant, request))
+		if w.scene == upkeep && errors.Is(err, work.ErrNotFound) && w.now.Sub(w.stop) > keep.History-24*time.Hour {
+			return true // tidied away: it was made while things went wrong, or soon after it
+		}
 		return err == nil && page.Link == link && page.Title != "" && len(page.Fix) > 0
 	}
 	for _, key := range m.order {
@@ -302,7 +373,10 @@ func (w *world) checkEnd() {
 			w.violate("I1: consent run %s was accepted and nothing came of it", key.Row)
 		}
 	}
-	w.endRollouts()
+	w.endRollouts(readable)
+	w.endAudits()
+	w.endPortal()
+	w.endBulks(readable)
 	// A copy of each envelope, as a backup would have it, and a clock set back.
 	w.skew = -30 * 24 * time.Hour
 	for _, id := range m.sealed {

@@ -8,9 +8,12 @@
 // what Microsoft Graph answers. So a failure is found again by its seed, and its trace can be read. Seeds are independent and
 // run side by side; within a seed one thing happens at a time.
 //
-// The handlers, dispatch, the rules and the vault are the program's own. Store and key ring are in memory and pass the suite
-// that every backend passes; Graph, Intune, devices and directory are a model of what Microsoft documents. What is simulated is
-// therefore the program's logic over its contracts, not SQLite, not HTTP, and no real tenant.
+// Each seed has a scene: resets with consent, rollouts, audits, Intune's own portal with bulk resets, or the upkeep with messages
+// that are lost for ever.
+//
+// The handlers, dispatch, the rules and the vault are the program's own, and under audits the client of Graph. Store and key ring
+// are in memory and pass the suite that every backend passes; Graph, Intune, devices and directory are a model of what Microsoft
+// documents. What is simulated is therefore the program's logic over its contracts, not SQLite, not HTTP, and no real tenant.
 package main
 
 import (
@@ -47,7 +50,7 @@ func run(args []string, out io.Writer) error {
 	from := flags.Uint64("from", 1, "the first seed")
 	workers := flags.Int("workers", runtime.GOMAXPROCS(0), "seeds at a time")
 	trace := flags.Bool("trace", false, "print the trace of each seed")
-	skip := flags.Bool("skip-intent", false, "break the program: drop the intent that is recorded before a call")
+	skip := flags.Bool("skip-intent", false, "break the program: drop the intent that is recorded before a call, and do not adopt what it made")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -31,17 +31,23 @@ const (
 	createPrincipal
 	readGrants
 	readRoles
-	listPolicies
+	readPolicies
 	readPolicy
 	readAssignments
+	readStatuses
+	readGroup
+	readAuditLog
+	listDevices
+	readOwners
+	readBatch
 	createPolicy
 	setPolicy
 	assignPolicy
 	deletePolicy
-	readStatuses
 	receive
 	clock
 	device
+	administrator
 	effects // how many there are
 )
 
@@ -51,9 +57,9 @@ var effectNames = [effects]string{
 	"key ring read", "key ring write", "key ring erase",
 	"graph read device", "graph token", "graph RESET", "graph read result", "graph read result (beta)",
 	"graph prove access", "graph read principal", "graph create principal", "graph read grants", "graph read roles",
-	"graph list policies", "graph read policy", "graph read assignments", "graph CREATE policy", "graph set policy", "graph assign policy",
-	"graph delete policy", "graph read statuses",
-	"queue", "clock", "device",
+	"graph read policies", "graph read policy", "graph read assignments", "graph read statuses", "graph read group",
+	"graph read audit log", "graph list devices", "graph read group members", "graph batch", "graph CREATE policy", "graph set policy", "graph assign policy", "graph delete policy",
+	"queue", "clock", "device", "administrator",
 }
 
 func (e effect) String() string { return effectNames[e] }
@@ -83,6 +89,7 @@ const (
 	duplicate
 	reorder
 	delay
+	lost // for ever
 	jumpAhead
 	setBack
 	leap // a week at once
@@ -95,15 +102,26 @@ const (
 	actionNotSupported
 	noCode
 	codeOnBetaOnly
+	policyRemoved
+	policyFlipped
+	policyRenamed
+	alsoAssigned
+	unassigned
+	appDisabled
+	appRemoved
+	partUnavailable
+	partThrottled
+	partForbidden
 	mishaps // how many there are
 )
 
 var mishapNames = [mishaps]string{
 	"none", "crash before", "crash after", "unavailable", "done, answer lost", "lease lost", "slow",
 	"429 + Retry-After", "429 bare", "429 + Retry-After, done", "429 bare, done", "503, done", "no answer", "not sent",
-	"400 (approval)", "403", "stale", "404 of what is there", "duplicate", "reorder", "delay",
+	"400 (approval)", "403", "stale", "404 of what is there", "duplicate", "reorder", "delay", "lost",
 	"jumps ahead", "set back", "leaps a week", "offline", "enrolled again", "other user", "retired",
 	"never answers", "action failed", "not supported", "no code", "code on beta only",
+	"removes the policy", "flips it", "takes it over", "assigns it, too", "unassigns it", "disables an app", "removes an app", "503 in a part", "429 in a part", "403 in a part",
 }
 
 func (m mishap) String() string { return mishapNames[m] }
@@ -131,26 +149,38 @@ var possible = func() (p [effects][]mishap) {
 	p[proveAccess] = append([]mishap{forbidden}, read...)
 	p[readPrincipal] = append([]mishap{missing, forbidden}, read...)
 	p[createPrincipal] = append([]mishap{answerLost}, read...)
-	p[readGrants], p[readRoles] = read, read
-	p[listPolicies] = append([]mishap{stale, forbidden}, read...)
-	p[readPolicy], p[readAssignments], p[readStatuses] = read, read, read
-	p[createPolicy] = p[resetDevice]
-	again := []mishap{crashBefore, crashAfter, slow, throttled, throttledDone, answerLost, noAnswer, notSent}
-	p[setPolicy], p[assignPolicy], p[deletePolicy] = again, again, again
-	p[receive] = []mishap{duplicate, reorder, delay, crashAfter}
+	p[readGrants], p[readRoles], p[readGroup] = read, read, read
+	for _, e := range []effect{readPolicies, readPolicy, readAssignments, readStatuses} {
+		p[e] = append([]mishap{stale, forbidden}, read...)
+	}
+	p[readAuditLog] = append([]mishap{stale, forbidden}, read...)
+	p[listDevices] = append([]mishap{refused, forbidden}, read...)
+	p[readOwners] = append([]mishap{missing, forbidden}, read...)
+	p[readBatch] = append([]mishap{stale, forbidden, partUnavailable, partThrottled, partForbidden}, read...)
+	p[createPolicy] = append([]mishap{forbidden}, p[resetDevice]...)
+	for _, e := range []effect{setPolicy, assignPolicy, deletePolicy} { // they may be repeated, and the client says no more of a lost answer
+		p[e] = append([]mishap{answerLost, unavailableDone, forbidden, notSent}, read...)
+	}
+	p[receive] = []mishap{duplicate, reorder, delay, crashAfter, lost}
 	p[clock] = []mishap{jumpAhead, setBack, leap}
 	p[device] = []mishap{offline, enrolledAgain, otherUser, retired, neverAnswers, actionFails, actionNotSupported, noCode, codeOnBetaOnly}
+	p[administrator] = []mishap{policyRemoved, policyFlipped, policyRenamed, alsoAssigned, unassigned, appDisabled, appRemoved}
 	return p
 }()
 
 // tally counts what was hit.
 type tally struct {
-	hits                               [effects][mishaps]int64
-	passed                             [effects]int64
-	seeds, steps, runs                 int64
-	accepted, ended, resets, reveals   int64
-	released, consents, proven, issued int64
-	policies, rolled                   int64 // policies made, rollouts and rollbacks that ended well
+	hits                                [effects][mishaps]int64
+	passed                              [effects]int64
+	seeds, steps, runs                  int64
+	accepted, ended, resets, reveals    int64
+	released, consents, proven, issued  int64
+	created, assigned, deleted          int64 // policies
+	rolled, watched, takenBack          int64 // rollouts that ended
+	audits, unread, drifts, auditRuns   int64 // audits that ended, those that could not read everything, drifts told, runs over all tenants
+	records, adopted, bulks, bulkResets int64 // records of the portal, resets adopted; bulk resets ended, resets they began
+	reports, pins                       int64 // reports of devices, ends of PIN resets told
+	lost, forgotten, swept              int64 // messages that were lost, rows that were tidied away, keys that the upkeep destroyed
 }
 
 func (t *tally) add(o *tally) {
@@ -171,8 +201,25 @@ func (t *tally) add(o *tally) {
 	t.consents += o.consents
 	t.proven += o.proven
 	t.issued += o.issued
-	t.policies += o.policies
+	t.created += o.created
+	t.assigned += o.assigned
+	t.deleted += o.deleted
 	t.rolled += o.rolled
+	t.watched += o.watched
+	t.takenBack += o.takenBack
+	t.audits += o.audits
+	t.unread += o.unread
+	t.drifts += o.drifts
+	t.auditRuns += o.auditRuns
+	t.reports += o.reports
+	t.pins += o.pins
+	t.records += o.records
+	t.adopted += o.adopted
+	t.bulks += o.bulks
+	t.bulkResets += o.bulkResets
+	t.lost += o.lost
+	t.forgotten += o.forgotten
+	t.swept += o.swept
 }
 
 // unhit names the cells that were never hit.
@@ -199,6 +246,12 @@ func (t *tally) print(w io.Writer) {
 		fmt.Fprintf(w, "%-26s %11d  %s\n", e, t.passed[e], strings.Join(cells, " · "))
 	}
 	fmt.Fprintf(w, "%d seeds, %d steps, %d handler runs, %d mishaps; %d resets accepted, %d ended, %d issued a code, %d effective at devices; "+
-		"%d reveals asked, %d released; %d consents, %d proven; %d policies made, %d rollouts and rollbacks done\n",
-		t.seeds, t.steps, t.runs, total, t.accepted, t.ended, t.issued, t.resets, t.reveals, t.released, t.consents, t.proven, t.policies, t.rolled)
+		"%d reveals asked, %d released; %d consents, %d proven\n",
+		t.seeds, t.steps, t.runs, total, t.accepted, t.ended, t.issued, t.resets, t.reveals, t.released, t.consents, t.proven)
+	fmt.Fprintf(w, "%d policies created, %d assigned, %d deleted; %d rollouts ended, %d watched to their end, %d taken back\n",
+		t.created, t.assigned, t.deleted, t.rolled, t.watched, t.takenBack)
+	fmt.Fprintf(w, "%d audits ended, %d with something unread, %d drifts told, %d runs over all tenants; %d device reports, %d PIN resets told\n",
+		t.audits, t.unread, t.drifts, t.auditRuns, t.reports, t.pins)
+	fmt.Fprintf(w, "%d records of the portal, %d resets adopted; %d bulk resets ended, %d resets begun by them\n", t.records, t.adopted, t.bulks, t.bulkResets)
+	fmt.Fprintf(w, "%d messages lost, %d resets and rollouts forgotten, %d keys swept\n", t.lost, t.forgotten, t.swept)
 }

@@ -51,6 +51,20 @@ var platforms = []struct {
 	{graph.ManagedDevice{OperatingSystem: "Windows", OSVersion: "10.0.22631"}, false},
 }
 
+// scene is what a seed's world is about.
+type scene uint8
+
+const (
+	resets scene = iota
+	rollouts
+	audits  // beside rollouts, with devices that tell of themselves
+	portals // people in Intune's own portal beside ours, and bulk resets
+	upkeep  // resets and rollouts, with messages that are lost, and the upkeep that finds what they were for
+)
+
+// scenes are taken in turn by the seeds.
+var scenes = [...]scene{resets, rollouts, audits, resets, rollouts, portals, resets, rollouts, audits, resets, rollouts, upkeep}
+
 // plan writes the script of a seed.
 func (w *world) plan() {
 	w.stop = start.Add(pick(w, 2*time.Hour, 30*time.Hour, 8*24*time.Hour))
@@ -60,6 +74,12 @@ func (w *world) plan() {
 	w.horizon = w.stop.Add(12 * 24 * time.Hour)
 	for i := range pick(w, 1, 1, 2, 3) {
 		w.planTenant(fmt.Sprintf("7e4a0000-0000-4000-8000-%012x", i+1))
+	}
+	if w.scene == audits {
+		w.planAuditTimer()
+	}
+	if w.scene == upkeep {
+		w.planUpkeep()
 	}
 	for _, late := range []time.Duration{time.Hour, 30 * time.Hour} {
 		w.at(w.stop.Add(late), "replay dead letters", w.replayAll)
@@ -76,10 +96,31 @@ func (w *world) planTenant(id string) {
 	}
 	d := &directory{principals: map[string]time.Time{}}
 	w.cloud.tenants[id] = d
-	w.planConsent(id, d)
-	w.planRollouts(id, d)
+	switch {
+	case w.scene == audits:
+		w.planRollouts(id, d)
+		w.planAudits(id)
+		w.planReports(id, fmt.Sprintf("de%s-0000-4000-8000-%012x", id[30:], 1))
+		return
+	case w.scene == rollouts:
+		w.planRollouts(id, d)
+		return
+	case w.scene == upkeep && w.chance(0.6):
+		w.planRollouts(id, d)
+	default:
+		w.planConsent(id, d)
+	}
 	for i := range pick(w, 1, 1, 2, 3) {
 		w.planDevice(id, fmt.Sprintf("de%s-0000-4000-8000-%012x", id[30:], i+1))
+	}
+	if w.scene == portals {
+		for i := range w.rng.IntN(6) {
+			w.planDevice(id, fmt.Sprintf("de%s-0000-4000-8000-%012x", id[30:], i+10))
+		}
+		w.planPortal(id)
+		if w.chance(0.7) {
+			w.planBulk(id)
+		}
 	}
 	for range w.rng.IntN(2) {
 		w.at(start.Add(w.upTo(26*time.Hour)), "settings", func() { w.settings(id) })

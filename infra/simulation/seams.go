@@ -6,6 +6,9 @@ import (
 	"slices"
 	"time"
 
+	"pinreset/shared/dispatch"
+	"pinreset/shared/identity"
+	"pinreset/shared/tenant"
 	"pinreset/shared/work"
 )
 
@@ -52,6 +55,7 @@ func (t *task) pretend(b work.Batch) work.Batch {
 	b.Writes = slices.Clone(b.Writes)
 	for i, wr := range b.Writes {
 		without := bytes.Replace(wr.Value, []byte(`"state":"calling"`), []byte(`"state":"accepted"`), 1)
+		without = bytes.Replace(without, []byte(`"state":"creating"`), []byte(`"state":"accepted"`), 1)
 		if len(without) != len(wr.Value) {
 			t.unkept = map[string]pretence{wr.Row: {stored: without, seen: wr.Value}}
 			b.Writes[i].Value = without
@@ -94,9 +98,12 @@ func (w *world) change(e effect, partition string, change func() error) error {
 	return w.after(m)
 }
 
+// shared are the partitions that are no tenant's.
+var shared = []string{identity.Partition, dispatch.SystemPartition}
+
 // stays checks that a run reads and writes its own tenant, and beyond it the register only.
 func (w *world) stays(partition string) {
-	if t := w.cur; partition != t.tenant && partition != "tenants" {
+	if t := w.cur; partition != t.tenant && partition != tenant.Partition && (t.tenant != "" || !slices.Contains(shared, partition)) {
 		w.violate("I5: a run of tenant %s touches partition %s", t.tenant, partition)
 	}
 }
@@ -118,8 +125,18 @@ func (r ring) Get(ctx context.Context, key work.Key) (work.Row, error) {
 	return r.w.ring.Get(ctx, key)
 }
 
-// List is for the sweep of housekeeping, which this simulation does not run.
+// List is for the sweep of housekeeping.
 func (r ring) List(ctx context.Context, q work.Query) (work.Page, error) {
+	if r.w.cur != nil {
+		m, err := r.w.before(readKey)
+		if err != nil {
+			return work.Page{}, err
+		}
+		if m == unavailable {
+			return work.Page{}, errUnavailable
+		}
+		r.w.stays(q.Partition)
+	}
 	return r.w.ring.List(ctx, q)
 }
 

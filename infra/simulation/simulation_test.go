@@ -39,7 +39,8 @@ func TestSeeds(t *testing.T) {
 	for what, n := range map[string]int64{
 		"resets": total.resets, "codes issued": total.issued, "codes released": total.released, "consents proven": total.proven,
 		"crashes ahead of a settlement": total.hits[settle][crashBefore], "answers lost": total.hits[resetDevice][answerLost] + total.hits[createPolicy][answerLost] + total.hits[assignPolicy][answerLost] + total.hits[settle][answerLost],
-		"policies made": total.policies, "rollouts and rollbacks done": total.rolled,
+		"policies created": total.created, "rollouts taken back": total.takenBack, "audits": total.audits, "drifts": total.drifts, "reports of devices": total.reports,
+		"messages lost": total.lost, "rows forgotten": total.forgotten,
 	} {
 		if n == 0 {
 			t.Errorf("no %s in %d seeds", what, total.seeds)
@@ -68,33 +69,44 @@ func TestSameSeedSameTrace(t *testing.T) {
 }
 
 // TestSkippedIntent proves that the simulation finds what it is there for: without the intent on stable storage, a device is
-// reset twice for one request, and a thousand seeds are enough to see it.
+// reset twice for one request and a tenant gets a second policy, and a thousand seeds are enough to see it.
 func TestSkippedIntent(t *testing.T) {
 	t.Parallel()
-	kek, others := key(t), 0
-	for seed := uint64(1); seed <= 1000; seed++ {
-		_, failed := simulate(seed, 1, 1, kek, options{skipIntent: true})
-		switch {
-		case failed == nil:
-		case strings.HasPrefix(failed.violation, "I2"):
-			t.Logf("seed %d, after %d with another violation: %s", seed, others, failed.violation)
-			return
-		default:
-			others++ // a reset whose state was never kept breaks other promises, too
-		}
+	for want, scene := range map[string]scene{"I2": resets, "I10": rollouts} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			kek, others := key(t), 0
+			for seed := uint64(1); seed <= 1000; seed++ {
+				if scenes[seed%uint64(len(scenes))] != scene {
+					continue
+				}
+				_, failed := simulate(seed, 1, 1, kek, options{skipIntent: true})
+				switch {
+				case failed == nil:
+				case strings.HasPrefix(failed.violation, want):
+					t.Logf("seed %d, after %d with another violation: %s", seed, others, failed.violation)
+					return
+				default:
+					others++ // work whose state was never kept breaks other promises, too
+				}
+			}
+			t.Fatalf("1000 seeds without intents: no violation of %s, %d of others", want, others)
+		})
 	}
-	t.Fatalf("1000 seeds without intents: no double reset, %d other violations", others)
 }
 
 // found are seeds that violated an invariant before what they found was put right. What a seed does changes with the
-// simulation, so each finding has a test beside it that does not depend on chance: TestThrottledThoughDone, TestSlowKeyRing, and
-// TestEndThatCanNotBeRecorded of package dispatch.
+// simulation, so each finding has a test beside it that does not depend on chance: TestThrottledThoughDone, TestSlowKeyRing,
+// TestPolicyNotListedYet, TestEndThatCanNotBeRecorded of package dispatch, TestTurnIsKeptBeforeTheValueIsWritten and TestOvertakenRunAssignsNothing of package
+// policyrollout, TestUnitWritesUnderItsFirstReading of package work, and TestSecondRollbackGoesNotOverTheFirst of package rollout.
 var found = []struct {
 	seed uint64
 	what string
 }{
 	{226, "I1: dispatch set a message aside without its request's end, because the store could not be read: the reset stayed open for ever"},
 	{7, "I2: 429 though carried out, with our clock ahead of Graph's: no trace was found and the device was reset again"},
+	{302744, "I10: a replica that was behind did not list a policy that was made a moment ago, and a second one was made"},
+	{103788, "I13: a row was read twice in one unit and written under its later version: a second rollback went over the first one's record"},
 	{801, "I4: a code was opened in its last second and given out after it, because reading its key took long"},
 }
 
@@ -157,6 +169,43 @@ func TestThrottledThoughDone(t *testing.T) {
 				t.Errorf("%d calls, %d codes issued: %s", calls, w.tally.issued, w.violation)
 			}
 		})
+	}
+}
+
+// TestPolicyNotListedYet: a policy is created, and a replica that is behind does not list it to whoever looks for it next: the run
+// itself, which has to begin again, or another rollout right behind it.
+func TestPolicyNotListedYet(t *testing.T) {
+	t.Parallel()
+	for i := range 24 {
+		interrupts := i%2 == 0
+		reads := 0
+		w := quiet(t, func(w *world, e effect) mishap {
+			switch {
+			case e == readPolicies:
+				return stale
+			case e == readPrincipal && interrupts:
+				if reads++; reads == 3 { // after the create, ahead of the assignment
+					return unavailable
+				}
+			}
+			return none
+		})
+		for range i {
+			w.rng.Uint64() // by how much it is behind
+		}
+		d := w.cloud.tenants[tenantID]
+		d.history, d.disabled = nil, ""
+		for _, app := range bothApps {
+			d.principals[app] = start.Add(-time.Hour)
+		}
+		for n, group := range rolloutGroups[:2] {
+			want := events.PolicyRolloutRequested{Shape: events.ShapeOMAURI, Include: []string{group}, Reason: "a test", By: operator}
+			w.at(start.Add(time.Duration(n)*time.Second), "ask", func() { w.sendRollout(tenantID, want, 0) })
+		}
+		w.run()
+		if w.violation != "" || w.tally.created != 1 {
+			t.Errorf("variant %d: %d policies created: %s", i, w.tally.created, w.violation)
+		}
 	}
 }
 

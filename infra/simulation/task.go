@@ -14,10 +14,16 @@ type task struct {
 	tenant, request string
 	process         int
 	started         time.Time
-	wake            time.Time // stands still until then
-	dead            bool      // its process is
+	skew            time.Duration // of the clock when it started
+	wake            time.Time     // stands still until then
+	dead            bool          // its process is
 	*coroutine
 	unkept map[string]pretence // rows that the broken build pretends to have kept
+
+	// What the run has been shown of policies.
+	proved map[string]bool // Microsoft's applications that are there and enabled
+	shown  *shown
+	off    bool // the value of the policy that it works on
 }
 
 // coroutine runs one task after another, so that its stack has grown once.
@@ -55,7 +61,7 @@ var errUnavailable = errors.New("storage is unavailable")
 
 // spawn starts a task and lets it run to its first halt.
 func (w *world) spawn(t *task, body func(context.Context)) {
-	t.process, t.started = w.rng.IntN(processes), w.now
+	t.process, t.started, t.skew = w.rng.IntN(processes), w.now, w.skew
 	if n := len(w.idle); n > 0 {
 		t.coroutine, w.idle = w.idle[n-1], w.idle[:n-1]
 	} else {

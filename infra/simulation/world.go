@@ -10,9 +10,17 @@ import (
 	"time"
 
 	"pinreset/functions/announcement"
+	"pinreset/functions/bulkreset"
 	"pinreset/functions/consent"
+	"pinreset/functions/devicereport"
+	"pinreset/functions/housekeeping"
 	"pinreset/functions/passcodereset"
+	"pinreset/functions/policyrollout"
+	"pinreset/functions/portalaction"
+	"pinreset/functions/tenantaudit"
 	"pinreset/shared/dispatch"
+	"pinreset/shared/onboarding"
+	"pinreset/shared/readiness"
 	"pinreset/shared/secret"
 	"pinreset/shared/work"
 )
@@ -21,6 +29,7 @@ import (
 // gives way at its effects, and the seed says who goes on.
 type world struct {
 	seed    uint64
+	scene   scene
 	rng     *rand.Rand
 	now     time.Time     // true time, which the cloud keeps
 	skew    time.Duration // by how much the program's clock is ahead
@@ -30,6 +39,8 @@ type world struct {
 	ring    *store
 	vault   *secret.Vault
 	cloud   *cloud
+	timer   *housekeeping.Timer
+	audits  *tenantaudit.Timer
 
 	dispatcher *dispatch.Dispatcher
 	tasks      []*task
@@ -37,7 +48,7 @@ type world struct {
 	cur        *task
 	script     []act // what people and the world do, by time
 	serial     int
-	made       int     // policies, for their ids
+	records    int     // of Intune's audit logs
 	rate       float64 // of mishaps at effects
 	yields     float64 // of effects that let others go on
 	skipIntent bool
@@ -52,7 +63,7 @@ type world struct {
 
 // options of a world; the zero value is what the command runs.
 type options struct {
-	skipIntent bool                        // the broken build: what a handler checkpoints before its call is dropped, and reported as kept
+	skipIntent bool                        // the broken build: what a handler checkpoints before its call is dropped, and reported as kept, and a policy that it made is not looked for
 	force      func(*world, effect) mishap // takes the place of chance; nil
 	print      func(string)
 }
@@ -67,18 +78,24 @@ const (
 
 var start = time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 
-// The schedules are shorter than the program's own in how often they look, not in what they wait for.
+// The schedules look less often than the program's own, and watch devices for days instead of weeks. What a step waits for is
+// not shortened.
 var (
 	resetSchedule = passcodereset.Schedule{
 		Looks: []time.Duration{2 * time.Second, 10 * time.Second, 30 * time.Second, 5 * time.Minute, time.Hour, 4 * time.Hour},
 		Trace: passcodereset.DefaultSchedule.Trace, Lost: passcodereset.DefaultSchedule.Lost,
+	}
+	rolloutSchedule = policyrollout.Schedule{
+		Looks: []time.Duration{5 * time.Minute, time.Hour, 8 * time.Hour, 24 * time.Hour},
+		Watch: 3 * 24 * time.Hour, Withdraw: 2 * 24 * time.Hour, Trace: policyrollout.DefaultSchedule.Trace, Turn: 10 * time.Minute,
+		Replicas: policyrollout.DefaultSchedule.Replicas,
 	}
 	consentSchedule = consent.Schedule{First: 2 * time.Minute, Longest: 6 * time.Hour, Deadline: 24 * time.Hour}
 )
 
 func newWorld(seed uint64, kek *secret.LocalKey, o options, t *tally) *world {
 	w := &world{
-		seed: seed, rng: rand.New(rand.NewPCG(seed, 0x70696e7265736574)), now: start, tally: t,
+		seed: seed, scene: scenes[seed%uint64(len(scenes))], rng: rand.New(rand.NewPCG(seed, 0x70696e7265736574)), now: start, tally: t,
 		hash: 14695981039346656037, print: o.print, skipIntent: o.skipIntent, force: o.force,
 	}
 	w.rate = pick(w, 0, 0.01, 0.04, 0.12)
@@ -89,14 +106,30 @@ func newWorld(seed uint64, kek *secret.LocalKey, o options, t *tally) *world {
 	}
 	w.store.wrote, w.store.sent = w.wrote, w.sent
 	w.ring = newStore(w.clock, leaseTime)
-	w.ring.wrote = func(b work.Batch) { w.scanBatch("key ring", b) }
+	w.ring.wrote = func(b work.Batch) {
+		w.scanBatch("key ring", b)
+		for _, wr := range b.Writes {
+			if wr.Delete {
+				w.swept(b.Partition, wr.Row)
+			}
+		}
+	}
 	w.cloud = &cloud{w: w, tenants: map[string]*directory{}, devices: map[string]*handset{}}
 	w.vault = secret.NewVault(ring{w}, kek, w.clock)
 	log := logger(w)
+	links := onboarding.Links{Microsoft: "https://login.windows.net", Key: []byte("signs nothing here"), NewID: w.newID, Now: w.clock}
+	tidy := &housekeeping.Handler{Vault: w.vault, Keep: keep, Schedule: upkeepSchedule}
+	w.timer = &housekeeping.Timer{Store: rowsOf{w}, Handler: tidy, Now: w.clock, NewID: w.newID, Logger: log}
+	w.audits = &tenantaudit.Timer{Store: rowsOf{w}, Cron: auditCron, Now: w.clock, NewID: w.newID, Logger: log}
 	w.dispatcher = dispatch.New(rowsOf{w}, rowsOf{w}, []dispatch.Route{
 		(&consent.Handler{Directory: w.cloud, Store: rowsOf{w}, App: appID, Schedule: consentSchedule}).Route(),
 		(&passcodereset.Handler{Devices: w.cloud, Vault: w.vault, Store: rowsOf{w}, Schedule: resetSchedule}).Route(),
-		w.rolloutHandler().Route(),
+		(&policyrollout.Handler{Directory: w.cloud, Policies: w.cloud, Store: rowsOf{w}, Links: links, Schedule: rolloutSchedule}).Route(),
+		(&tenantaudit.Handler{Cloud: newClient(w), Store: rowsOf{w}, Place: readiness.Commercial, Schedule: tenantaudit.DefaultSchedule}).Route(),
+		(&devicereport.Handler{}).Route(),
+		(&portalaction.Handler{Intune: w.cloud, Store: rowsOf{w}, Own: []string{appID}, Audit: auditByPortal}).Route(),
+		(&bulkreset.Handler{Intune: w.cloud, Store: rowsOf{w}}).Route(),
+		tidy.Route(),
 		(&announcement.Handler{Logger: log}).Route(),
 	}, dispatch.Options{Now: w.clock, NewID: w.newID, Jitter: w.rng.Float64, Logger: log})
 	w.model = newModel()
@@ -285,7 +318,10 @@ func (w *world) deliver(due []*message, at int) {
 			w.tally.hits[receive][reorder]++
 		}
 		if w.chance(w.rate) {
-			m := pick(w, duplicate, delay, crashAfter)
+			m := pick(w, duplicate, delay, crashAfter, lost)
+			if m == lost && !w.losable(due[at]) {
+				m = duplicate
+			}
 			w.hit(receive, m)
 			switch m {
 			case duplicate: // of a message that waits, is held, or was done long ago
@@ -295,6 +331,9 @@ func (w *world) deliver(due []*message, at int) {
 				return
 			case crashAfter:
 				w.store.claim(due[at])
+				return
+			case lost:
+				w.lose(due[at])
 				return
 			}
 		}

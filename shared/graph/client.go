@@ -54,6 +54,9 @@ type Config struct {
 
 	Now   func() time.Time // nil means time.Now
 	NewID func() string    // makes client-request-id; nil means random UUIDs
+	// Jitter is a number of 0 to below 1, by which calls that wait for the same limit do not come back all at once; nil means a
+	// random one.
+	Jitter func() float64
 }
 
 // Client calls Microsoft Graph. It is safe for concurrent use.
@@ -102,6 +105,9 @@ func New(cfg Config) (*Client, error) {
 		People: max(0, orDefault(cfg.WaitPeople, DefaultWaitPeople)),
 	}
 	c.limiter = newLimiter(limits, reserve, inline, c.now)
+	if cfg.Jitter != nil {
+		c.limiter.jitter = cfg.Jitter
+	}
 
 	sessions := orDefault(cfg.Sessions, DefaultSessions)
 	transport := cfg.transport()

@@ -245,3 +245,50 @@ func TestTurn(t *testing.T) {
 		t.Errorf("list of %d, %v", len(list), err)
 	}
 }
+
+// ahead lets something happen right before the first look at the turn.
+type ahead struct {
+	work.Store
+	then func()
+}
+
+func (s *ahead) Get(ctx context.Context, key work.Key) (work.Row, error) {
+	if then := s.then; key.Row == "rollouts" && then != nil {
+		s.then = nil
+		then()
+	}
+	return s.Store.Get(ctx, key)
+}
+
+// TestSecondRollbackGoesNotOverTheFirst: two ask to take the same rollout back at once. The one that is later is told that it is
+// busy, and the first one's is kept.
+func TestSecondRollbackGoesNotOverTheFirst(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	if err := s.do(func(u *work.Unit) error {
+		r, err := rollout.Record(u, wish("placed", sales))
+		r.State, r.PolicyID = rollout.Watching, "p"
+		return errors.Join(err, rollout.Place(t.Context(), u, &r))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	back := func(u *work.Unit, id string) error {
+		_, err := rollout.Withdraw(t.Context(), u, events.PolicyRollbackRequested{RequestID: id, RolloutID: "placed", Reason: "a test"})
+		return err
+	}
+	u := work.NewUnit(&ahead{Store: s, then: func() {
+		if err := s.do(func(u *work.Unit) error { return back(u, "first") }); err != nil {
+			t.Error(err)
+		}
+	}}, contoso, now, s.id)
+	err := back(u, "second")
+	if err == nil {
+		err = u.Commit(t.Context())
+	}
+	if !errors.Is(err, work.ErrConflict) && !errors.Is(err, rollout.ErrBusy) {
+		t.Errorf("the second rollback: %v", err)
+	}
+	if r, err := rollout.Read(t.Context(), s.unit(), "placed"); err != nil || r.Rollback == nil || r.Rollback.ID != "first" {
+		t.Errorf("the rollout is taken back by %+v: %v", r.Rollback, err)
+	}
+}

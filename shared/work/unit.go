@@ -48,7 +48,9 @@ func (u *Unit) Now() time.Time { return u.now }
 // NewID returns a fresh id whose text order is the order of creation.
 func (u *Unit) NewID() string { return u.newID() }
 
-// Get decodes the row into value, or returns ErrNotFound. It sees what the unit itself has staged.
+// Get decodes the row into value, or returns ErrNotFound. It sees what the unit itself has staged. A row may be read again,
+// and shows what it is by then; it is written under the version that was read first, so that what was decided on an earlier
+// reading never goes over a change that came in between.
 func (u *Unit) Get(ctx context.Context, row string, value any) error {
 	if i := u.staged(row); i >= 0 {
 		if u.batch.Writes[i].Delete {
@@ -58,14 +60,20 @@ func (u *Unit) Get(ctx context.Context, row string, value any) error {
 	}
 	got, err := u.store.Get(ctx, Key{u.partition, row})
 	if errors.Is(err, ErrNotFound) {
-		u.versions[row] = version{absent: true}
+		u.saw(row, version{absent: true})
 		return fmt.Errorf("get %s: %w", row, ErrNotFound)
 	}
 	if err != nil {
 		return fmt.Errorf("get %s: %w", row, err)
 	}
-	u.versions[row] = version{etag: got.ETag}
+	u.saw(row, version{etag: got.ETag})
 	return decode(row, got.Value, value)
+}
+
+func (u *Unit) saw(row string, v version) {
+	if _, before := u.versions[row]; !before {
+		u.versions[row] = v
+	}
 }
 
 // List returns stored rows; it does not see what the unit has staged and takes no versions.

@@ -241,3 +241,43 @@ func TestUnitCreatesWhatItHasStaged(t *testing.T) {
 		t.Errorf("staged are %+v, want one write that asks for absence", w)
 	}
 }
+
+// TestUnitWritesUnderItsFirstReading: somebody changes a row between two readings of it. What was decided on the first one does
+// not go over the change, whichever reading came last.
+func TestUnitWritesUnderItsFirstReading(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]bool{"changed": true, "made": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openStore(t)
+			put := func(text string) {
+				t.Helper()
+				other := newUnit(s)
+				if err := errors.Join(other.Put("row", state{text}), other.Commit(t.Context())); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if before {
+				put("first")
+			}
+			u := newUnit(s)
+			var first, again state
+			if err := u.Get(t.Context(), "row", &first); before == errors.Is(err, work.ErrNotFound) {
+				t.Fatal(err)
+			}
+			put("theirs")
+			if err := u.Get(t.Context(), "row", &again); err != nil || again.State != "theirs" {
+				t.Fatalf("read again: %+v, %v", again, err)
+			}
+			if err := u.Put("row", state{first.State + " and ours"}); err != nil {
+				t.Fatal(err)
+			}
+			if err := u.Commit(t.Context()); !errors.Is(err, work.ErrConflict) {
+				t.Errorf("written over a change: %v", err)
+			}
+			if err := newUnit(s).Get(t.Context(), "row", &again); err != nil || again.State != "theirs" {
+				t.Errorf("the row is %+v: %v", again, err)
+			}
+		})
+	}
+}
