@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"pinreset/shared/fault"
@@ -50,8 +51,7 @@ func (l *look) read(ctx context.Context) {
 	maps.Copy(l.delta, l.last.Delta)
 	l.facts = readiness.TenantFacts{TenantID: l.tenant, Kind: readiness.Entra, Cloud: l.place, ReadAt: l.now, Policies: map[policy.Store]reading.Of[[]policy.Found]{}}
 	known := l.applicationsKnown()
-	v1 := l.round(ctx, graph.V1, slices.Concat(l.directoryReads(), l.holdings(known, l.follows()), l.statusReads()))
-	beta := l.round(ctx, graph.Beta, l.intuneReads())
+	v1, beta := l.first(ctx, slices.Concat(l.directoryReads(), l.holdings(known, l.follows() && len(known) > 0), l.unseen(known), l.statusReads()), l.intuneReads())
 	// What the first round showed to be worth a further look.
 	stores := l.stores(ctx, beta)
 	more := l.round(ctx, graph.Beta, stores.reads)
@@ -67,6 +67,25 @@ func (l *look) read(ctx context.Context) {
 
 // maxFindings bounds what is kept of a tenant with policies beyond number.
 const maxFindings = 100
+
+// first makes the reads of both versions side by side: they need nothing of each other, and a tenant takes a round trip less.
+func (l *look) first(ctx context.Context, v1Reads, betaReads []graph.BatchRequest) (v1, beta answers) {
+	beside := &look{cloud: l.cloud, tenant: l.tenant}
+	var both sync.WaitGroup
+	var broken any // a panic is the run's, which knows what to make of it
+	both.Go(func() {
+		defer func() { broken = recover() }()
+		beta = beside.round(ctx, graph.Beta, betaReads)
+	})
+	v1 = l.round(ctx, graph.V1, v1Reads)
+	if both.Wait(); broken != nil {
+		panic(broken)
+	}
+	l.requests += beside.requests
+	l.throttled += beside.throttled
+	l.note(beside.wait)
+	return v1, beta
+}
 
 // round makes the reads, as many batches as they need, and returns an answer for each: of a batch that failed as a whole, its error.
 func (l *look) round(ctx context.Context, version string, reads []graph.BatchRequest) answers {
@@ -194,9 +213,31 @@ func (l *look) holdings(ids map[string]string, follow bool) []graph.BatchRequest
 	case follow:
 		reads = append(reads, graph.BatchGet(grantChanges, l.last.Delta[grantChanges]))
 	default:
-		reads = append(reads, graph.BatchGet(grantChanges, "/oauth2PermissionGrants/delta?$select=id,clientId,consentType,principalId,resourceId,scope&$deltaToken=latest"))
+		reads = append(reads, l.latestGrants())
 	}
 	return reads
+}
+
+// unseen are reads of what the applications hold that the audit before did not know: by their application ids, so that nothing has to be
+// read before (Microsoft's pages "List appRoleAssignments granted to a service principal" and "List oauth2PermissionGrants of a service
+// principal").
+func (l *look) unseen(known map[string]string) []graph.BatchRequest {
+	var reads []graph.BatchRequest
+	for _, a := range applications {
+		if known[a.part] == "" {
+			path := "/servicePrincipals(appId='" + a.appID + "')"
+			reads = append(reads, graph.BatchGet(a.part+"-roles", path+"/appRoleAssignments"), graph.BatchGet(a.part+"-grants", path+"/oauth2PermissionGrants"))
+		}
+	}
+	if len(reads) > 0 && len(known) == 0 {
+		reads = append(reads, l.latestGrants())
+	}
+	return reads
+}
+
+// latestGrants asks from where to follow the changes of delegated grants, and for none of them.
+func (l *look) latestGrants() graph.BatchRequest {
+	return graph.BatchGet(grantChanges, "/oauth2PermissionGrants/delta?$select=id,clientId,consentType,principalId,resourceId,scope&$deltaToken=latest")
 }
 
 // grantChanges names the delta query of delegated grants.
@@ -206,8 +247,8 @@ const grantChanges = "grants"
 // read everything again.
 func (l *look) follows() bool { return !l.whole && l.last.Delta[grantChanges] != "" }
 
-// applications reads the two service principals from the answers; those that the audit before did not know are asked what they
-// hold in a round of their own.
+// applications reads the two service principals from the answers; those that were made anew since the audit before are asked
+// what they hold in a round of their own.
 func (l *look) applications(ctx context.Context, v1 answers, asked map[string]string) {
 	read, fresh := map[string]graph.ServicePrincipal{}, map[string]string{}
 	errs := map[string]error{}
@@ -220,7 +261,7 @@ func (l *look) applications(ctx context.Context, v1 answers, asked map[string]st
 			sp, err = l.cloud.ServicePrincipal(ctx, l.tenant, a.appID)
 			err = inTime(err)
 		}
-		if err == nil && sp.ID != asked[a.part] {
+		if id := asked[a.part]; err == nil && id != "" && sp.ID != id { // asked by its former id
 			fresh[a.part] = sp.ID
 		}
 		read[a.part], errs[a.part] = sp, err

@@ -80,7 +80,7 @@ func (b *bench) auditAll(ctx context.Context, p *process, c *cloud, tenants int)
 	}
 	var most int64
 	for done := 0; done < tenants; {
-		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+		if err := sleep(ctx, 100*time.Millisecond); err != nil {
 			return err
 		}
 		if done, err = p.ran(ctx, "tenantaudit", "done"); err != nil {

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,11 +35,13 @@ type App struct {
 // SecretApp returns an app that signs in with a client secret, at the authority and by the transport of cfg, which must be
 // set before.
 func (cfg Config) SecretApp(clientID, clientSecret string) App {
-	options := cfg.credentialOptions()
+	transport, authority := cfg.signIn(), strings.TrimSuffix(cfg.Authority, "/")
 	return App{ClientID: clientID, Credential: func(tenant string) (azcore.TokenCredential, error) {
-		return azidentity.NewClientSecretCredential(tenant, clientID, clientSecret, &azidentity.ClientSecretCredentialOptions{
-			ClientOptions: options, DisableInstanceDiscovery: cfg.DisableInstanceDiscovery,
-		})
+		if _, err := httpsURL("authority", authority); err != nil {
+			return nil, err
+		}
+		return &secretCredential{endpoint: authority + "/" + url.PathEscape(tenant) + "/oauth2/v2.0/token", transport: transport,
+			form: url.Values{"grant_type": {"client_credentials"}, "client_id": {clientID}, "client_secret": {clientSecret}}}, nil
 	}}
 }
 
@@ -56,9 +59,13 @@ func (cfg Config) AssertionApp(clientID string, assertion func(context.Context) 
 func (cfg Config) credentialOptions() policy.ClientOptions {
 	return policy.ClientOptions{
 		Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: cfg.Authority},
-		Transport: &signIn{client: httpClient(cfg.wrapped(cfg.transport())), now: cfg.clock()},
+		Transport: cfg.signIn(),
 		Retry:     noRetry,
 	}
+}
+
+func (cfg Config) signIn() *signIn {
+	return &signIn{client: httpClient(cfg.wrapped(cfg.transport())), now: cfg.clock()}
 }
 
 func (a App) validate(name string) error {
@@ -75,23 +82,35 @@ type identity struct {
 	transport policy.Transporter
 	scope     string
 	limit     int
+	pipeline  runtime.Pipeline
 
 	mu       sync.Mutex
 	sessions map[string]*list.Element // of *session
 	byUse    list.List                // front: used last
 }
 
-// session is an app signed in to a tenant: a credential with its token, and the pipeline that uses it.
+// session is an app signed in to a tenant: a credential, and the policy that keeps its token.
 type session struct {
 	tenant     string
 	born       time.Time
 	credential azcore.TokenCredential
-	pipeline   runtime.Pipeline
+	bearer     *runtime.BearerTokenPolicy
+}
+
+// authorization gives a request the token of its session. One pipeline serves all tenants: making one costs more than a call.
+type authorization struct{}
+
+func (authorization) Do(req *policy.Request) (*http.Response, error) {
+	x, ok := req.Raw().Context().Value(exchangeKey{}).(*exchange)
+	if !ok {
+		return nil, errors.New("request outside of the client")
+	}
+	return x.session.bearer.Do(req)
 }
 
 // newIdentity makes an identity. Its calls go by transport, those that must not reach Graph twice by single.
 func (c *Client) newIdentity(app App, transport, single http.RoundTripper, limit int) *identity {
-	return &identity{
+	id := &identity{
 		client:    c,
 		app:       app,
 		transport: &boundedTransport{httpClient(transport), httpClient(single)},
@@ -99,6 +118,14 @@ func (c *Client) newIdentity(app App, transport, single http.RoundTripper, limit
 		limit:     limit,
 		sessions:  map[string]*list.Element{},
 	}
+	id.pipeline = runtime.NewPipeline("graph", "v1", runtime.PipelineOptions{
+		PerRetry: []policy.Policy{authorization{}, admission{}},
+	}, &policy.ClientOptions{
+		Transport: id.transport,
+		Retry:     noRetry,
+		Telemetry: policy.TelemetryOptions{ApplicationID: "pinreset"},
+	})
+	return id
 }
 
 // session finds or makes the session of a tenant. No token is asked for before the first call.
@@ -113,17 +140,7 @@ func (id *identity) session(tenant string) (*session, error) {
 	if err != nil {
 		return nil, fault.Permanentf(fault.GraphUnauthorized, "make credential of app %s: %w", id.app.ClientID, err)
 	}
-	s := &session{tenant: tenant, born: id.client.now(), credential: credential}
-	s.pipeline = runtime.NewPipeline("graph", "v1", runtime.PipelineOptions{
-		PerRetry: []policy.Policy{
-			runtime.NewBearerTokenPolicy(credential, []string{id.scope}, nil),
-			admission{},
-		},
-	}, &policy.ClientOptions{
-		Transport: id.transport,
-		Retry:     noRetry,
-		Telemetry: policy.TelemetryOptions{ApplicationID: "pinreset"},
-	})
+	s := &session{tenant: tenant, born: id.client.now(), credential: credential, bearer: runtime.NewBearerTokenPolicy(credential, []string{id.scope}, nil)}
 	if id.byUse.Len() >= id.limit {
 		delete(id.sessions, id.byUse.Remove(id.byUse.Back()).(*session).tenant)
 	}

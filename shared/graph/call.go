@@ -52,6 +52,7 @@ type exchange struct {
 	id       *identity
 	tenant   string
 	request  request
+	session  *session // of the last attempt
 	priority Priority
 	permit   *permit // of the last sending; nil: never admitted
 	sends    int
@@ -107,7 +108,7 @@ func (id *identity) attempt(ctx context.Context, tenant string, r request, x *ex
 	if err != nil {
 		return nil, nil, err
 	}
-	x.permit = nil
+	x.permit, x.session = nil, s
 	c := id.client
 	req, err := runtime.NewRequest(ctx, r.method, c.base.String()+"/"+r.version+r.target)
 	if err != nil {
@@ -134,7 +135,7 @@ func (id *identity) attempt(ctx context.Context, tenant string, r request, x *ex
 			return s, nil, fmt.Errorf("encode request: %w", err)
 		}
 	}
-	resp, err := s.pipeline.Do(req)
+	resp, err := id.pipeline.Do(req)
 	if err != nil {
 		return s, nil, err
 	}

@@ -607,6 +607,7 @@ func TestDemandOf(t *testing.T) {
 		{"GET", "/oauth2PermissionGrants?$select=id", demand{Identity, 1, 1, 0}},
 		{"GET", "/oauth2PermissionGrants?%24expand=x", demand{Identity, 1, 3, 0}},
 		{"GET", "/servicePrincipals/x/appRoleAssignments", demand{Identity, 1, 2, 0}},
+		{"GET", "/servicePrincipals(appId='x')/oauth2PermissionGrants", demand{Identity, 1, 2, 0}},
 		{"GET", "/groups/x/members", demand{Identity, 1, 3, 0}},
 		{"GET", "/groups/x/members?$top=5&$select=id", demand{Identity, 1, 1, 0}},
 		{"GET", "/groups/x/members?$top=20", demand{Identity, 1, 3, 0}},

@@ -161,7 +161,7 @@ func unitsOf(segments []string, query string) int {
 	case segments[0] == "groups" && last == "members":
 		units = 3
 	case segments[0] == "oauth2permissiongrants",
-		segments[0] == "serviceprincipals" && last == "approleassignments",
+		segments[0] == "serviceprincipals" && (last == "approleassignments" || last == "oauth2permissiongrants"),
 		segments[0] == "users" && (len(segments) < 3 || last == "transitivememberof" || last == "memberof"):
 		units = 2
 	}

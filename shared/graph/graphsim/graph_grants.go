@@ -107,6 +107,21 @@ func (c *Cloud) listGrants(k *call) answer {
 	return k.many("oAuth2PermissionGrant", "oauth2PermissionGrants", rows, "id", "clientId", "resourceId", "consentType")
 }
 
+// listGrantsHeld lists the delegated grants of the service principal that the path names.
+func (c *Cloud) listGrantsHeld(k *call) answer {
+	sp, missing := k.principalByKey(k.v)
+	if sp == nil {
+		return missing
+	}
+	var rows []map[string]any
+	for _, g := range k.t.visibleGrants(k.v) {
+		if g.ClientID == sp.ID {
+			rows = append(rows, renderGrant(g))
+		}
+	}
+	return k.many("oAuth2PermissionGrant", "oauth2PermissionGrants", rows)
+}
+
 func (c *Cloud) getGrant(k *call) answer {
 	_, id := key(k.params[0])
 	g := k.t.grants[id]

@@ -104,6 +104,9 @@ func TestEveryEndpointFollowsTheSchema(t *testing.T) {
 	role := `{"principalId":"` + clientID + `","resourceId":"` + graphID + `","appRoleId":"9a5d68dd-52b0-4cc2-bd40-abcf44ac3a30"}`
 	assigned := do(201, "POST", "/v1.0/servicePrincipals/"+graphID+"/appRoleAssignedTo", token, role).body["id"].(string)
 	do(400, "POST", "/v1.0/servicePrincipals/"+graphID+"/appRoleAssignedTo", token, role)
+	if rows := do(200, "GET", "/v1.0/servicePrincipals/"+clientID+"/oauth2PermissionGrants", token, "").rows(); len(rows) != 1 || rows[0]["clientId"] != clientID {
+		t.Errorf("grants of %s: %v", clientID, rows)
+	}
 	if rows := do(200, "GET", "/v1.0/servicePrincipals/"+clientID+"/appRoleAssignments", token, "").rows(); len(rows) != 1 || rows[0]["id"] != assigned {
 		t.Errorf("roles held %v", rows)
 	}

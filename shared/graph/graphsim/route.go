@@ -56,6 +56,7 @@ var graphRoutes = []route{
 	{"GET", "servicePrincipals/{}", v1, false, Identity, 1, "servicePrincipal", readApps, (*Cloud).getPrincipal},
 	{"PATCH", "servicePrincipals/{}", v1, false, Identity, 1, "servicePrincipal", writeApps, (*Cloud).patchPrincipal},
 	{"GET", "servicePrincipals/{}/appRoleAssignments", v1, false, Identity, 2, "appRoleAssignment", readApps, (*Cloud).listRolesHeld},
+	{"GET", "servicePrincipals/{}/oauth2PermissionGrants", v1, false, Identity, 2, "oAuth2PermissionGrant", readGrants, (*Cloud).listGrantsHeld},
 	{"GET", "servicePrincipals/{}/appRoleAssignedTo", v1, false, Identity, 1, "appRoleAssignment", readApps, (*Cloud).listRolesGiven},
 	{"POST", "servicePrincipals/{}/appRoleAssignedTo", v1, false, Identity, 1, "appRoleAssignment", writeRoles, (*Cloud).assignRole},
 	{"DELETE", "servicePrincipals/{}/appRoleAssignedTo/{}", v1, false, Identity, 1, "appRoleAssignment", writeRoles, (*Cloud).unassignRole},
