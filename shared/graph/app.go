@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -35,13 +34,11 @@ type App struct {
 // SecretApp returns an app that signs in with a client secret, at the authority and by the transport of cfg, which must be
 // set before.
 func (cfg Config) SecretApp(clientID, clientSecret string) App {
-	transport, authority := cfg.signIn(), strings.TrimSuffix(cfg.Authority, "/")
+	options := cfg.credentialOptions()
 	return App{ClientID: clientID, Credential: func(tenant string) (azcore.TokenCredential, error) {
-		if _, err := httpsURL("authority", authority); err != nil {
-			return nil, err
-		}
-		return &secretCredential{endpoint: authority + "/" + url.PathEscape(tenant) + "/oauth2/v2.0/token", transport: transport,
-			form: url.Values{"grant_type": {"client_credentials"}, "client_id": {clientID}, "client_secret": {clientSecret}}}, nil
+		return azidentity.NewClientSecretCredential(tenant, clientID, clientSecret, &azidentity.ClientSecretCredentialOptions{
+			ClientOptions: options, DisableInstanceDiscovery: cfg.DisableInstanceDiscovery,
+		})
 	}}
 }
 

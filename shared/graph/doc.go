@@ -1,8 +1,7 @@
 // Package graph is the client of Microsoft Graph: the calls that pinreset makes, each a method that returns a plain struct or
 // an error that is a verdict. Those that only read exist as a [Read] too, which can be part of a batch.
 //
-// What it rests on: azcore's pipeline, and Entra's published token request (an app with a secret) or azidentity (an app with an
-// assertion). Endpoint, authority and trust are
+// What it rests on: azcore's pipeline and an unmodified azidentity credential. Endpoint, authority and trust are
 // configuration, so the simulated tenant (package graphsim) and a real one meet the same code.
 //
 // The contract:
