@@ -159,8 +159,9 @@ func auditProgress(done, of int) string {
 
 // latestLine is a tenant with its last audit as a row of a list shows it.
 type latestLine struct {
-	Tenant string     `json:"tenant"`
-	Audit  *auditLine `json:"audit,omitempty"`
+	Tenant   string     `json:"tenant"`
+	TenantID string     `json:"tenantId"`
+	Audit    *auditLine `json:"audit,omitempty"`
 }
 
 var latestColumns = columns("tenant", "OUTCOME=audit.outcome", "STATE=audit.state", "WHY=audit.code", "DRIFT=audit.drifted", "TARGETED=audit.targeted", "SUCCEEDED=audit.succeeded", "AT=audit.at")
@@ -168,7 +169,7 @@ var latestColumns = columns("tenant", "OUTCOME=audit.outcome", "STATE=audit.stat
 func (p *process) printLatest(ctx context.Context, c *client.Client) error {
 	return printList(p, latestColumns, func(yield func(latestLine, error) bool) {
 		for t, err := range c.LatestAudits(ctx) {
-			l := latestLine{Tenant: t.Tenant}
+			l := latestLine{Tenant: t.Tenant, TenantID: t.TenantID}
 			if t.Audit != nil {
 				a := lineOf(*t.Audit)
 				l.Audit = &a
@@ -273,12 +274,12 @@ func (p *process) auditExport() *cobra.Command {
 }
 
 func rowOfAudit(t client.LatestAudit) auditRow {
-	r := auditRow{Tenant: t.Tenant, Outcome: "never", Unread: []string{}, Drift: []string{}}
+	r := auditRow{Tenant: t.Tenant, TenantID: t.TenantID, Outcome: "never", Unread: []string{}, Drift: []string{}}
 	if t.Audit == nil {
 		return r
 	}
 	a := lineOf(*t.Audit)
-	r.TenantID, r.Outcome, r.State, r.Code, r.At = a.TenantID, a.Outcome, string(a.State), string(a.Code), a.At
+	r.Outcome, r.State, r.Code, r.At = a.Outcome, string(a.State), string(a.Code), a.At
 	for _, part := range a.Parts {
 		if !part.Read {
 			r.Unread = append(r.Unread, part.Name)

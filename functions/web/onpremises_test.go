@@ -51,16 +51,24 @@ func TestTenantOnPremises(t *testing.T) {
 		{http.MethodGet, "/devices", nil}, {http.MethodGet, "/devices/" + pixel, nil},
 		{http.MethodPost, "/devices/" + pixel + "/resets", map[string]any{"reason": "forgot it"}},
 		{http.MethodPost, "/consent", map[string]any{}},
+		{http.MethodPost, "/audits", map[string]any{}},
+		{http.MethodGet, "/policies", nil},
+		{http.MethodPost, "/policies/plan", map[string]any{"allUsers": true}},
+		{http.MethodPost, "/rollouts", map[string]any{"allUsers": true, "reason": "PINs are forgotten"}},
+		{http.MethodPost, "/bulk-resets", map[string]any{"all": true, "expected": 3, "reason": "lost"}},
 	} {
-		f.call(c.method, base+c.path, f.admin, c.body, key(c.path)).refused(t, http.StatusConflict, fault.TenantOnPremises)
+		f.call(c.method, base+c.path, f.admin, c.body, key(c.method+c.path+fmt.Sprint(c.body))).refused(t, http.StatusConflict, fault.TenantOnPremises)
 	}
 	for kind, data := range map[string]string{
 		"tenant.consent.requested.v1": `{"requestId":"r"}`,
+		"tenant.audit.requested.v1":   `{"requestId":"r","cause":"operator"}`,
+		"policy.rollout.requested.v1": `{"requestId":"r","shape":"oma-uri","allUsers":true,"reason":"PINs are forgotten"}`,
+		"portal.action.recorded.v1":   `{"requestId":"r","record":{}}`,
 		"passcode.reset.requested.v1": fmt.Sprintf(`{"requestId":"r","deviceId":%q,"reason":"forgot it"}`, pixel),
 	} {
 		event := fmt.Sprintf(`{"specversion":"1.0","id":%q,"type":"dev.pinreset.%s","source":"/tenants/%s","subject":"devices/%s","time":"2026-11-22T08:00:00Z","data":%s}`,
 			kind, kind, shown.ID, pixel, data)
-		if strings.HasPrefix(kind, "tenant") {
+		if !strings.HasPrefix(kind, "passcode") {
 			event = strings.Replace(event, `"subject":"devices/`+pixel+`",`, "", 1)
 		}
 		f.call(http.MethodPost, "/v1/events", f.admin, event).refused(t, http.StatusConflict, fault.TenantOnPremises)

@@ -37,9 +37,10 @@ type TenantAudit struct {
 
 // LatestAudit is the last audit of a tenant; nil where there was none.
 type LatestAudit struct {
-	Tenant string         `json:"tenant"` // its name
-	Audit  *TenantAudit   `json:"audit,omitempty"`
-	Trend  []survey.Point `json:"trend"`
+	Tenant   string         `json:"tenant"` // its name
+	TenantID string         `json:"tenantId"`
+	Audit    *TenantAudit   `json:"audit,omitempty"`
+	Trend    []survey.Point `json:"trend"`
 }
 
 // AuditRun is an audit of every tenant.

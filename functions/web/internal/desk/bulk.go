@@ -53,7 +53,7 @@ type NewBulk struct {
 // be or name a plan.
 func (r *Room) StartBulk(ctx context.Context, key string, in NewBulk) (Answer[Bulk], error) {
 	var none Answer[Bulk]
-	if err := r.Need(identity.BulkReset); err != nil {
+	if err := r.needInEntra(identity.BulkReset); err != nil {
 		return none, err
 	}
 	in.Group = strings.ToLower(in.Group)

@@ -132,7 +132,7 @@ func (r *Room) takeReset(ctx context.Context, e events.Event, asked events.Passc
 
 // takeRecord accepts a record of Intune's audit log, or several. What becomes of them is for the function portalaction.
 func (r *Room) takeRecord(ctx context.Context, e events.Event, d events.PortalActionRecorded, c call) (Answer[Accepted], error) {
-	if err := r.Need(identity.PortalRecord); err != nil {
+	if err := r.needInEntra(identity.PortalRecord); err != nil {
 		return Answer[Accepted]{}, err
 	}
 	d.By = r.who.Sender()
@@ -143,7 +143,7 @@ func (r *Room) takeRecord(ctx context.Context, e events.Event, d events.PortalAc
 }
 
 func (r *Room) takeRollout(ctx context.Context, e events.Event, asked events.PolicyRolloutRequested, c call) (Answer[Accepted], error) {
-	if err := r.Need(identity.PolicyWrite); err != nil {
+	if err := r.needInEntra(identity.PolicyWrite); err != nil {
 		return Answer[Accepted]{}, err
 	}
 	target, err := Target{

@@ -69,7 +69,7 @@ const (
 
 // Policies shows what the tenant has.
 func (r *Room) Policies(ctx context.Context) (Policies, error) {
-	if err := r.Need(identity.PolicyRead); err != nil {
+	if err := r.needInEntra(identity.PolicyRead); err != nil {
 		return Policies{}, err
 	}
 	found, err := r.readPolicies(ctx)
@@ -107,7 +107,7 @@ func (r *Room) findings(ctx context.Context, found []policy.Found) []policy.Find
 
 // Plan says what a rollout would do now. It writes nothing, in the tenant or here.
 func (r *Room) Plan(ctx context.Context, in Target) (Plan, error) {
-	if err := r.Need(identity.PolicyRead); err != nil {
+	if err := r.needInEntra(identity.PolicyRead); err != nil {
 		return Plan{}, err
 	}
 	target, err := in.normal(r.ID())

@@ -80,7 +80,7 @@ type NewRollback struct {
 // beside one that asks for something else it is refused.
 func (r *Room) StartRollout(ctx context.Context, key string, in NewRollout) (Answer[Rollout], error) {
 	var none Answer[Rollout]
-	if err := r.Need(identity.PolicyWrite); err != nil {
+	if err := r.needInEntra(identity.PolicyWrite); err != nil {
 		return none, err
 	}
 	if err := checkWhy(in.Reason, "", true); err != nil {

@@ -46,9 +46,10 @@ type TenantAudit struct {
 
 // LatestAudit is the last audit of a tenant with how it developed.
 type LatestAudit struct {
-	Tenant string         `json:"tenant" doc:"The tenant's name"`
-	Audit  *TenantAudit   `json:"audit,omitempty" doc:"Absent for a tenant that was never audited"`
-	Trend  []survey.Point `json:"trend" nullable:"false" doc:"The tenant at its audits, oldest first"`
+	Tenant   string         `json:"tenant" doc:"The tenant's name"`
+	TenantID string         `json:"tenantId"`
+	Audit    *TenantAudit   `json:"audit,omitempty" doc:"Absent for a tenant that was never audited"`
+	Trend    []survey.Point `json:"trend" nullable:"false" doc:"The tenant at its audits, oldest first"`
 }
 
 // AuditStart asks for an audit.
@@ -170,7 +171,7 @@ func (d *Desk) LatestAudits(ctx context.Context, who identity.Principal, page Pa
 		if err != nil {
 			return List[LatestAudit]{}, fmt.Errorf("read last audit of %s: %w", r.ID(), err)
 		}
-		shown := LatestAudit{Tenant: r.Name(), Trend: last.Trend}
+		shown := LatestAudit{Tenant: r.Name(), TenantID: r.ID(), Trend: last.Trend}
 		if shown.Trend == nil {
 			shown.Trend = []survey.Point{}
 		}
