@@ -145,7 +145,7 @@ func (p *process) auditEverybody(ctx context.Context, reason string, w watch) er
 			notRead++
 		}
 	}
-	if err := p.printLatest(ctx, c); err != nil || notRead == 0 {
+	if err := p.printLatest(ctx, c, ""); err != nil || notRead == 0 {
 		return err
 	}
 	return &failure{text: count(notRead, "tenant") + " could not be read", next: []string{"pinreset audit show"}}
@@ -166,9 +166,13 @@ type latestLine struct {
 
 var latestColumns = columns("tenant", "OUTCOME=audit.outcome", "STATE=audit.state", "WHY=audit.code", "DRIFT=audit.drifted", "TARGETED=audit.targeted", "SUCCEEDED=audit.succeeded", "AT=audit.at")
 
-func (p *process) printLatest(ctx context.Context, c *client.Client) error {
+// printLatest prints the last audit of the tenant with the id, or of each where that is "".
+func (p *process) printLatest(ctx context.Context, c *client.Client, only string) error {
 	return printList(p, latestColumns, func(yield func(latestLine, error) bool) {
 		for t, err := range c.LatestAudits(ctx) {
+			if err == nil && only != "" && t.TenantID != only {
+				continue
+			}
 			l := latestLine{Tenant: t.Tenant, TenantID: t.TenantID}
 			if t.Audit != nil {
 				a := lineOf(*t.Audit)
@@ -183,13 +187,20 @@ func (p *process) printLatest(ctx context.Context, c *client.Client) error {
 
 func (p *process) auditShow() *cobra.Command {
 	var history bool
-	c := p.verb("show [ID]", "Show the last audit of each tenant; of one tenant with --tenant and --history all; or one audit", func(ctx context.Context, args []string) error {
+	c := p.verb("show [ID]", "Show the last audit of each tenant, or of that of --tenant; with --history all of its audits; or one audit", func(ctx context.Context, args []string) error {
 		if len(args) == 0 && !history {
 			c, err := p.api()
 			if err != nil {
 				return err
 			}
-			return p.printLatest(ctx, c)
+			if p.tenant == "" {
+				return p.printLatest(ctx, c, "")
+			}
+			s, err := p.in(ctx, "")
+			if err != nil {
+				return err
+			}
+			return p.printLatest(ctx, s.Client, s.tenant)
 		}
 		s, err := p.in(ctx, "")
 		if err != nil {
