@@ -146,7 +146,7 @@ func (p *process) auditEverybody(ctx context.Context, reason string, w watch) er
 			notRead++
 		}
 	}
-	if err := p.printLatest(ctx, c); err != nil || notRead == 0 {
+	if err := p.printLatest(ctx, c, ""); err != nil || notRead == 0 {
 		return err
 	}
 	return &failure{text: count(notRead, "tenant") + " could not be read", next: []string{"pinreset audit show"}}
@@ -160,17 +160,22 @@ func auditProgress(done, of int) string {
 
 // latestLine is a tenant with its last audit as a row of a list shows it.
 type latestLine struct {
-	Tenant string      `json:"tenant"`
-	Kind   tenant.Kind `json:"kind"`
-	Audit  *auditLine  `json:"audit,omitempty"`
+	Tenant   string      `json:"tenant"`
+	TenantID string      `json:"tenantId"`
+	Kind     tenant.Kind `json:"kind"`
+	Audit    *auditLine  `json:"audit,omitempty"`
 }
 
 var latestColumns = columns("tenant", "kind", "OUTCOME=audit.outcome", "STATE=audit.state", "WHY=audit.code", "DRIFT=audit.drifted", "TARGETED=audit.targeted", "SUCCEEDED=audit.succeeded", "AT=audit.at")
 
-func (p *process) printLatest(ctx context.Context, c *client.Client) error {
+// printLatest prints the last audit of the tenant with the id, or of each where that is "".
+func (p *process) printLatest(ctx context.Context, c *client.Client, only string) error {
 	return printList(p, latestColumns, func(yield func(latestLine, error) bool) {
 		for t, err := range c.LatestAudits(ctx) {
-			l := latestLine{Tenant: t.Tenant, Kind: t.Kind}
+			if err == nil && only != "" && t.TenantID != only {
+				continue
+			}
+			l := latestLine{Tenant: t.Tenant, TenantID: t.TenantID, Kind: t.Kind}
 			if t.Audit != nil {
 				a := lineOf(*t.Audit)
 				l.Audit = &a
@@ -184,13 +189,20 @@ func (p *process) printLatest(ctx context.Context, c *client.Client) error {
 
 func (p *process) auditShow() *cobra.Command {
 	var history bool
-	c := p.verb("show [ID]", "Show the last audit of each tenant; of one tenant with --tenant and --history all; or one audit", func(ctx context.Context, args []string) error {
+	c := p.verb("show [ID]", "Show the last audit of each tenant, or of that of --tenant; with --history all of its audits; or one audit", func(ctx context.Context, args []string) error {
 		if len(args) == 0 && !history {
 			c, err := p.api()
 			if err != nil {
 				return err
 			}
-			return p.printLatest(ctx, c)
+			if p.tenant == "" {
+				return p.printLatest(ctx, c, "")
+			}
+			s, err := p.in(ctx, "")
+			if err != nil {
+				return err
+			}
+			return p.printLatest(ctx, s.Client, s.tenant)
 		}
 		s, err := p.in(ctx, "")
 		if err != nil {
@@ -275,7 +287,7 @@ func (p *process) auditExport() *cobra.Command {
 }
 
 func rowOfAudit(t client.LatestAudit) auditRow {
-	r := auditRow{Tenant: t.Tenant, Outcome: "never", Unread: []string{}, Drift: []string{}}
+	r := auditRow{Tenant: t.Tenant, TenantID: t.TenantID, Outcome: "never", Unread: []string{}, Drift: []string{}}
 	if t.Kind == tenant.OnPremises {
 		r.Outcome = string(t.Kind) // nothing to read, and nothing that failed to be read
 	}
@@ -283,7 +295,7 @@ func rowOfAudit(t client.LatestAudit) auditRow {
 		return r
 	}
 	a := lineOf(*t.Audit)
-	r.TenantID, r.Outcome, r.State, r.Code, r.At = a.TenantID, a.Outcome, string(a.State), string(a.Code), a.At
+	r.Outcome, r.State, r.Code, r.At = a.Outcome, string(a.State), string(a.Code), a.At
 	for _, part := range a.Parts {
 		if !part.Read {
 			r.Unread = append(r.Unread, part.Name)

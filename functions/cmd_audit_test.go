@@ -51,13 +51,15 @@ func TestAuditShowAndExport(t *testing.T) {
 	t.Parallel()
 	f := startFake(t)
 	f.piped("audit", "show").has(t, exitDone, "Contoso", "partly", "policy_removed")
+	f.piped("audit", "show", "-o", "tsv", "--fields", "tenant,tenantId").want(t, exitDone, "Contoso\t"+contosoID+"\n=cmd()\t"+neverID+"\n", "")
+	f.piped("audit", "show", "--tenant", neverID, "-o", "tsv", "--fields", "tenant").want(t, exitDone, "=cmd()\n", "")
 	f.piped("audit", "show", "--history").has(t, exitDone, "01A", "partly", "2026-11-22T08:14:03Z")
 	f.piped("audit", "show", "01A", "-o", "tsv", "--fields", "drifted,status.notApplicable").want(t, exitDone, "policy_removed\t7\n", "")
 	f.piped("audit", "export").want(t, exitDone, "tenant,tenantId,outcome,state,code,unread,drift,devices,windows,targeted,succeeded,at\n"+
 		"Contoso,"+contosoID+",partly,unknown,,devices,policy_removed,,,4,3,2026-11-22T08:14:03Z\n"+
-		"'=cmd(),,never,,,,,,,,,\n", "")
+		"'=cmd(),"+neverID+",never,,,,,,,,,\n", "")
 	f.piped("audit", "export", "--format", "jsonl").want(t, exitDone, `{"tenant":"Contoso","tenantId":"`+contosoID+`","outcome":"partly","state":"unknown","code":"","unread":["devices"],"drift":["policy_removed"],"devices":null,"windows":null,"targeted":4,"succeeded":3,"at":"2026-11-22T08:14:03Z"}
-{"tenant":"=cmd()","tenantId":"","outcome":"never","state":"","code":"","unread":[],"drift":[],"devices":null,"windows":null,"targeted":null,"succeeded":null}
+{"tenant":"=cmd()","tenantId":"`+neverID+`","outcome":"never","state":"","code":"","unread":[],"drift":[],"devices":null,"windows":null,"targeted":null,"succeeded":null}
 `, "")
 	f.piped("audit", "export", "--format", "xml").has(t, exitError, "--format is csv or jsonl")
 }

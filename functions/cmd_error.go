@@ -131,7 +131,7 @@ func (p *process) refused(c *cobra.Command, problem *client.Problem) *failure {
 		f.next = []string{p.hint("%s", beside(c, "list"))}
 	case problem.Instance != "":
 		f.next = []string{p.hint("diag show %s", diagID(problem.Instance))}
-	case problem.Status == http.StatusConflict && beside(c, "show") != "" && c.Flags().NArg() > 0:
+	case problem.Status == http.StatusConflict && problem.Code != fault.TenantOnPremises && beside(c, "show") != "" && c.Flags().NArg() > 0:
 		f.next = []string{p.hint("%s %s", beside(c, "show"), quoted(c.Flags().Arg(0)))}
 	default:
 		f.next = problem.Fix

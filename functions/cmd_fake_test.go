@@ -21,6 +21,7 @@ import (
 
 const (
 	contosoID  = "8f1e0c52-7d7a-4c0e-9a53-1f5b1c1d2e3f"
+	neverID    = "2b7d9c14-6e05-4a8f-b3c1-90d4e5f6a718"
 	fabrikamID = "1b6a4c7e-2d3f-4a5b-8c9d-0e1f2a3b4c5d"
 	pixelID    = "3b7c2a90-5e14-4f6b-8d21-c09a4e7f6b13"
 	laptopID   = "7d0e5f31-1a2b-4c3d-9e8f-5a6b7c8d9e0f"
@@ -306,7 +307,7 @@ func (f *fakeAPI) answer(what string, r *http.Request) (int, any) {
 	case "POST /deadletters/l1/replay", "POST /deadletters/l1/drop":
 		return 200, object{"id": "l1"}
 	case "GET audits":
-		return items(object{"tenant": "Contoso", "audit": auditObject("partly"), "trend": []object{}}, object{"tenant": "=cmd()", "trend": []object{}})
+		return items(object{"tenant": "Contoso", "tenantId": contosoID, "audit": auditObject("partly"), "trend": []object{}}, object{"tenant": "=cmd()", "tenantId": neverID, "trend": []object{}})
 	case "POST audits":
 		return 202, object{"id": "00RUN", "tenants": 0, "sent": false}
 	case "GET audits/runs/00RUN":

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
+	"pinreset/events"
 	"pinreset/shared/client"
 	"pinreset/shared/tenant"
 	"pinreset/shared/userreset"
@@ -15,6 +17,8 @@ func (p *process) addOnPremises(ctx context.Context, name string, n client.NewTe
 	switch {
 	case n.Domain == "":
 		return &mistake{"--on-premises needs --domain"}
+	case events.IsGUID(strings.ToLower(name)):
+		return &mistake{"--on-premises takes a name, and this is a tenant id: a tenant that has one is in Entra ID, and is added without --on-premises"}
 	case n.DisplayName != "":
 		return &mistake{"--on-premises takes the name as its argument and no --name"}
 	case n.CreateServicePrincipals:

@@ -133,6 +133,7 @@ func TestOnPremisesMistakes(t *testing.T) {
 		"needs --domain":           {"--on-premises", "Northwind"},
 		"no --name":                {"--on-premises", "--domain", "corp.example", "--name", "N", "Northwind"},
 		"needs --on-premises":      {"--domain", "corp.example", "--name", "N", contosoID},
+		"is in Entra ID":           {"--on-premises", "--domain", "corp.example", strings.ToUpper(contosoID)},
 		"nothing is consented":     {"--on-premises", "--domain", "corp.example", "--watch", "Northwind"},
 		"is not for --on-premises": {"--on-premises", "--domain", "corp.example", "--create-service-principals", "Northwind"},
 		`"name" not set`:           {contosoID},

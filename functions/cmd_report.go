@@ -65,7 +65,7 @@ func (p *process) deviceReport() *cobra.Command {
 	})
 	c.Long = reportHelp
 	f := c.Flags()
-	f.StringVar(&keyFile, "key-file", "", "file that `device key add --save` made for this device")
+	f.StringVar(&keyFile, "key-file", "", "`file` that \"device key add --save\" made for this device")
 	f.StringVar(&file, "file", "", "report to send, collected by another agent (JSON), - for standard input")
 	f.StringVar(&status, "dsregcmd", "", "file with the text of dsregcmd /status, - for standard input")
 	f.StringVar(&failed, "pin-failed", "", "a PIN reset has just failed with this code or message")

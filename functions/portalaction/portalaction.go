@@ -66,6 +66,8 @@ const (
 	pause = time.Minute
 	// overlap is read again each time, because records may show up late and in any order.
 	overlap = time.Hour
+	// ahead is how far Microsoft's clock may be before ours for a record to be believed.
+	ahead = 10 * time.Minute
 	// maxNew is how many records one run of a catch-up takes.
 	maxNew = 200
 )
@@ -172,8 +174,8 @@ func (h *Handler) decide(ctx context.Context, u *work.Unit, r portal.Record) (_ 
 // reset follows a reset that somebody else has started.
 func (h *Handler) reset(ctx context.Context, u *work.Unit, r portal.Record) (_ portal.Decision, reset string, err error) {
 	switch {
-	case r.Device() == "" || r.At.IsZero():
-		return portal.Ignored, "", nil
+	case r.Device() == "" || r.At.IsZero() || r.At.After(u.Now().Add(ahead)):
+		return portal.Ignored, "", nil // a reset of tomorrow would be waited for, and no other begun on the device meanwhile
 	case !u.Now().Before(r.At.Add(codeLife)):
 		return portal.TooOld, "", nil
 	}

@@ -368,13 +368,15 @@ func TestAnythingElseIsKeptAndCounted(t *testing.T) {
 	t.Parallel()
 	f := setUp(t, false, true)
 	old := strings.Replace(f.record("rec-old", "resetPasscode ManagedDevice", f.device(pixel), console), f.Clock.Now().Format(time.RFC3339), f.Clock.Now().Add(-8*24*time.Hour).Format(time.RFC3339), 1)
+	tomorrow := strings.Replace(old, "rec-old", "rec-tomorrow", 1)
+	tomorrow = strings.Replace(tomorrow, f.Clock.Now().Add(-8*24*time.Hour).Format(time.RFC3339), f.Clock.Now().Add(24*time.Hour).Format(time.RFC3339), 1)
 	refused := strings.Replace(f.record("rec-no", "resetPasscode ManagedDevice", f.device(pixel), console), "Success", "Failure", 1)
 	for _, record := range []string{
 		`{}`, `{"id":7,"activityType":{"a":1},"resources":"none"}`, `{"id":"` + strings.Repeat("x", 200) + `"}`, `{"id":"a|b\u202e","actor":[]}`,
 		`{"records":[]}`, `{"records":[1,"two",null,[],{"id":"rec-in"}]}`, `{"id":"rec-big","x":"` + strings.Repeat("y", 20_000) + `"}`,
 		f.record("rec-sync", "syncDevice ManagedDevice", f.device(pixel), console), f.record("rec-get", "Get DeviceConfiguration", "x", console),
 		f.record("rec-nobody", "resetPasscode ManagedDevice", "not-a-device", console),
-		old, refused, strings.Replace(f.record("rec-far", "resetPasscode ManagedDevice", f.device(pixel), console), `{"id"`, `{"tenantId":"`+graphsim.Fabrikam+`","id"`, 1),
+		old, tomorrow, refused, strings.Replace(f.record("rec-far", "resetPasscode ManagedDevice", f.device(pixel), console), `{"id"`, `{"tenantId":"`+graphsim.Fabrikam+`","id"`, 1),
 	} {
 		f.send(record)
 	}
@@ -387,7 +389,7 @@ func TestAnythingElseIsKeptAndCounted(t *testing.T) {
 	if all := f.resets(); len(all) != 0 || len(f.audits) != 0 {
 		t.Errorf("adopted %v, audits %v", all, f.audits)
 	}
-	f.wantDecisions(map[portal.Decision]int{portal.Ignored: 13, portal.TooOld: 1, portal.Refused: 1, portal.Elsewhere: 1})
+	f.wantDecisions(map[portal.Decision]int{portal.Ignored: 14, portal.TooOld: 1, portal.Refused: 1, portal.Elsewhere: 1})
 }
 
 func TestCatchUpReadsWhatNobodySent(t *testing.T) {

@@ -62,7 +62,8 @@ func TestLatestAudits(t *testing.T) {
 	}
 	var list struct {
 		Items []struct {
-			Audit *struct {
+			TenantID string
+			Audit    *struct {
 				TenantID string
 				Drift    []survey.Drift
 				Parts    []survey.Part
@@ -77,7 +78,7 @@ func TestLatestAudits(t *testing.T) {
 	}
 	list.Items = nil
 	f.call(http.MethodGet, "/v1/audits", f.admin, nil).into(t, &list)
-	if len(list.Items) != 2 || list.Items[1].Audit != nil {
+	if len(list.Items) != 2 || list.Items[1].Audit != nil || list.Items[0].TenantID != contoso || list.Items[1].TenantID != fabrikam {
 		t.Errorf("everybody's: %+v", list.Items)
 	}
 

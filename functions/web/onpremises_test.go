@@ -52,17 +52,19 @@ func TestTenantOnPremises(t *testing.T) {
 		{http.MethodGet, "/devices", nil}, {http.MethodGet, "/devices/" + pixel, nil},
 		{http.MethodPost, "/devices/" + pixel + "/resets", map[string]any{"reason": "forgot it"}},
 		{http.MethodPost, "/consent", map[string]any{}},
-		{http.MethodPost, "/audits", map[string]any{"reason": "a test"}},
+		{http.MethodPost, "/audits", map[string]any{}},
 		{http.MethodGet, "/policies", nil},
-		{http.MethodPost, "/policies/plan", map[string]any{"allDevices": true}},
-		{http.MethodPost, "/rollouts", map[string]any{"allDevices": true, "reason": "a test"}},
-		{http.MethodPost, "/bulk-resets", map[string]any{"all": true, "planOnly": true, "reason": "a test"}},
+		{http.MethodPost, "/policies/plan", map[string]any{"allUsers": true}},
+		{http.MethodPost, "/rollouts", map[string]any{"allUsers": true, "reason": "PINs are forgotten"}},
+		{http.MethodPost, "/bulk-resets", map[string]any{"all": true, "expected": 3, "reason": "lost"}},
 	} {
-		f.call(c.method, base+c.path, f.admin, c.body, key(c.path)).refused(t, http.StatusConflict, fault.TenantOnPremises)
+		f.call(c.method, base+c.path, f.admin, c.body, key(c.method+c.path+fmt.Sprint(c.body))).refused(t, http.StatusConflict, fault.TenantOnPremises)
 	}
 	for kind, data := range map[string]string{
 		"tenant.consent.requested.v1": `{"requestId":"r"}`,
 		"policy.rollout.requested.v1": `{"requestId":"r","shape":"oma-uri","allDevices":true,"reason":"a test"}`,
+		"tenant.audit.requested.v1":   `{"requestId":"r","cause":"operator"}`,
+		"portal.action.recorded.v1":   `{"requestId":"r","record":{}}`,
 		"passcode.reset.requested.v1": fmt.Sprintf(`{"requestId":"r","deviceId":%q,"reason":"forgot it"}`, pixel),
 	} {
 		event := fmt.Sprintf(`{"specversion":"1.0","id":%q,"type":"dev.pinreset.%s","source":"/tenants/%s","subject":"devices/%s","time":"2026-11-22T08:00:00Z","data":%s}`,

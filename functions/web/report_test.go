@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -334,6 +335,63 @@ func TestKeysOfADevice(t *testing.T) {
 	if strings.Count(actions, audit.DeviceKeyAdded) != 3 || strings.Count(actions, audit.DeviceKeyRevoked) != 2 {
 		t.Errorf("audit log: %s", actions)
 	}
+}
+
+// TestAValidKeyNeverLeavesTheList keeps one key while the other is changed more often than the list is long: the old one still
+// signs, so it is still counted, shown, and there to be revoked.
+func TestAValidKeyNeverLeavesTheList(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	path := "/v1/tenants/" + contoso + "/devices/" + laptop + "/keys"
+	first := f.agent(contoso, laptop, "ed25519")
+	for range 25 {
+		f.call(http.MethodDelete, path+"/"+f.agent(contoso, laptop, "ed25519").id, f.admin, nil).want(t, http.StatusOK)
+	}
+	last := f.agent(contoso, laptop, "hmac")
+	f.call(http.MethodPost, path, f.admin, `{}`).refused(t, http.StatusConflict, fault.StateConflict)
+	var page struct {
+		Items []struct {
+			ID        string
+			RevokedAt time.Time
+		}
+	}
+	a := f.call(http.MethodGet, path, f.admin, nil)
+	a.into(t, &page)
+	var valid []string
+	for i, k := range page.Items {
+		if k.RevokedAt.IsZero() {
+			valid = append(valid, k.ID)
+		}
+		if i > 0 && k.ID > page.Items[i-1].ID {
+			t.Errorf("%s comes after %s: not newest first", k.ID, page.Items[i-1].ID)
+		}
+	}
+	if fmt.Sprint(valid) != fmt.Sprint([]string{last.id, first.id}) || len(page.Items) != 20 {
+		t.Errorf("%d keys are listed, valid %v, not %s and %s", len(page.Items), valid, last.id, first.id)
+	}
+}
+
+// TestAStolenKeyDoesNotSilenceTheDevice takes the highest sequence there is under a key, as a thief would, or a clock that is
+// years ahead. Once that key is revoked the device is heard again; nothing that it sent before can be sent again.
+func TestAStolenKeyDoesNotSilenceTheDevice(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	own, stolen := f.agent(contoso, laptop, "ed25519"), f.agent(contoso, laptop, "hmac")
+	before := own.numbered(7)
+	f.deliver(own.path, own.signed("m-1", before), before).want(t, http.StatusAccepted)
+	highest := stolen.numbered(math.MaxInt64)
+	f.deliver(stolen.path, stolen.signed("m-2", highest), highest).want(t, http.StatusAccepted)
+	next := own.numbered(8)
+	f.deliver(own.path, own.signed("m-3", next), next).refused(t, http.StatusConflict, fault.StateConflict)
+
+	f.call(http.MethodDelete, "/v1/tenants/"+contoso+"/devices/"+laptop+"/keys/"+stolen.id, f.admin, nil).want(t, http.StatusOK)
+	f.deliver(own.path, own.signed("m-4", before), before).refused(t, http.StatusConflict, fault.StateConflict)
+	f.deliver(own.path, own.signed("m-3", next), next).want(t, http.StatusAccepted)
+	// A key that is made later counts on from the keys that are valid.
+	young := f.agent(contoso, laptop, "hmac")
+	f.deliver(young.path, young.signed("m-5", next), next).refused(t, http.StatusConflict, fault.StateConflict)
+	later := young.numbered(9)
+	f.deliver(young.path, young.signed("m-5", later), later).want(t, http.StatusAccepted)
 }
 
 // refused401 checks the one answer to everything that is not believed.

@@ -38,10 +38,11 @@ type TenantAudit struct {
 
 // LatestAudit is the last audit of a tenant; nil where there was none.
 type LatestAudit struct {
-	Tenant string         `json:"tenant"` // its name
-	Kind   tenant.Kind    `json:"kind"`   // on premises there is nothing to read
-	Audit  *TenantAudit   `json:"audit,omitempty"`
-	Trend  []survey.Point `json:"trend"`
+	Tenant   string         `json:"tenant"` // its name
+	TenantID string         `json:"tenantId"`
+	Kind     tenant.Kind    `json:"kind"` // on premises there is nothing to read
+	Audit    *TenantAudit   `json:"audit,omitempty"`
+	Trend    []survey.Point `json:"trend"`
 }
 
 // AuditRun is an audit of every tenant.

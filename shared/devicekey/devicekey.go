@@ -116,18 +116,20 @@ func (k *Keys) Add(ctx context.Context, u *work.Unit, want Request) (key Key, cl
 	if err != nil {
 		return Key{}, "", err
 	}
-	valid := 0
+	var valid, revoked []string
 	for _, id := range index.Keys {
 		switch earlier, err := read(ctx, u, id); {
 		case errors.Is(err, work.ErrNotFound): // of long ago
 		case err != nil:
 			return Key{}, "", err
 		case earlier.Valid():
-			valid++
+			valid = append(valid, id)
+		default:
+			revoked = append(revoked, id)
 		}
 	}
-	if valid >= MaxValid {
-		return Key{}, "", fmt.Errorf("device %s has %d: %w", device, valid, ErrTooMany)
+	if len(valid) >= MaxValid {
+		return Key{}, "", fmt.Errorf("device %s has %d: %w", device, len(valid), ErrTooMany)
 	}
 	row := keyRow{Key: Key{ID: u.NewID(), DeviceID: device, Scheme: want.Scheme, CreatedAt: u.Now(), CreatedBy: want.By}}
 	switch {
@@ -154,8 +156,12 @@ func (k *Keys) Add(ctx context.Context, u *work.Unit, want Request) (key Key, cl
 			return Key{}, "", err
 		}
 	}
-	index.Keys = slices.Insert(index.Keys, 0, row.ID)
-	index.Keys = index.Keys[:min(len(index.Keys), kept)]
+	// Only revoked keys leave the list, however old a valid one is: one that is not listed is not counted and cannot be found to be
+	// revoked. Ids are in the order in which keys were made.
+	valid = append(valid, row.ID)
+	index.Keys = append(valid, revoked[:min(len(revoked), kept-len(valid))]...)
+	slices.Sort(index.Keys)
+	slices.Reverse(index.Keys)
 	return row.Key, clear, errors.Join(
 		u.Create(Prefix+row.ID, row),
 		u.Put(devicePrefix+device, index),

@@ -54,6 +54,16 @@ type Reporter struct {
 	At       time.Time `json:"at"`
 	KeyID    string    `json:"keyId"`
 	ReportID string    `json:"reportId"`
+	// Reached is the last sequence by the id of the key that signed it, of the keys that were valid at the last report.
+	Reached map[string]int64 `json:"reached,omitempty"`
+}
+
+// Sequences returns the last sequence by the id of the key that signed it.
+func (r Reporter) Sequences() map[string]int64 {
+	if r.Reached == nil && r.KeyID != "" {
+		return map[string]int64{r.KeyID: r.Sequence} // written before keys were told apart
+	}
+	return r.Reached
 }
 
 func row(device, id string) string {

@@ -33,7 +33,7 @@ type taken struct {
 // Refusals of a sender who has proven who it is. All others get one answer.
 var (
 	errReused = errors.New("the webhook-id was used for another body")
-	errLate   = errors.New("the sequence is not above that of the device's last report")
+	errLate   = errors.New("the sequence is not above that of the device's last report under a valid key")
 )
 
 // decoy is what a call under an unknown key is checked against, so that it takes as long as under a known one.
@@ -58,7 +58,7 @@ func (o Options) report(w http.ResponseWriter, r *http.Request) {
 	case Reused:
 		said = problem.New(r.Context(), fault.StateConflict, "The webhook-id belongs to a report with another body.")
 	case Late:
-		said = problem.New(r.Context(), fault.StateConflict, "The sequence must be above that of the device's last report.")
+		said = problem.New(r.Context(), fault.StateConflict, "The sequence must be above that of the device's last report. Where that one was too high, as from a clock that was ahead, revoke its key and make another.")
 	case Malformed:
 		said = problem.Of(r.Context(), malformed(err), o.Now())
 	case Unstored:
@@ -149,9 +149,13 @@ func (o Options) keep(ctx context.Context, tenantID string, key devicekey.Key, m
 	if err != nil {
 		return Unstored, "", err
 	}
-	if report.Sequence <= last.Sequence {
-		return Late, "", fmt.Errorf("sequence %d after %d: %w", report.Sequence, last.Sequence, errLate)
+	reached := o.reached(ctx, u, last)
+	for _, sequence := range reached {
+		if report.Sequence <= sequence {
+			return Late, "", fmt.Errorf("sequence %d after %d: %w", report.Sequence, sequence, errLate)
+		}
 	}
+	reached[key.ID] = report.Sequence
 	// The key is looked at again in this unit, late: a revocation that was committed before counts.
 	if _, _, err := o.Keys.Open(ctx, u, key.ID); errors.Is(err, devicekey.ErrUnknown) {
 		return BadKey, "", err
@@ -162,7 +166,7 @@ func (o Options) keep(ctx context.Context, tenantID string, key devicekey.Key, m
 	_, err = u.Send(ctx, devicereport.Queue, time.Time{}, events.DeviceReported{RequestID: id, DeviceID: key.DeviceID})
 	err = errors.Join(err,
 		devicereport.Create(u, devicereport.Stored{ID: id, DeviceID: key.DeviceID, KeyID: key.ID, At: u.Now(), Body: body}),
-		devicereport.WriteReporter(u, key.DeviceID, devicereport.Reporter{Sequence: report.Sequence, At: u.Now(), KeyID: key.ID, ReportID: id}),
+		devicereport.WriteReporter(u, key.DeviceID, devicereport.Reporter{Sequence: report.Sequence, At: u.Now(), KeyID: key.ID, ReportID: id, Reached: reached}),
 		u.Put(row, taken{Body: sum[:], ReportID: id, ExpiresAt: u.Now().Add(webhook.Memory)}))
 	if err == nil {
 		err = u.Commit(ctx)
@@ -171,6 +175,20 @@ func (o Options) keep(ctx context.Context, tenantID string, key devicekey.Key, m
 		return Unstored, "", err
 	}
 	return Accepted, id, nil
+}
+
+// reached returns the last sequence under each key of the device that is still valid. What was signed with a revoked key does not
+// count: whoever stole it could have taken the highest number there is, and a clock that was years ahead takes one too high by
+// itself, and the device would never be heard again. Replays gain nothing by that, because no other key checks their signature.
+func (o Options) reached(ctx context.Context, u *work.Unit, last devicereport.Reporter) map[string]int64 {
+	valid := map[string]int64{}
+	for id, sequence := range last.Sequences() {
+		// A key that could not be read counts as valid: it is not known to be gone.
+		if _, _, err := o.Keys.Open(ctx, u, id); !errors.Is(err, devicekey.ErrUnknown) {
+			valid[id] = sequence
+		}
+	}
+	return valid
 }
 
 // takenRow is by device, not by key: a report that is sent again after the device has got another key is the same report.

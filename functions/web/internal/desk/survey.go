@@ -46,10 +46,11 @@ type TenantAudit struct {
 
 // LatestAudit is the last audit of a tenant with how it developed.
 type LatestAudit struct {
-	Tenant string         `json:"tenant" doc:"The tenant's name"`
-	Kind   tenant.Kind    `json:"kind" enum:"entra,on-premises" doc:"Of a tenant on premises there is nothing to read: it is never audited"`
-	Audit  *TenantAudit   `json:"audit,omitempty" doc:"Absent for a tenant that was never audited"`
-	Trend  []survey.Point `json:"trend" nullable:"false" doc:"The tenant at its audits, oldest first"`
+	Tenant   string         `json:"tenant" doc:"The tenant's name"`
+	TenantID string         `json:"tenantId"`
+	Kind     tenant.Kind    `json:"kind" enum:"entra,on-premises" doc:"Of a tenant on premises there is nothing to read: it is never audited"`
+	Audit    *TenantAudit   `json:"audit,omitempty" doc:"Absent for a tenant that was never audited"`
+	Trend    []survey.Point `json:"trend" nullable:"false" doc:"The tenant at its audits, oldest first"`
 }
 
 // AuditStart asks for an audit.
@@ -171,7 +172,7 @@ func (d *Desk) LatestAudits(ctx context.Context, who identity.Principal, page Pa
 		if err != nil {
 			return List[LatestAudit]{}, fmt.Errorf("read last audit of %s: %w", r.ID(), err)
 		}
-		shown := LatestAudit{Tenant: r.Name(), Kind: r.tenant.Kind, Trend: last.Trend}
+		shown := LatestAudit{Tenant: r.Name(), TenantID: r.ID(), Kind: r.tenant.Kind, Trend: last.Trend}
 		if shown.Trend == nil {
 			shown.Trend = []survey.Point{}
 		}
