@@ -14,6 +14,8 @@ import (
 
 	"pinreset/functions/consent"
 	"pinreset/functions/passcodereset"
+	"pinreset/functions/policyrollout"
+	"pinreset/functions/tenantaudit"
 	"pinreset/shared/client"
 	"pinreset/shared/graph"
 	"pinreset/shared/graph/graphsim"
@@ -50,6 +52,8 @@ type demo struct {
 	err   io.Writer
 	json  bool
 	fails int
+	// reports is how many the laptop has sent: each has a greater number than the one before.
+	reports int64
 	// diagnostics links that were shown; each must answer.
 	links []string
 }
@@ -82,6 +86,9 @@ func runDemo(ctx context.Context, c demoConfig, stdout, stderr io.Writer) (err e
 		pace: pace{
 			consent: consent.Schedule{First: 300 * time.Millisecond, Longest: time.Second, Deadline: time.Hour},
 			reset:   passcodereset.Schedule{Looks: []time.Duration{300 * time.Millisecond, 500 * time.Millisecond, time.Second}, Trace: 5 * time.Second, Lost: time.Minute},
+			rollout: policyrollout.Schedule{Looks: []time.Duration{300 * time.Millisecond}, Watch: time.Hour, Withdraw: time.Hour, Trace: 5 * time.Second,
+				Turn: 300 * time.Millisecond, Replicas: 10 * time.Second},
+			audit: tenantaudit.DefaultSchedule,
 		},
 		timing: graphsim.Timing{ReplicationLag: time.Second, EntryDelay: 200 * time.Millisecond, PickUp: 300 * time.Millisecond, Work: 300 * time.Millisecond},
 		limits: &limits, sim: graphsim.Limits{DeviceWrites: graphsim.Limit{N: demoWrites, Per: demoWindow}}, logger: logger,
