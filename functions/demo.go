@@ -52,13 +52,11 @@ type demo struct {
 	err   io.Writer
 	json  bool
 	fails int
-	// reports is how many the laptop has sent: each has a greater number than the one before.
-	reports int64
 	// diagnostics links that were shown; each must answer.
 	links []string
 }
 
-// runDemo tells the main story end to end in a temporary directory and checks each step. It is an error when a step did not
+// runDemo tells the whole story end to end in a temporary directory and checks each step. It is an error when a step did not
 // end as it should.
 func runDemo(ctx context.Context, c demoConfig, stdout, stderr io.Writer) (err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 100*time.Second, errors.New("the demo took too long"))
@@ -114,18 +112,18 @@ func runDemo(ctx context.Context, c demoConfig, stdout, stderr io.Writer) (err e
 	if err != nil {
 		return err
 	}
-	return d.tell(ctx)
+	d.say("A model of Microsoft's cloud and pinreset run in this process; nothing reaches Microsoft.")
+	return d.tell(ctx, d.story())
 }
 
-// tell runs the steps in their order.
-func (d *demo) tell(ctx context.Context) error {
-	d.say("A model of Microsoft's cloud and pinreset run in this process; nothing reaches Microsoft.")
-	for _, s := range d.story() {
+// tell runs scenes in their order, each for at most stepLimit. It goes on after one that failed, and ends with an error then.
+func (d *demo) tell(ctx context.Context, story []scene) error {
+	for _, s := range story {
 		if !d.json {
 			fmt.Fprintf(d.err, "… %s\n", s.name)
 		}
 		t := time.Now()
-		detail, diagnostics, err := s.run(ctx)
+		detail, diagnostics, err := d.play(ctx, s)
 		step := demoStep{Step: s.name, OK: err == nil, Detail: detail, Diagnostics: d.api.Link(diagnostics), Seconds: float64(time.Since(t).Milliseconds()) / 1000}
 		if err != nil {
 			d.fails++
@@ -140,6 +138,15 @@ func (d *demo) tell(ctx context.Context) error {
 		return fmt.Errorf("%d steps of the demo did not end as they should", d.fails)
 	}
 	return nil
+}
+
+// stepLimit is how long a scene may take; the longest takes a third of it.
+const stepLimit = 40 * time.Second
+
+func (d *demo) play(ctx context.Context, s scene) (detail, diagnostics string, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, stepLimit, errors.New("the step took too long"))
+	defer cancel()
+	return s.run(ctx)
 }
 
 func (d *demo) say(text string) {

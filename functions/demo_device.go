@@ -6,59 +6,83 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"pinreset/shared/client"
 	"pinreset/shared/devicereport"
 	"pinreset/shared/fault"
 	"pinreset/shared/graph/graphsim"
-	"pinreset/shared/passcode"
-	"pinreset/shared/policy"
 	"pinreset/shared/readiness"
 	"pinreset/shared/reading"
-	"pinreset/shared/survey"
 	"pinreset/shared/tenant"
 	"pinreset/shared/webhook"
 )
 
-// inPortal does what an administrator does on the page that stands for Microsoft's own portals.
-func (d *demo) inPortal(ctx context.Context, action, target string) error {
-	form := url.Values{"action": {action}, "target": {target}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.sim.PagesURL()+"/sim/intune/"+demoTenant, strings.NewReader(form.Encode()))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	res, err := (&http.Client{Timeout: 10 * time.Second}).Do(req) // follows the way back to the page
-	if err != nil {
-		return err
-	}
-	_ = res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s of %s in the portal: %s", action, target, res.Status)
-	}
-	return nil
+// agent is what runs on a device and reports with a key of its own.
+type agent struct {
+	api            *client.Client
+	tenant, device string
+	callback       string
+	key            webhook.Signer
+	sequence       int64
 }
 
-// audit runs an audit of the tenant to its end.
-func (d *demo) audit(ctx context.Context, reason string) (client.TenantAudit, error) {
-	a, err := d.api.StartAudit(ctx, demoTenant, reason)
+// install gives a device a key. device is its id in Intune; on premises, any that its owner has chosen.
+func (d *demo) install(ctx context.Context, tenantID, device string) (*agent, error) {
+	k, err := d.api.CreateDeviceKey(ctx, tenantID, device, client.NewDeviceKey{Reason: "demo: an agent was installed"})
 	if err != nil {
-		return a, fmt.Errorf("start an audit: %w", err)
+		return nil, fmt.Errorf("make a key of device %s: %w", device, err)
 	}
-	if a, err = d.api.WaitAudit(ctx, demoTenant, a.ID); err != nil {
-		return a, err
+	key, err := webhook.ParseSigner(k.Secret.Clear())
+	return &agent{api: d.api, tenant: tenantID, device: device, callback: k.Callback, key: key}, err
+}
+
+// report sends a report through the webhook and waits until it was read.
+func (a *agent) report(ctx context.Context, r devicereport.Report) error {
+	a.sequence++
+	r.Version, r.Sequence, r.CollectedAt, r.Agent = devicereport.Version, a.sequence, time.Now().UTC(), "pinreset demo"
+	body, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode report: %w", err)
 	}
-	for _, p := range a.Parts {
-		if !p.Read {
-			return a, fmt.Errorf("the audit could not read %s: %s", p.Name, p.Text)
+	id, err := a.api.SendReport(ctx, a.callback, a.key, "msg_"+rand.Text(), time.Now(), body)
+	if err != nil {
+		return fmt.Errorf("send report: %w", err)
+	}
+	for {
+		for seen, err := range a.api.DeviceReports(ctx, a.tenant, a.device) {
+			if err != nil {
+				return err
+			}
+			if seen.ID == id && !seen.ReadAt.IsZero() {
+				return nil
+			}
+		}
+		if err := rest(ctx, 50*time.Millisecond); err != nil {
+			return err
 		}
 	}
-	return a, nil
+}
+
+// expect reads the device's verdict about a path, and the check of it that the story is about. Both must be as told.
+func (a *agent) expect(ctx context.Context, p readiness.Path, answer reading.Answer, check string, outcome readiness.Outcome) (readiness.Verdict, readiness.Check, error) {
+	all, err := a.api.DeviceReadiness(ctx, a.tenant, a.device)
+	if err != nil {
+		return readiness.Verdict{}, readiness.Check{}, err
+	}
+	for _, v := range all.Paths {
+		for _, c := range v.Checks {
+			if v.Path != p || c.ID != check {
+				continue
+			}
+			if v.Answer != answer || c.Outcome != outcome {
+				err = fmt.Errorf("the answer is %s and not %s (%s), %s is %s and not %s (%s)", v.Answer, answer, v.Text, check, c.Outcome, outcome, c.Evidence)
+			}
+			return v, c, err
+		}
+	}
+	return readiness.Verdict{}, readiness.Check{}, fmt.Errorf("no check %s of %s", check, p)
 }
 
 func (d *demo) device(ctx context.Context, name string) (client.Device, error) {
@@ -68,205 +92,118 @@ func (d *demo) device(ctx context.Context, name string) (client.Device, error) {
 	return client.Device{}, fmt.Errorf("no device is named %s", name)
 }
 
-// reported lets the laptop report before it has the policy and after, and looks what that does to its readiness.
+// reported lets the laptop that was switched off report, then take the policy, then report again.
 func (d *demo) reported(ctx context.Context) (string, string, error) {
-	laptop, err := d.device(ctx, offlineLaptop)
+	laptop, err := d.device(ctx, lateLaptop)
 	if err != nil {
 		return "", "", err
 	}
-	k, err := d.api.CreateDeviceKey(ctx, demoTenant, laptop.ID, client.NewDeviceKey{Reason: "demo: an agent was installed"})
+	if err := d.audit(ctx); err != nil { // what the tenant has is half of a device's verdict
+		return "", "", err
+	}
+	a, err := d.install(ctx, demoTenant, laptop.ID)
 	if err != nil {
 		return "", "", err
 	}
-	signer, err := webhook.ParseSigner(k.Secret.Clear())
+	collect := func() (devicereport.Report, error) {
+		seen, err := d.sim.DeviceReport(demoTenant, lateLaptop)
+		return collected(seen), err
+	}
+	r, err := collect()
 	if err != nil {
 		return "", "", err
 	}
-	if _, err := d.audit(ctx, "demo: what the tenant has"); err != nil {
+	if err := a.report(ctx, r); err != nil {
 		return "", "", err
 	}
-	before, keep, err := d.report(ctx, laptop.ID, k.Callback, signer)
-	if err != nil || before.Outcome != readiness.Failed || keep.Answer != reading.No {
-		return "", "", errors.Join(err, fmt.Errorf("before the policy, %s is %s and the answer %s: %s", before.ID, before.Outcome, keep.Answer, keep.Text))
+	_, red, err := a.expect(ctx, readiness.KeepSettings, reading.No, "can-reset", readiness.Failed)
+	if err != nil {
+		return "", "", fmt.Errorf("before the policy: %w", err)
 	}
 	on := true
-	if err := errors.Join(d.sim.AdjustDevice(demoTenant, offlineLaptop, graphsim.DeviceKnobs{Online: &on}), d.sim.CheckIn(demoTenant, offlineLaptop)); err != nil {
+	if err := errors.Join(d.sim.AdjustDevice(demoTenant, lateLaptop, graphsim.DeviceKnobs{Online: &on}), d.sim.CheckIn(demoTenant, lateLaptop)); err != nil {
 		return "", "", err
 	}
-	if _, _, err := d.report(ctx, laptop.ID, k.Callback, webhook.NewPair()); !client.IsCode(err, fault.Unauthenticated) {
-		return "", "", fmt.Errorf("a forged report was not refused: %w", err)
+	if r, err = collect(); err != nil {
+		return "", "", err
 	}
-	after, keep, err := d.report(ctx, laptop.ID, k.Callback, signer)
-	if err != nil || after.Outcome != readiness.Passed || keep.Answer != reading.Yes {
-		return "", "", errors.Join(err, fmt.Errorf("with the policy, %s is %s and the answer %s: %s", after.ID, after.Outcome, keep.Answer, keep.Text))
+	forger := *a
+	forger.key = webhook.NewPair()
+	if err := forger.report(ctx, r); !client.IsCode(err, fault.Unauthenticated) {
+		return "", "", fmt.Errorf("signed with another key, the report was not refused: %v", err)
 	}
-	return fmt.Sprintf("%q was %s (%s); switched on, policy taken, reported again: %s (%s). %s A forged report was refused", after.Title, before.Outcome, before.Evidence, after.Outcome, after.Evidence, keep.Text), "", nil
+	if _, _, err := a.expect(ctx, readiness.KeepSettings, reading.No, "can-reset", readiness.Failed); err != nil {
+		return "", "", fmt.Errorf("after a forged report: %w", err)
+	}
+	if err := a.report(ctx, r); err != nil {
+		return "", "", err
+	}
+	keep, green, err := a.expect(ctx, readiness.KeepSettings, reading.Yes, "can-reset", readiness.Passed)
+	if err != nil {
+		return "", "", fmt.Errorf("with the policy: %w", err)
+	}
+	return fmt.Sprintf("%q %s (%s); the same from a forger is refused; policy taken and reported: %s (%s). %s", red.Title, red.Outcome, red.Evidence, green.Outcome, green.Evidence, keep.Text), "", nil
 }
 
-// report collects what the laptop would tell now, signs and sends it, and returns the check of the device's recovery secret with
-// the verdict that it is part of.
-func (d *demo) report(ctx context.Context, device, callback string, key webhook.Signer) (readiness.Check, readiness.Verdict, error) {
-	seen, err := d.sim.DeviceReport(demoTenant, device)
-	if err != nil {
-		return readiness.Check{}, readiness.Verdict{}, err
-	}
-	d.reports++
-	r := devicereport.Report{Version: devicereport.Version, Sequence: d.reports, CollectedAt: seen.CollectedAt, Agent: "pinreset demo",
-		Edition: seen.EditionID, OSVersion: seen.Version, Status: seen.Dsregcmd}
-	for _, place := range devicereport.Places(demoTenant, "S-1-12-1-1-2-3-4") {
+// collected is the report that an agent makes of what a simulated device shows.
+func collected(seen graphsim.DeviceReport) devicereport.Report {
+	r := devicereport.Report{Edition: seen.EditionID, OSVersion: seen.Version, Status: seen.Dsregcmd}
+	for _, place := range devicereport.Places(seen.TenantID, "S-1-12-1-1-2-3-4") {
 		place.State = devicereport.Absent
 		if n, ok := seen.Registry[place.Key+`\`+place.Name]; ok {
 			place.State, place.Data = devicereport.Set, strconv.FormatUint(uint64(n), 10)
 		}
 		r.Registry = append(r.Registry, place)
 	}
-	body, err := json.Marshal(r)
-	if err != nil {
-		return readiness.Check{}, readiness.Verdict{}, err
-	}
-	id, err := d.api.SendReport(ctx, callback, key, "msg_"+rand.Text(), time.Now(), body)
-	if err != nil {
-		return readiness.Check{}, readiness.Verdict{}, err
-	}
-	for read := false; !read; {
-		if err := rest(ctx, 50*time.Millisecond); err != nil {
-			return readiness.Check{}, readiness.Verdict{}, err
-		}
-		for report, err := range d.api.DeviceReports(ctx, demoTenant, device) {
-			if err != nil {
-				return readiness.Check{}, readiness.Verdict{}, err
-			}
-			read = read || report.ID == id && !report.ReadAt.IsZero()
-		}
-	}
-	verdicts, err := d.api.DeviceReadiness(ctx, demoTenant, device)
-	if err != nil {
-		return readiness.Check{}, readiness.Verdict{}, err
-	}
-	for _, v := range verdicts.Paths {
-		for _, c := range v.Checks {
-			if v.Path == readiness.KeepSettings && c.ID == "can-reset" {
-				return c, v, nil
-			}
-		}
-	}
-	return readiness.Check{}, readiness.Verdict{}, errors.New("the device's readiness does not tell of its recovery secret")
+	return r
 }
 
-// drifted deletes the policy in the portal, after the tenant has opted into remedies, and waits for what the next audit makes of it.
-func (d *demo) drifted(ctx context.Context) (string, string, error) {
-	yes := true
-	if _, err := d.api.ChangeSettings(ctx, demoTenant, client.SettingsChange{RemediatePolicy: &yes, Reason: "demo: put right what drifts"}); err != nil {
-		return "", "", err
-	}
-	all, err := d.sim.Policies(demoTenant)
-	if err != nil || len(all) != 1 {
-		return "", "", errors.Join(err, fmt.Errorf("%d policies, not the one that was rolled out", len(all)))
-	}
-	gone := all[0].ID
-	if err := d.inPortal(ctx, "deletePolicy", gone); err != nil {
-		return "", "", err
-	}
-	if _, err := d.audit(ctx, "demo: the next scheduled audit, now"); err != nil {
-		return "", "", err
-	}
-	drift, err := d.driftOf(ctx, gone)
-	if err != nil {
-		return "", "", err
-	}
-	d.links = append(d.links, drift.Diagnostics)
-	if drift.Code != fault.PolicyRemoved || drift.RemedyID == "" {
-		return "", drift.Diagnostics, fmt.Errorf("the drift is %s, its remedy %q", drift.Code, drift.RemedyID)
-	}
-	r, err := d.api.WaitRollout(ctx, demoTenant, drift.RemedyID, func(r client.Rollout) bool { return !r.Open || r.Placed }, nil)
-	if err != nil || !r.Placed || !r.Created {
-		return "", drift.Diagnostics, errors.Join(err, fmt.Errorf("the remedy is %s %s", r.State, r.FailureCode))
-	}
-	if all, err = d.sim.Policies(demoTenant); err != nil || len(all) != 1 || all[0].ID == gone || len(all[0].Include) != 1 || len(all[0].Values) != 1 || !all[0].Values[0] {
-		return "", drift.Diagnostics, errors.Join(err, fmt.Errorf("the tenant's policies are %+v", all))
-	}
-	return fmt.Sprintf("%s. Rolled out again by %s: policy on, assigned to %s", drift.Detail, r.By.Name, all[0].Include[0]), drift.Diagnostics, nil
-}
+// counterPC is a device of the tenant on premises, and domainStatus what dsregcmd prints on it. The simulated cloud has no such
+// tenants: nothing of them is in Microsoft's.
+const (
+	counterPC    = "5e7a0c3e-7e57-4c10-8d01-0000000000a1"
+	domainStatus = "| Device State |\n AzureAdJoined : NO\n EnterpriseJoined : YES\n DomainJoined : YES\n| User State |\n NgcSet : YES\n CanReset : DestructiveOnly\n"
+)
 
-// driftOf finds what an audit has told of the policy. The portal's record may have brought an audit of its own before ours.
-func (d *demo) driftOf(ctx context.Context, policyID string) (survey.Drift, error) {
-	for a, err := range d.api.TenantAudits(ctx, demoTenant) {
-		if err != nil {
-			return survey.Drift{}, err
-		}
-		for _, drift := range a.Drift {
-			if strings.EqualFold(drift.PolicyID, policyID) {
-				return drift, nil
-			}
-		}
-	}
-	return survey.Drift{}, errors.New("no audit has found that the policy is gone")
-}
-
-// clicked resets two devices in the portal and waits for what becomes of them here.
-func (d *demo) clicked(ctx context.Context) (string, string, error) {
-	yes := true
-	if _, err := d.api.ChangeSettings(ctx, demoTenant, client.SettingsChange{SealPortalCodes: &yes, Reason: "demo: codes of the portal's resets are kept"}); err != nil {
-		return "", "", err
-	}
-	before := d.sim.Counters().Families[graphsim.Devices].Writes
-	for _, name := range []string{"fab-legal-galaxy-05", "fab-flaky-tablet-03"} {
-		device, err := d.device(ctx, name)
-		if err != nil {
-			return "", "", err
-		}
-		if err := d.inPortal(ctx, "resetPasscode", device.ID); err != nil {
-			return "", "", err
-		}
-	}
-	if _, err := d.audit(ctx, "demo: Intune's audit log is read with it"); err != nil {
-		return "", "", err
-	}
-	galaxy, err := d.adopted(ctx, "fab-legal-galaxy-05")
-	if err != nil || galaxy.State != passcode.Issued || !galaxy.Readable {
-		return "", galaxy.Diagnostics, unexpected(err, galaxy)
-	}
-	tablet, err := d.adopted(ctx, "fab-flaky-tablet-03")
-	if err != nil || tablet.State != passcode.Failed || tablet.Diagnostics == "" {
-		return "", tablet.Diagnostics, unexpected(err, tablet)
-	}
-	d.links = append(d.links, tablet.Diagnostics)
-	if n := d.sim.Counters().Families[graphsim.Devices].Writes - before; n != 0 {
-		return "", "", fmt.Errorf("pinreset itself has made %d calls that change a device", n)
-	}
-	return fmt.Sprintf("by %s, found in Intune's audit log: the phone's code is sealed here until %s; the tablet's reset failed: %s",
-		galaxy.By.Name, galaxy.ExpiresAt.Format("Mon 2 Jan 15:04 MST"), tablet.FailureTitle), tablet.Diagnostics, nil
-}
-
-// adopted waits for the end of the reset of the device that was started in the portal.
-func (d *demo) adopted(ctx context.Context, name string) (client.Reset, error) {
-	for {
-		for r, err := range d.api.Resets(ctx, demoTenant, "") {
-			if err != nil {
-				return r, err
-			}
-			if r.Origin != "" && r.DeviceName == name {
-				return d.api.WaitReset(ctx, demoTenant, r.ID, nil)
-			}
-		}
-		if err := rest(ctx, 100*time.Millisecond); err != nil {
-			return client.Reset{}, err
-		}
-	}
-}
-
-// withoutEntra adds a tenant that has Active Directory alone.
+// withoutEntra adds a tenant that has Active Directory alone, and asks for its verdict and that of a device, away from the
+// corporate network and in it.
 func (d *demo) withoutEntra(ctx context.Context) (string, string, error) {
 	t, err := d.api.AddTenant(ctx, client.NewTenant{Kind: tenant.OnPremises, Domain: "corp.example", DisplayName: "Northwind"})
 	if err != nil {
 		return "", "", err
 	}
 	v, err := d.api.TenantReadiness(ctx, t.ID)
+	if err != nil || v.State != readiness.WithoutEntra {
+		return "", "", errors.Join(err, fmt.Errorf("the tenant is %s: %s", v.State, v.Text))
+	}
+	for _, p := range v.Paths {
+		want := reading.No
+		if p.Path == readiness.OnPremSettings || p.Path == readiness.OnPremLockScreen {
+			want = reading.Yes
+		}
+		if p.Answer != want || want == reading.Yes && len(p.Steps) == 0 {
+			return "", "", fmt.Errorf("path %s: %s with %d steps: %s", p.Path, p.Answer, len(p.Steps), p.Text)
+		}
+	}
+	a, err := d.install(ctx, t.ID, counterPC)
 	if err != nil {
 		return "", "", err
 	}
-	b, _ := json.MarshalIndent(v, "", " ")
-	return string(b), "", nil
+	r := devicereport.Report{Edition: "Professional", OSVersion: "10.0.19045.4291", Status: domainStatus, DomainController: devicereport.No, Federation: devicereport.No}
+	if err := a.report(ctx, r); err != nil {
+		return "", "", err
+	}
+	away, _, err := a.expect(ctx, readiness.OnPremSettings, reading.No, "domain-controller", readiness.Failed)
+	if err != nil {
+		return "", "", fmt.Errorf("away from the network: %w", err)
+	}
+	r.DomainController, r.Federation = devicereport.Yes, devicereport.Yes
+	if err := a.report(ctx, r); err != nil {
+		return "", "", err
+	}
+	there, _, err := a.expect(ctx, readiness.OnPremSettings, reading.Yes, "domain-controller", readiness.Passed)
+	if err != nil || len(there.Steps) == 0 {
+		return "", "", errors.Join(err, fmt.Errorf("in the network: %d steps", len(there.Steps)))
+	}
+	return fmt.Sprintf("%s A device at home: %s In the office: %d steps to read aloud, the first: %s", v.Text, away.Text, len(there.Steps), there.Steps[0]), "", nil
 }
-
-var _ = policy.OMAURI

@@ -28,11 +28,11 @@ type scene struct {
 func (d *demo) story() []scene {
 	return []scene{
 		{"tenant added, consent pending", d.addTenant},
-		{"policy rollout before Microsoft's applications are consented to: refused", d.guarded},
+		{"policy rollout before Microsoft's applications have consent: refused", d.guarded},
 		{"consent given, both PIN reset applications proven", d.consents},
-		{"a policy with the wrong OMA-URI: found", d.linted},
-		{"policy rollout accepted: coverage rises, phones counted apart", d.covered},
-		{"signed report of a device: its red check turns green", d.reported},
+		{"wrong OMA-URI in a policy of somebody else: found by lint", d.linted},
+		{"the same rollout after consent: coverage rises, phones counted apart", d.covered},
+		{"signed report of a laptop: its red check turns green", d.reported},
 		{"policy deleted behind our back: found by the next audit and put right", d.drifted},
 		{"Android Enterprise: passcode reset and revealed", d.android},
 		{"iPhone: passcode removed, no code", d.iphone},
@@ -71,7 +71,7 @@ func (d *demo) addTenant(ctx context.Context) (string, string, error) {
 	}
 }
 
-// consents does what the tenant's administrator does: open each link and accept.
+// consents does what the tenant's administrator does: open each link that is left and accept.
 func (d *demo) consents(ctx context.Context) (string, string, error) {
 	c, err := d.api.Consent(ctx, demoTenant)
 	if err != nil {
@@ -95,7 +95,7 @@ func (d *demo) consents(ctx context.Context) (string, string, error) {
 	if c.State != onboarding.Proven {
 		return "", c.Diagnostics, fmt.Errorf("consent ended %s: %s", c.State, c.FailureTitle)
 	}
-	return fmt.Sprintf("accepted the links (%s); the directory was read %d times until everything was proven", strings.Join(landings, ", "), c.Checks), "", nil
+	return fmt.Sprintf("accepted the two links that are left (%s); the directory was read %d times until everything was proven", strings.Join(landings, ", "), c.Checks), "", nil
 }
 
 // accept presses Accept on a consent page, and on the one that may follow, and returns the status of the last page.
@@ -129,10 +129,13 @@ func (d *demo) reset(ctx context.Context, name string) (client.Reset, error) {
 	}
 	r, err = d.api.WaitReset(ctx, demoTenant, r.ID, nil)
 	if r.Diagnostics != "" {
-		d.links = append(d.links, r.Diagnostics)
+		d.show(r.Diagnostics)
 	}
 	return r, err
 }
+
+// show keeps a diagnostics link that the reader sees.
+func (d *demo) show(link string) { d.links = append(d.links, link) }
 
 func (d *demo) startReset(ctx context.Context, name string) (client.Reset, error) {
 	for device, err := range d.api.Devices(ctx, demoTenant, "fab-"+name) {
