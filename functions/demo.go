@@ -135,7 +135,7 @@ func (d *demo) tell(ctx context.Context, story []scene) error {
 		}
 	}
 	if d.fails > 0 {
-		return fmt.Errorf("%d steps of the demo did not end as they should", d.fails)
+		return fmt.Errorf("of %d steps of the demo, %d did not end as they should", len(story), d.fails)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"pinreset/shared/fault"
 	"pinreset/shared/graph"
 	"pinreset/shared/identity"
+	"pinreset/shared/tenant"
 	"pinreset/shared/webhook"
 	"pinreset/shared/work"
 )
@@ -41,13 +42,13 @@ type MadeDeviceKey struct {
 }
 
 // known refuses a device that the tenant does not have: neither has it a key or a report, nor does Intune know it. It returns the
-// form in which the id is stored.
+// form in which the id is stored. On premises no register of devices can be asked, so any id that its operator gives a device is one.
 func (r *Room) known(ctx context.Context, u *work.Unit, id string) (string, error) {
 	if !events.IsGUID(id) {
 		return "", missing(nil)
 	}
 	id = strings.ToLower(id)
-	if keys, err := devicekey.List(ctx, u, id); err != nil || len(keys) > 0 {
+	if keys, err := devicekey.List(ctx, u, id); err != nil || len(keys) > 0 || r.tenant.Kind == tenant.OnPremises {
 		return id, err
 	}
 	_, err := r.desk.o.Devices.ManagedDevice(graph.WithPriority(ctx, graph.People), r.ID(), id)
