@@ -162,7 +162,7 @@ func collected(seen graphsim.DeviceReport) devicereport.Report {
 // tenants: nothing of them is in Microsoft's.
 const (
 	counterPC    = "5e7a0c3e-7e57-4c10-8d01-0000000000a1"
-	domainStatus = "| Device State |\n AzureAdJoined : NO\n EnterpriseJoined : YES\n DomainJoined : YES\n| User State |\n NgcSet : YES\n CanReset : DestructiveOnly\n"
+	domainStatus = "| Device State |\n AzureAdJoined : NO\n EnterpriseJoined : YES\n DomainJoined : YES\n| User State |\n NgcSet : YES\n CanReset : DestructiveOnly\n WorkplaceJoined : NO\n"
 )
 
 // withoutEntra adds a tenant that has Active Directory alone, and asks for its verdict and that of a device, away from the

@@ -92,7 +92,7 @@ func (v view) lineOfSight(p Path) []Check {
 		return failed(c, fault.LineOfSightNeeded, "the device did not reach it")
 	}
 	switch {
-	case at.answer == reading.No || !v.deployment.OK() && !p.onPremises():
+	case v.deployment.OK() && at.answer == reading.No || !v.deployment.OK() && !p.onPremises():
 		return []Check{skipped(dc, "how the device is joined decides first"), skipped(adfs, "how the device is joined decides first")}
 	case at.needs == domainAndFederation || !v.deployment.OK():
 		return []Check{
