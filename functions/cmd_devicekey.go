@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pinreset/events"
 	"pinreset/shared/client"
 	"pinreset/shared/fault"
 	"pinreset/shared/webhook"
@@ -42,12 +43,16 @@ func (p *process) deviceKeyCommand() *cobra.Command {
 	return p.noun("key", "Keys with which devices sign their reports: add, list, revoke", p.deviceKeyAdd(), list, revoke)
 }
 
+// deviceOf finds the device that a key is for. On premises there is no register of devices: there an id stands for itself.
 func (p *process) deviceOf(ctx context.Context, ref string) (scope, client.Device, error) {
 	s, err := p.in(ctx, "")
 	if err != nil {
 		return s, client.Device{}, err
 	}
 	d, err := s.device(ctx, p, ref)
+	if id := strings.ToLower(ref); events.IsGUID(id) && client.IsCode(err, fault.TenantOnPremises) {
+		return s, client.Device{ID: id, Name: id}, nil
+	}
 	return s, d, err
 }
 
