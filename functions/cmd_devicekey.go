@@ -43,6 +43,7 @@ func (p *process) deviceKeyCommand() *cobra.Command {
 	return p.noun("key", "Keys with which devices sign their reports: add, list, revoke", p.deviceKeyAdd(), list, revoke)
 }
 
+// deviceOf finds the device that a key is for. On premises there is no register of devices: there an id stands for itself.
 func (p *process) deviceOf(ctx context.Context, ref string) (scope, client.Device, error) {
 	s, err := p.in(ctx, "")
 	if err != nil {

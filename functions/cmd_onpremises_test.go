@@ -45,6 +45,11 @@ func TestOnPremisesFromTheCommandLine(t *testing.T) {
 	for _, args := range [][]string{{"device", "list"}, {"tenant", "consent", "--restart"}} {
 		pin(append(args, "--tenant", one.ID)...).has(t, exitError, "code: tenant_on_premises", "pinreset tenant show")
 	}
+	// A device of it is known by its id alone; its key is made without Intune.
+	const counter = "5e7a0c3e-7e57-4c10-8d01-0000000000a1"
+	pin("device", "key", "add", strings.ToUpper(counter), "--tenant", one.ID, "--reason", "an agent").has(t, exitDone, counter, "/callbacks/devices/")
+	pin("device", "key", "list", counter, "--tenant", one.ID).has(t, exitDone, "/callbacks/devices/")
+	pin("device", "key", "add", "counter-pc", "--tenant", one.ID).has(t, exitError, "code: tenant_on_premises")
 	doctor := pin("doctor", "--data", r.data, "-o", "json")
 	if strings.Contains(doctor.out, one.ID) || !strings.Contains(doctor.out, "permissions in ") || doctor.exit != exitDone {
 		t.Errorf("doctor: exit %d\n%s%s", doctor.exit, doctor.out, doctor.err)

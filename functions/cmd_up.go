@@ -64,7 +64,7 @@ func (p *process) settings(c *cobra.Command, fields func(*config) map[string]*st
 }
 
 func (p *process) demoCommand() *cobra.Command {
-	return p.verb("demo", "Show a whole reset from start to end, against a simulated Microsoft cloud", func(ctx context.Context, _ []string) error {
+	return p.verb("demo", "Tell the whole story from onboarding to audits, against a simulated Microsoft cloud", func(ctx context.Context, _ []string) error {
 		return runDemo(ctx, demoConfig{Output: string(p.format), Verbose: p.verbose}, p.stdout, p.stderr)
 	})
 }

@@ -14,6 +14,8 @@ import (
 
 	"pinreset/functions/consent"
 	"pinreset/functions/passcodereset"
+	"pinreset/functions/policyrollout"
+	"pinreset/functions/tenantaudit"
 	"pinreset/shared/client"
 	"pinreset/shared/graph"
 	"pinreset/shared/graph/graphsim"
@@ -54,7 +56,7 @@ type demo struct {
 	links []string
 }
 
-// runDemo tells the main story end to end in a temporary directory and checks each step. It is an error when a step did not
+// runDemo tells the whole story end to end in a temporary directory and checks each step. It is an error when a step did not
 // end as it should.
 func runDemo(ctx context.Context, c demoConfig, stdout, stderr io.Writer) (err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 100*time.Second, errors.New("the demo took too long"))
@@ -82,6 +84,9 @@ func runDemo(ctx context.Context, c demoConfig, stdout, stderr io.Writer) (err e
 		pace: pace{
 			consent: consent.Schedule{First: 300 * time.Millisecond, Longest: time.Second, Deadline: time.Hour},
 			reset:   passcodereset.Schedule{Looks: []time.Duration{300 * time.Millisecond, 500 * time.Millisecond, time.Second}, Trace: 5 * time.Second, Lost: time.Minute},
+			rollout: policyrollout.Schedule{Looks: []time.Duration{300 * time.Millisecond}, Watch: time.Hour, Withdraw: time.Hour, Trace: 5 * time.Second,
+				Turn: 300 * time.Millisecond, Replicas: 10 * time.Second},
+			audit: tenantaudit.DefaultSchedule,
 		},
 		timing: graphsim.Timing{ReplicationLag: time.Second, EntryDelay: 200 * time.Millisecond, PickUp: 300 * time.Millisecond, Work: 300 * time.Millisecond},
 		limits: &limits, sim: graphsim.Limits{DeviceWrites: graphsim.Limit{N: demoWrites, Per: demoWindow}}, logger: logger,
@@ -107,18 +112,18 @@ func runDemo(ctx context.Context, c demoConfig, stdout, stderr io.Writer) (err e
 	if err != nil {
 		return err
 	}
-	return d.tell(ctx)
+	d.say("A model of Microsoft's cloud and pinreset run in this process; nothing reaches Microsoft.")
+	return d.tell(ctx, d.story())
 }
 
-// tell runs the steps in their order.
-func (d *demo) tell(ctx context.Context) error {
-	d.say("A model of Microsoft's cloud and pinreset run in this process; nothing reaches Microsoft.")
-	for _, s := range d.story() {
+// tell runs scenes in their order, each for at most stepLimit. It goes on after one that failed, and ends with an error then.
+func (d *demo) tell(ctx context.Context, story []scene) error {
+	for _, s := range story {
 		if !d.json {
 			fmt.Fprintf(d.err, "… %s\n", s.name)
 		}
 		t := time.Now()
-		detail, diagnostics, err := s.run(ctx)
+		detail, diagnostics, err := d.play(ctx, s)
 		step := demoStep{Step: s.name, OK: err == nil, Detail: detail, Diagnostics: d.api.Link(diagnostics), Seconds: float64(time.Since(t).Milliseconds()) / 1000}
 		if err != nil {
 			d.fails++
@@ -130,9 +135,18 @@ func (d *demo) tell(ctx context.Context) error {
 		}
 	}
 	if d.fails > 0 {
-		return fmt.Errorf("%d steps of the demo did not end as they should", d.fails)
+		return fmt.Errorf("of %d steps of the demo, %d did not end as they should", len(story), d.fails)
 	}
 	return nil
+}
+
+// stepLimit is how long a scene may take; the longest takes a third of it.
+const stepLimit = 40 * time.Second
+
+func (d *demo) play(ctx context.Context, s scene) (detail, diagnostics string, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, stepLimit, errors.New("the step took too long"))
+	defer cancel()
+	return s.run(ctx)
 }
 
 func (d *demo) say(text string) {

@@ -78,6 +78,19 @@ func TestTenantOnPremises(t *testing.T) {
 		f.call(http.MethodGet, base+path, f.admin, nil).want(t, http.StatusOK)
 	}
 	f.call(http.MethodPatch, base+"/settings", f.admin, map[string]any{"passcodeHours": 8}).want(t, http.StatusOK)
+	// Its devices report by keys all the same, under ids that nobody but the operator gives them.
+	a := f.agent(shown.ID, laptop, "ed25519")
+	report := a.body()
+	f.deliver(a.path, a.signed("msg_1", report), report).want(t, http.StatusAccepted)
+	for _, path := range []string{"/keys", "/reports"} {
+		var list struct{ Items []any }
+		got := f.call(http.MethodGet, base+"/devices/"+laptop+path, f.admin, nil)
+		got.want(t, http.StatusOK)
+		if got.into(t, &list); len(list.Items) != 1 {
+			t.Errorf("%s of a device on premises: %s", path, got.body)
+		}
+	}
+	f.call(http.MethodPost, base+"/devices/counter-pc/keys", f.admin, map[string]any{"reason": "a test"}, key("name")).refused(t, http.StatusNotFound, fault.NotFound)
 	// What is missing comes before what is on premises: a stranger learns nothing.
 	f.call(http.MethodGet, base+"/devices", f.may(identity.DeviceRead), nil).refused(t, http.StatusNotFound, fault.NotFound)
 

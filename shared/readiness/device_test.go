@@ -577,3 +577,33 @@ func TestFactsAreStored(t *testing.T) {
 		}
 	}
 }
+
+// TestLineOfSightOfAnUnknownJoin: on premises, what a device says of the servers it must reach counts although it is not known
+// how it is joined.
+func TestLineOfSightOfAnUnknownJoin(t *testing.T) {
+	t.Parallel()
+	f := readiness.DeviceFacts{Report: reading.Read(readiness.DeviceReport{DomainController: reading.Read(false), Federation: reading.Read(true)})}
+	looked := 0
+	for _, v := range readiness.Device(readiness.Unvisited("5e7a0c3e-7e57-4c10-8d01-0000000000a0"), f) {
+		if v.Path != readiness.OnPremSettings && v.Path != readiness.OnPremLockScreen {
+			continue
+		}
+		for _, c := range v.Checks {
+			switch {
+			case c.ID == "join" && c.Outcome != readiness.Unread,
+				c.ID == "domain-controller" && (c.Outcome != readiness.Failed || c.Reason != fault.LineOfSightNeeded),
+				c.ID == "federation" && c.Outcome != readiness.Passed:
+				t.Errorf("%s: %s is %s: %s", v.Path, c.ID, c.Outcome, c.Evidence)
+			}
+			if c.ID == "join" || c.ID == "domain-controller" || c.ID == "federation" {
+				looked++
+			}
+		}
+		if v.Answer != reading.No {
+			t.Errorf("%s: %s", v.Path, v.Answer)
+		}
+	}
+	if looked != 6 {
+		t.Errorf("%d of 6 checks are there", looked)
+	}
+}

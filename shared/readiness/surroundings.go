@@ -80,7 +80,7 @@ func (v view) lineOfSight(p Path) []Check {
 	adfs := Check{ID: "federation", Title: "The federation service answers", Link: pagePINReset}
 	d, _ := v.deployment.Get()
 	at := lookUp(d, p)
-	answers := func(c Check, part func(DeviceReport) reading.Of[bool]) Check {
+	answers := func(c Check, what string, part func(DeviceReport) reading.Of[bool]) Check {
 		o := reading.Then(v.f.Report, part)
 		yes, ok := o.Get()
 		switch {
@@ -89,18 +89,18 @@ func (v view) lineOfSight(p Path) []Check {
 		case yes:
 			return passed(c, "as the device reports")
 		}
-		return failed(c, fault.LineOfSightNeeded, "the device did not reach it")
+		return failed(c, fault.LineOfSightNeeded, "the device did not reach "+what)
 	}
 	switch {
-	case at.answer == reading.No || !v.deployment.OK() && !p.onPremises():
+	case v.deployment.OK() && at.answer == reading.No || !v.deployment.OK() && !p.onPremises():
 		return []Check{skipped(dc, "how the device is joined decides first"), skipped(adfs, "how the device is joined decides first")}
 	case at.needs == domainAndFederation || !v.deployment.OK():
 		return []Check{
-			answers(dc, func(r DeviceReport) reading.Of[bool] { return r.DomainController }),
-			answers(adfs, func(r DeviceReport) reading.Of[bool] { return r.Federation }),
+			answers(dc, "a domain controller", func(r DeviceReport) reading.Of[bool] { return r.DomainController }),
+			answers(adfs, "the federation service", func(r DeviceReport) reading.Of[bool] { return r.Federation }),
 		}
 	case at.needs == domainController:
-		dc = answers(dc, func(r DeviceReport) reading.Of[bool] { return r.DomainController })
+		dc = answers(dc, "a domain controller", func(r DeviceReport) reading.Of[bool] { return r.DomainController })
 	default:
 		dc = skipped(dc, "this path needs the internet only")
 	}
@@ -111,9 +111,9 @@ func (v view) lineOfSight(p Path) []Check {
 	case !v.hybrid() || federated == reading.No || known && trust != CertificateTrust:
 		adfs = skipped(adfs, "certificate trust over AD FS is not in use")
 	case known && federated == reading.Yes:
-		adfs = answers(adfs, func(r DeviceReport) reading.Of[bool] { return r.Federation })
+		adfs = answers(adfs, "the federation service", func(r DeviceReport) reading.Of[bool] { return r.Federation })
 	default:
-		adfs = advice(answers(adfs, func(r DeviceReport) reading.Of[bool] { return r.Federation }))
+		adfs = advice(answers(adfs, "the federation service", func(r DeviceReport) reading.Of[bool] { return r.Federation }))
 	}
 	return []Check{dc, adfs}
 }
