@@ -79,7 +79,7 @@ const (
 func New(t testing.TB, torn bool) *Bench {
 	t.Helper()
 	b := &Bench{T: t, Clock: &Clock{now: Start}, Log: slog.New(slog.DiscardHandler), patience: shortest}
-	o := sqlitework.Options{Now: b.Clock.Now, Lease: lease}
+	o := sqlitework.Options{Now: b.Clock.Now, Lease: lease, Alone: true}
 	b.effects = &effects{}
 	var err error
 	if torn {
