@@ -53,6 +53,9 @@ func (h *Handler) reported(ctx context.Context, u *work.Unit, e events.Event, d 
 	if err != nil {
 		return fault.Permanent(fault.MessageInvalid, fmt.Errorf("report %s: %w", d.RequestID, err))
 	}
+	if report.CollectedAt.After(stored.At) {
+		report.CollectedAt = stored.At // a clock that is ahead makes no fact newer than its arrival
+	}
 	earlier, err := readiness.ReadDevice(ctx, u, d.DeviceID)
 	if err != nil && !errors.Is(err, work.ErrNotFound) {
 		return fmt.Errorf("read facts of %s: %w", d.DeviceID, err)

@@ -225,6 +225,30 @@ func TestNewestFactsStay(t *testing.T) {
 	}
 }
 
+// TestClockAheadHidesNothing has a device whose clock was years ahead once: its facts are no newer than their arrival, and the
+// reset that it dates there hides none that follows.
+func TestClockAheadHidesNothing(t *testing.T) {
+	t.Parallel()
+	s := start(t, false)
+	came, ahead := s.Clock.Now(), s.Clock.Now().AddDate(3, 0, 0)
+	r := s.report(failure("CAA20004", ahead))
+	r.CollectedAt = ahead
+	s.accept(r)
+	s.drain()
+	if f := s.facts(); f.ReportedAt.After(came) || f.LastReset.OK() {
+		t.Errorf("reported at %s, which came at %s; last reset %+v", f.ReportedAt, came, f.LastReset)
+	}
+	at := s.Clock.Now()
+	s.accept(s.report(failure("CAA20004", at)))
+	s.drain()
+	if last, ok := s.facts().LastReset.Get(); !ok || !last.At.Equal(at) {
+		t.Errorf("the last reset is %+v, want one at %s", last, at)
+	}
+	if all := s.announced(); len(all) != 1 {
+		t.Errorf("announced %d times: %+v", len(all), all)
+	}
+}
+
 // TestLostReportsHarmNothing loses every report but the last one: the facts are as if all had come. A device of which none ever
 // came has none, which is not the same as "no".
 func TestLostReportsHarmNothing(t *testing.T) {

@@ -246,12 +246,18 @@ func TestTraces(t *testing.T) {
 func TestEndsAndLastReset(t *testing.T) {
 	t.Parallel()
 	r := report()
+	r.CollectedAt = at.Add(6 * time.Hour)
 	r.EventsRead = true
 	r.Events = []devicereport.Event{hello(3060, -time.Hour), hello(3130, 0), hello(3130, 5*time.Hour)}
 	r.Resets = []devicereport.PINReset{{At: at.Add(time.Minute), Outcome: devicereport.Failed, Code: "-2145647539"}}
 	ends := devicereport.Ends(r, readiness.DeviceReport{})
 	if len(ends) != 2 || ends[0].Signal != "0x801C044D" || len(ends[0].Meanings) != 2 || ends[0].Kind != devicereport.NonDestructive || ends[1].Outcome != "" {
 		t.Fatalf("%+v", ends)
+	}
+	early := r
+	early.CollectedAt = at.Add(-time.Hour)
+	if e := devicereport.Ends(early, readiness.DeviceReport{}); len(e) != 0 {
+		t.Errorf("dated after the report was collected: %+v", e)
 	}
 	f := devicereport.Read(r, tenant, readiness.DeviceReport{})
 	last := value(t, "last reset", f.LastReset)

@@ -55,7 +55,8 @@ func Read(r Report, tenant string, earlier readiness.DeviceReport) readiness.Dev
 
 // Ends are the PIN resets that a report tells of, oldest first: those whose end the agent knows, and those that its events show.
 // The two are one where they are less than a quarter of an hour apart. A destructive reset is told from a PIN that was set up
-// for the first time or again by the key: one that is the same as before was not replaced.
+// for the first time or again by the key: one that is the same as before was not replaced. What is dated after the report itself
+// was collected is left out: kept as the latest, it would hide every reset that follows.
 func Ends(r Report, earlier readiness.DeviceReport) []Ended {
 	var all []Ended
 	for _, p := range r.Resets {
@@ -84,6 +85,7 @@ func Ends(r Report, earlier readiness.DeviceReport) []Ended {
 			all[i].Kind = t.Kind
 		}
 	}
+	all = slices.DeleteFunc(all, func(e Ended) bool { return e.At.After(r.CollectedAt.Add(window)) })
 	slices.SortStableFunc(all, func(a, b Ended) int { return a.At.Compare(b.At) })
 	return all
 }

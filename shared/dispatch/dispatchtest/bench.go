@@ -64,15 +64,22 @@ type Bench struct {
 	effects *effects
 	routes  []dispatch.Route
 	serial  int
+	// patience is how long the next receive waits: short, since mostly a duplicate was dropped and nothing comes, and longer
+	// after each one that brought nothing.
+	patience time.Duration
 }
 
-const lease = time.Minute
+const (
+	lease    = time.Minute
+	shortest = 5 * time.Millisecond
+	longest  = 400 * time.Millisecond
+)
 
 // New opens a store in a directory of the test. Torn cuts its commits in the steps that Table storage and Service Bus have.
 func New(t testing.TB, torn bool) *Bench {
 	t.Helper()
-	b := &Bench{T: t, Clock: &Clock{now: Start}, Log: slog.New(slog.DiscardHandler)}
-	o := sqlitework.Options{Now: b.Clock.Now, Lease: lease}
+	b := &Bench{T: t, Clock: &Clock{now: Start}, Log: slog.New(slog.DiscardHandler), patience: shortest}
+	o := sqlitework.Options{Now: b.Clock.Now, Lease: lease, Alone: true}
 	b.effects = &effects{}
 	var err error
 	if torn {
@@ -174,15 +181,17 @@ func (b *Bench) step() bool {
 		if q.Due == 0 || !slices.ContainsFunc(b.routes, func(r dispatch.Route) bool { return r.Queue == q.Queue || r.Queue.Bulk() == q.Queue }) {
 			continue
 		}
-		receive, cancel := context.WithTimeout(ctx, 200*time.Millisecond) // Receive drops a duplicate by itself and waits on
+		receive, cancel := context.WithTimeout(ctx, b.patience) // Receive drops a duplicate by itself and waits on
 		deliveries, err := b.effects.Receive(receive, q.Queue, 1)
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) {
-			return true // what was due was dropped, or the machine is slow: look again
+			b.patience = min(2*b.patience, longest)
+			return true // what was due was dropped, or the machine is slow: look again, and for longer
 		}
 		if err != nil {
 			b.T.Fatal(err)
 		}
+		b.patience = shortest
 		d := dispatch.New(b.effects, b.effects, b.routes, dispatch.Options{
 			Now: b.Clock.Now, NewID: b.NewID, Logger: b.Log, Jitter: func() float64 { return 0.5 },
 			Observe: func(o dispatch.Observation) { b.Runs = append(b.Runs, o) },

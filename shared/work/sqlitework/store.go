@@ -33,6 +33,9 @@ type Options struct {
 	Inbox time.Duration
 	// Now tells the time; time.Now if nil. Who sets it calls [Store.Wake] when it has moved.
 	Now func() time.Time
+	// Alone says that one goroutine at a time uses the store, so that a group which waits for company waits for nobody. It
+	// changes no guarantee, only how long a commit takes.
+	Alone bool
 }
 
 // Store is a [work.Store] and a [work.Source] over one data directory. All methods are safe for concurrent use.
@@ -40,6 +43,7 @@ type Store struct {
 	lease       time.Duration
 	inbox       time.Duration
 	now         func() time.Time
+	alone       bool
 	key         []byte // of page tokens
 	lock        *os.File
 	writer      *writer
@@ -75,7 +79,7 @@ func open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Store{lease: o.Lease, inbox: o.Inbox, now: o.Now, closing: make(chan struct{}), cache: newCache()}
+	s := &Store{lease: o.Lease, inbox: o.Inbox, now: o.Now, alone: o.Alone, closing: make(chan struct{}), cache: newCache()}
 	var opened []func() error
 	undo := func() error {
 		var errs []error
@@ -120,6 +124,7 @@ func open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	if s.writer, err = newWriter(ctx, s, c); err != nil {
 		return nil, err
 	}
+	s.writer.alone = s.alone
 	s.readers = make(chan *reader, max(2, runtime.GOMAXPROCS(0)))
 	for range cap(s.readers) {
 		c, err := connect(ctx, dir, reading)

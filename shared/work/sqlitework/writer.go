@@ -59,6 +59,7 @@ type writer struct {
 	mu      sync.Mutex
 	waiting []*operation
 	urgent  bool // one of them is
+	alone   bool // see [Options]
 	stopped bool
 	signal  chan struct{} // something is waiting, or the clock was moved, or the writer is stopped
 	ended   chan struct{}
@@ -175,7 +176,7 @@ func (w *writer) run() {
 func (w *writer) gather(last time.Time, nap *time.Timer) {
 	for {
 		w.mu.Lock()
-		enough := w.urgent || w.stopped || len(w.waiting) >= company
+		enough := w.alone || w.urgent || w.stopped || len(w.waiting) >= company
 		w.urgent = false
 		w.mu.Unlock()
 		rest := companyFor - time.Since(last)
