@@ -78,7 +78,7 @@ func TestOnPremisesFromTheCommandLine(t *testing.T) {
 	pin("tenant", "readiness", "Northwind").has(t, exitDone, "on-premises-settings", "nothing is audited on premises")
 	all := pin("audit", "run", "--all", "--watch")
 	all.has(t, exitDone, "1 of 1 tenant", "Contoso (sample)", "on-premises")
-	pin("audit", "export").has(t, exitDone, "Northwind,,on-premises,,,,")
+	pin("audit", "export").has(t, exitDone, "Northwind,"+one.ID+",on-premises,,,,")
 	pin("audit", "run", "Northwind").has(t, exitError, "code: tenant_on_premises")
 
 	// A device there is the id that its first key was made for; all that is known of it, it tells.

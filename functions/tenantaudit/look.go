@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"pinreset/shared/fault"
@@ -51,7 +50,8 @@ func (l *look) read(ctx context.Context) {
 	maps.Copy(l.delta, l.last.Delta)
 	l.facts = readiness.TenantFacts{TenantID: l.tenant, Kind: readiness.Entra, Cloud: l.place, ReadAt: l.now, Policies: map[policy.Store]reading.Of[[]policy.Found]{}}
 	known := l.applicationsKnown()
-	v1, beta := l.first(ctx, slices.Concat(l.directoryReads(), l.holdings(known, l.follows() && len(known) > 0), l.unseen(known), l.statusReads()), l.intuneReads())
+	v1 := l.round(ctx, graph.V1, slices.Concat(l.directoryReads(), l.holdings(known, l.follows() && len(known) > 0), l.unseen(known), l.statusReads()))
+	beta := l.round(ctx, graph.Beta, l.intuneReads())
 	// What the first round showed to be worth a further look.
 	stores := l.stores(ctx, beta)
 	more := l.round(ctx, graph.Beta, stores.reads)
@@ -67,25 +67,6 @@ func (l *look) read(ctx context.Context) {
 
 // maxFindings bounds what is kept of a tenant with policies beyond number.
 const maxFindings = 100
-
-// first makes the reads of both versions side by side: they need nothing of each other, and a tenant takes a round trip less.
-func (l *look) first(ctx context.Context, v1Reads, betaReads []graph.BatchRequest) (v1, beta answers) {
-	beside := &look{cloud: l.cloud, tenant: l.tenant}
-	var both sync.WaitGroup
-	var broken any // a panic is the run's, which knows what to make of it
-	both.Go(func() {
-		defer func() { broken = recover() }()
-		beta = beside.round(ctx, graph.Beta, betaReads)
-	})
-	v1 = l.round(ctx, graph.V1, v1Reads)
-	if both.Wait(); broken != nil {
-		panic(broken)
-	}
-	l.requests += beside.requests
-	l.throttled += beside.throttled
-	l.note(beside.wait)
-	return v1, beta
-}
 
 // round makes the reads, as many batches as they need, and returns an answer for each: of a batch that failed as a whole, its error.
 func (l *look) round(ctx context.Context, version string, reads []graph.BatchRequest) answers {
