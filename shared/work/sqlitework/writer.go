@@ -22,7 +22,7 @@ const (
 // operation comes, or enough of them have, or this long after the last group began.
 const (
 	company    = 8
-	companyFor = 4 * time.Millisecond
+	companyFor = 8 * time.Millisecond
 )
 
 // operation is one caller's part of a group. Either the writer takes it or its caller withdraws it, never both.
