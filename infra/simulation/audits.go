@@ -35,7 +35,10 @@ func (w *world) planAuditTimer() {
 	for range 2 + w.rng.IntN(6) {
 		w.at(start.Add(w.upTo(max(w.stop.Sub(start), 30*time.Hour))), "audit timer", w.auditTick)
 	}
-	for _, late := range []time.Duration{time.Minute, 13 * time.Hour} { // what is not sent yet
+	// What is not sent yet. The program's timer never ends; this one goes on until after the clock's leaps of a week, which bring all that
+	// was planned before at once.
+	const week = 7 * 24 * time.Hour
+	for _, late := range []time.Duration{time.Minute, 13 * time.Hour, week + 24*time.Hour, week + 25*time.Hour, 2*week + 24*time.Hour, 2*week + 25*time.Hour} {
 		w.at(w.stop.Add(late), "audit timer", w.auditTick)
 	}
 }
