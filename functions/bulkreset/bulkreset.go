@@ -200,7 +200,8 @@ func (h *Handler) advance(ctx context.Context, u *work.Unit, b passcode.Bulk) er
 			b.State = passcode.BulkDone
 			return h.end(ctx, u, b, events.BulkDone)
 		}
-		next = min(next, max(soonest, (u.Now().Sub(b.StartedAt)/patience).Truncate(time.Second)))
+		// With a clock that was set back since, the distance is as good.
+		next = min(next, max(soonest, (u.Now().Sub(b.StartedAt).Abs()/patience).Truncate(time.Second)))
 	}
 	return h.goOn(ctx, u, b, u.Now().Add(next))
 }
