@@ -39,7 +39,11 @@ func pseudoTerminal(t *testing.T) (ours, its *os.File) {
 func (f *fakeAPI) atTerminal(prompt, keys string, args ...string) (exit int, shown string) {
 	f.t.Helper()
 	ours, its := pseudoTerminal(f.t)
-	c := exec.CommandContext(f.t.Context(), binary, args...)
+	// A terminal forgets what nobody has read yet when the leader of its session ends: so that leader is a shell, which says
+	// when the program has ended and waits until that is read.
+	const end = "\x00"
+	const leader = `trap : INT; "$0" "$@"; exit=$?; printf '\000'; read -r _; exit $exit`
+	c := exec.CommandContext(f.t.Context(), "/bin/sh", append([]string{"-c", leader, binary}, args...)...)
 	c.Dir, c.Env = f.t.TempDir(), f.environment()
 	c.Stdin, c.Stdout, c.Stderr = its, its, its
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
@@ -60,14 +64,20 @@ func (f *fakeAPI) atTerminal(prompt, keys string, args ...string) (exit int, sho
 					f.t.Errorf("type: %v", err)
 				}
 			}
-			if err != nil { // the program has closed the terminal
+			if err != nil {
+				return
+			}
+			if strings.HasSuffix(all.String(), end) {
+				if _, err := io.WriteString(ours, "\n"); err != nil {
+					f.t.Errorf("let the shell end: %v", err)
+				}
 				return
 			}
 		}
 	})
 	_ = c.Wait() // its exit code is what counts
 	reading.Wait()
-	return c.ProcessState.ExitCode(), strings.ReplaceAll(all.String(), "\r\n", "\n")
+	return c.ProcessState.ExitCode(), strings.ReplaceAll(strings.TrimSuffix(all.String(), end), "\r\n", "\n")
 }
 
 func TestAtATerminal(t *testing.T) {
