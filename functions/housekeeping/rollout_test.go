@@ -8,6 +8,7 @@ import (
 	"pinreset/events"
 	"pinreset/functions/housekeeping"
 	"pinreset/functions/policyrollout"
+	"pinreset/shared/fault"
 	"pinreset/shared/graph"
 	"pinreset/shared/graph/graphsim"
 	"pinreset/shared/onboarding"
@@ -73,6 +74,34 @@ func (f *fixture) rounds(most int, done func() bool) {
 		}
 	}
 	f.T.Fatalf("not found in %d rounds", most*4)
+}
+
+// TestReopenedRolloutIsNotLost: while one that failed long ago goes on because its dead letter was replayed, the watch does not
+// set a second run going beside it; once it has come to nothing, the watch does.
+func TestReopenedRolloutIsNotLost(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false)
+	u := f.Unit(contoso)
+	r, err := rollout.Record(u, events.PolicyRolloutRequested{RequestID: f.NewID(), Shape: events.ShapeOMAURI, AllUsers: true, Reason: "a test"})
+	f.must(err)
+	r.FailureCode, r.FailedIn = fault.AttemptsExhausted, rollout.Accepted
+	f.must(rollout.End(t.Context(), u, r, rollout.Failed), u.Commit(t.Context()))
+	f.Clock.Advance(48 * time.Hour)
+	u = f.Unit(contoso)
+	_, err = rollout.Reopen(t.Context(), u, f.rollout(r.ID))
+	f.must(err, u.Commit(t.Context()))
+	watch := func() (again bool) {
+		f.tick()
+		f.Drain(f.Clock.Now())
+		return f.rollout(r.ID).CheckID != ""
+	}
+	if watch() {
+		t.Error("reminded of a rollout that goes on right now")
+	}
+	f.Clock.Advance(24 * time.Hour)
+	if !watch() {
+		t.Error("nobody reminds of a rollout that stands still")
+	}
 }
 
 // TestOldRolloutsGo: what ended long ago goes, except the rollout that stands.

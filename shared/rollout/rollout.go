@@ -389,6 +389,7 @@ func Withdraw(ctx context.Context, u *work.Unit, want events.PolicyRollbackReque
 func Reopen(ctx context.Context, u *work.Unit, r Rollout) (Rollout, error) {
 	r.State, r.FailureCode, r.FailedIn, r.Diagnostics, r.EndedAt = r.FailedIn, "", "", "", time.Time{}
 	r.BeginBy = u.Now().Add(BeginWithin)
+	r.NextCheck = u.Now() // it goes on right here: without this, it looks like one whose reminder was lost long ago
 	if r.Writing() {
 		if err := Take(ctx, u, r.ID); errors.Is(err, ErrBusy) {
 			return r, fault.Permanent(fault.StateConflict, err)
