@@ -62,8 +62,9 @@ type model struct {
 	leaves    map[string]int // audit entries of reveals, by ticket
 	views     map[string]int // the same, by request
 	rollouts  table[rollout.Rollout]
-	rolled    []work.Key    // rollouts that somebody was told are accepted
-	backed    [][2]work.Key // rollouts and their rollbacks, the same
+	rolled    []work.Key      // rollouts that somebody was told are accepted
+	backed    [][2]work.Key   // rollouts and their rollbacks, the same
+	ended     map[string]bool // rollbacks that came to an end
 	reports   table[survey.Report]
 	kept      table[portal.Kept]
 	brought   []work.Key // rows of records that somebody was told are accepted
@@ -85,7 +86,7 @@ func newModel() model {
 	return model{
 		resets: map[work.Key]passcode.Reset{}, consents: map[string]onboarding.Consent{}, asked: map[string][]messageKey{},
 		started: map[string]bool{}, envelopes: map[string]secret.Envelope{}, leaves: map[string]int{}, views: map[string]int{},
-		turns: map[string]string{}, current: map[string]string{}, opted: map[string]bool{}, newest: map[work.Key]string{}, pins: map[string]int{}, lost: map[string]bool{},
+		turns: map[string]string{}, current: map[string]string{}, opted: map[string]bool{}, ended: map[string]bool{}, newest: map[work.Key]string{}, pins: map[string]int{}, lost: map[string]bool{},
 	}
 }
 

@@ -248,6 +248,9 @@ func (w *world) wroteRollout(b work.Batch, wr work.Write) {
 		return
 	}
 	w.tally.rolled++
+	if r.Rollback != nil {
+		w.model.ended[r.Rollback.ID] = true
+	}
 	kind := completed
 	if r.State == rollout.Failed {
 		kind = events.FailureRaised{}.Kind()
@@ -320,8 +323,8 @@ func (w *world) endRollouts(readable func(tenant, request, link string) bool) {
 		}
 	}
 	for _, keys := range m.backed {
-		if r := m.rollouts.rows[keys[0]]; r.Rollback == nil || r.Rollback.ID < keys[1].Row {
-			w.violate("I1: rollback %s was accepted and rollout %s does not know of it", keys[1].Row, keys[0].Row)
+		if !m.ended[keys[1].Row] {
+			w.violate("I1: rollback %s of rollout %s was accepted and never came to an end", keys[1].Row, keys[0].Row)
 		}
 	}
 }
