@@ -37,18 +37,15 @@ func (h *Handler) place(ctx context.Context, u *work.Unit, r rollout.Rollout) er
 	if err := r.Desired().Validate(); err != nil {
 		return fault.Permanent(fault.InvalidRequest, err)
 	}
-	switch err := rollout.Take(ctx, u, r.ID); {
-	case errors.Is(err, rollout.ErrBusy):
-		return wait(u, r, r.BeginBy, fault.After(h.Schedule.Turn, fault.WaitingForTurn, err))
-	case err != nil:
-		return err
+	if err := h.turn(ctx, u, r); err != nil {
+		return wait(ctx, u, r, r.BeginBy, err)
 	}
 	if err := h.guard(ctx, u); err != nil {
-		return wait(u, r, r.BeginBy, err)
+		return wait(ctx, u, r, r.BeginBy, err)
 	}
 	found, err := h.Policies.Policies(ctx, u.Partition())
 	if err != nil {
-		return wait(u, r, r.BeginBy, fmt.Errorf("read policies: %w", err))
+		return wait(ctx, u, r, r.BeginBy, fmt.Errorf("read policies: %w", err))
 	}
 	plan, err := r.Desired().Plan(u.Partition(), found, policy.PublishedPace)
 	if err != nil {
@@ -71,9 +68,34 @@ func (h *Handler) place(ctx context.Context, u *work.Unit, r rollout.Rollout) er
 		note(ctx, u, &r, "found pinreset's policy of this shape: %s", ours.Name)
 	}
 	if err := h.bring(ctx, u, &r, ours); err != nil {
-		return wait(u, r, r.BeginBy, err)
+		return wait(ctx, u, r, r.BeginBy, err)
 	}
 	return h.inPlace(ctx, u, r)
+}
+
+// turn stages the tenant's turn, where nobody else writes.
+func (h *Handler) turn(ctx context.Context, u *work.Unit, r rollout.Rollout) error {
+	switch err := rollout.Take(ctx, u, r.ID); {
+	case errors.Is(err, rollout.ErrBusy):
+		return fault.After(h.Schedule.Turn, fault.WaitingForTurn, err)
+	case err != nil:
+		return err
+	}
+	switch left, err := rollout.InFlight(ctx, u, h.Schedule.Trace); {
+	case err != nil:
+		return err
+	case left > 0:
+		return fault.After(left, fault.WaitingForTurn, errors.New("a write of an earlier run may still be on its way"))
+	}
+	return nil
+}
+
+// claim puts on stable storage that this run is about to write to the tenant, and proves that it has not been overtaken.
+func (h *Handler) claim(ctx context.Context, u *work.Unit, r rollout.Rollout) error {
+	if err := errors.Join(rollout.Claim(ctx, u, r), u.Checkpoint(ctx)); err != nil {
+		return fmt.Errorf("record turn of %s: %w", r.ID, err)
+	}
+	return nil
 }
 
 // create makes the policy. The intent is on stable storage before the call, and the policy's id right after it.
@@ -84,7 +106,7 @@ func (h *Handler) create(ctx context.Context, u *work.Unit, r *rollout.Rollout) 
 	}
 	if early > 0 {
 		diag.Decide(ctx, u.Now(), "a create was reached a moment ago, and what it made may not be listed yet: looking again before one is made")
-		return policy.Found{}, wait(u, *r, r.BeginBy, fault.After(early, fault.WaitingForPolicy, errors.New("a create may not show in the list yet")))
+		return policy.Found{}, wait(ctx, u, *r, r.BeginBy, fault.After(early, fault.WaitingForPolicy, errors.New("a create may not show in the list yet")))
 	}
 	if r.State == rollout.Creating {
 		diag.Decide(ctx, u.Now(), "the list shows no trace of the create: it was not carried out")
@@ -102,11 +124,11 @@ func (h *Handler) create(ctx context.Context, u *work.Unit, r *rollout.Rollout) 
 		if ok {
 			delay = max(delay, v.Delay)
 		}
-		return policy.Found{}, wait(u, *r, r.BeginBy, fault.After(delay, fault.WaitingForPolicy, err))
+		return policy.Found{}, wait(ctx, u, *r, r.BeginBy, fault.After(delay, fault.WaitingForPolicy, err))
 	case ok && !v.Permanent():
 		// Nothing was sent: the intent is taken back.
 		r.State, r.IntentAt = rollout.Accepted, time.Time{}
-		return policy.Found{}, wait(u, *r, r.BeginBy, err)
+		return policy.Found{}, wait(ctx, u, *r, r.BeginBy, err)
 	default:
 		return policy.Found{}, fmt.Errorf("create policy: %w", err)
 	}
@@ -157,11 +179,10 @@ func (h *Handler) read(ctx context.Context, u *work.Unit, r rollout.Rollout) (po
 // bring writes value and assignments where they are not as asked, and reads back what it wrote.
 func (h *Handler) bring(ctx context.Context, u *work.Unit, r *rollout.Rollout, ours policy.Found) error {
 	if ours.Value != policy.On {
-		// The turn is on stable storage before anything is written: nobody else writes to the tenant from here on.
-		if err := errors.Join(rollout.Write(u, *r), u.Checkpoint(ctx)); err != nil {
-			return fmt.Errorf("record turn of %s: %w", r.ID, err)
-		}
 		if err := h.guard(ctx, u); err != nil { // again: it may be assigned, and then this reaches devices
+			return err
+		}
+		if err := h.claim(ctx, u, *r); err != nil {
 			return err
 		}
 		if err := h.Policies.SetPolicyValue(ctx, u.Partition(), ours, policy.On); err != nil {
@@ -182,11 +203,10 @@ func (h *Handler) bring(ctx context.Context, u *work.Unit, r *rollout.Rollout, o
 		if err := h.guard(ctx, u); err != nil { // again: this reaches devices
 			return err
 		}
-		// Recorded before it is written: a rollback takes away no more and no less, whatever happens in between. It also proves
-		// that the turn is still this run's: one that has been overtaken can't commit.
+		// Recorded before it is written: a rollback takes away no more and no less, whatever happens in between.
 		r.Added = append(r.Added, policy.Missing(added, r.Added)...)
-		if err := errors.Join(rollout.Write(u, *r), u.Checkpoint(ctx)); err != nil {
-			return fmt.Errorf("record assignments of %s: %w", r.ID, err)
+		if err := h.claim(ctx, u, *r); err != nil {
+			return err
 		}
 		if err := h.Policies.Assign(ctx, u.Partition(), r.Ref(), merged); err != nil {
 			return fmt.Errorf("assign policy %s: %w", r.PolicyID, err)

@@ -204,7 +204,7 @@ func (h *Handler) lookAgain(ctx context.Context, u *work.Unit, r rollout.Rollout
 		return err
 	}
 	r.CheckID, r.NextCheck = id, at
-	return rollout.Write(u, r)
+	return errors.Join(rollout.Answered(ctx, u, r.ID), rollout.Write(u, r))
 }
 
 // delay is how long to wait before the next look at devices.
@@ -214,7 +214,7 @@ func (h *Handler) delay(r rollout.Rollout) time.Duration {
 
 // wait notes on the rollout why it waits, where err is a wait, and returns err. A wait beyond the deadline is the end: nothing
 // stays open because Graph is out of reach.
-func wait(u *work.Unit, r rollout.Rollout, deadline time.Time, err error) error {
+func wait(ctx context.Context, u *work.Unit, r rollout.Rollout, deadline time.Time, err error) error {
 	v, ok := fault.As(err)
 	if !ok || v.Permanent() {
 		return err
@@ -227,6 +227,11 @@ func wait(u *work.Unit, r rollout.Rollout, deadline time.Time, err error) error 
 	r.Why, r.NextCheck = v.Code, u.Now().Add(delay)
 	if err := rollout.Write(u, r); err != nil {
 		return err
+	}
+	if !errors.Is(err, graph.ErrOutcomeUnknown) && v.Code != fault.WaitingForTurn { // then something may be on its way
+		if err := rollout.Answered(ctx, u, r.ID); err != nil {
+			return err
+		}
 	}
 	return fault.After(delay, v.Code, err)
 }

@@ -484,6 +484,43 @@ func TestOvertakenRunAssignsNothing(t *testing.T) {
 	}
 }
 
+// TestWriteOnItsWayIsWaitedFor: a run that got no answer to its write may have sent it all the same. Nobody writes beside it, so that
+// it can't go over what was written later; what was refused is written again as soon as Graph allows.
+func TestWriteOnItsWayIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		err     error
+		soonest time.Duration
+		latest  time.Duration
+	}{
+		"no answer": {errors.New("connection reset"), policyrollout.DefaultSchedule.Trace, policyrollout.DefaultSchedule.Trace + 2*time.Minute},
+		"refused":   {fault.After(10*time.Second, fault.GraphThrottled, errors.New("429")), 10 * time.Second, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setUp(t, false)
+			var tries []time.Time
+			f.intune.before = func(_ int, call string) error {
+				if call != "assign" {
+					return nil
+				}
+				if tries = append(tries, f.Clock.Now()); len(tries) == 1 {
+					return c.err
+				}
+				return nil
+			}
+			f.ask(sales)
+			f.until(rollout.Watching)
+			if len(tries) != 2 {
+				t.Fatalf("tried to assign %d times, want 2", len(tries))
+			}
+			if took := tries[1].Sub(tries[0]); took < c.soonest || took > c.latest {
+				t.Errorf("written again after %s, want %s to %s", took, c.soonest, c.latest)
+			}
+		})
+	}
+}
+
 func TestGivenUpAfterADay(t *testing.T) {
 	t.Parallel()
 	f := setUp(t, false)

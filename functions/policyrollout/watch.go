@@ -23,7 +23,7 @@ func (h *Handler) watch(ctx context.Context, u *work.Unit, r rollout.Rollout) er
 		if late := !u.Now().Before(r.WatchUntil); late && !gone(err) {
 			return h.complete(ctx, u, r, events.RolloutWatched) // nobody could look at the end; what was seen is shown
 		}
-		return wait(u, r, r.WatchUntil, err)
+		return wait(ctx, u, r, r.WatchUntil, err)
 	}
 	r.See(p)
 	r.Checks++

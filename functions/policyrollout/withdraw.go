@@ -21,19 +21,22 @@ import (
 func (h *Handler) withdraw(ctx context.Context, u *work.Unit, r rollout.Rollout) error {
 	b := r.Rollback
 	giveUp := b.RequestedAt.Add(h.Schedule.Withdraw + rollout.BeginWithin)
+	if err := h.turn(ctx, u, r); err != nil {
+		return wait(ctx, u, r, giveUp, err)
+	}
 	ours, err := h.read(ctx, u, r)
 	if gone(err) {
 		return h.takenBack(ctx, u, r, "The policy was gone or somebody else's already. Devices may keep the value it gave them.")
 	}
 	if err != nil {
-		return wait(u, r, giveUp, err)
+		return wait(ctx, u, r, giveUp, err)
 	}
 	if ours.Value != policy.Off {
 		if !b.FalseAt.IsZero() {
 			diag.Decide(ctx, u.Now(), "somebody switched the policy on again: writing false anew")
 		}
 		if err := h.switchOff(ctx, u, &r, ours); err != nil {
-			return wait(u, r, giveUp, err)
+			return wait(ctx, u, r, giveUp, err)
 		}
 		b.FalseAt = time.Time{}
 	}
@@ -47,7 +50,7 @@ func (h *Handler) withdraw(ctx context.Context, u *work.Unit, r rollout.Rollout)
 	}
 	p, err := h.progress(ctx, u, r, policy.Off, b.FalseAt)
 	if err != nil && !gone(err) && u.Now().Before(b.WaitUntil) {
-		return wait(u, r, giveUp, err)
+		return wait(ctx, u, r, giveUp, err)
 	}
 	if err == nil {
 		b.Progress = &p
@@ -59,13 +62,16 @@ func (h *Handler) withdraw(ctx context.Context, u *work.Unit, r rollout.Rollout)
 	}
 	if b.Unassign {
 		if err := h.unassign(ctx, u, &r); err != nil {
-			return wait(u, r, giveUp, err)
+			return wait(ctx, u, r, giveUp, err)
 		}
 	}
 	return h.takenBack(ctx, u, r, remains(*b, p))
 }
 
 func (h *Handler) switchOff(ctx context.Context, u *work.Unit, r *rollout.Rollout, ours policy.Found) error {
+	if err := h.claim(ctx, u, *r); err != nil {
+		return err
+	}
 	if err := h.Policies.SetPolicyValue(ctx, u.Partition(), ours, policy.Off); err != nil {
 		return refused(fmt.Errorf("switch policy %s off: %w", r.PolicyID, err))
 	}
@@ -90,6 +96,9 @@ func (h *Handler) unassign(ctx context.Context, u *work.Unit, r *rollout.Rollout
 	}
 	rest := policy.Without(existing, r.Added)
 	if len(rest) != len(existing) {
+		if err := h.claim(ctx, u, *r); err != nil {
+			return err
+		}
 		if err := h.Policies.Assign(ctx, u.Partition(), r.Ref(), rest); err != nil {
 			return fmt.Errorf("unassign policy %s: %w", r.PolicyID, err)
 		}
@@ -110,6 +119,9 @@ func (h *Handler) unassign(ctx context.Context, u *work.Unit, r *rollout.Rollout
 	if len(rest) > 0 {
 		note(ctx, u, r, "not deleted: others assign it too")
 		return nil
+	}
+	if err := h.claim(ctx, u, *r); err != nil {
+		return err
 	}
 	if err := h.Policies.DeletePolicy(ctx, u.Partition(), r.Ref()); err != nil && !errors.Is(err, graph.ErrNotFound) {
 		return fmt.Errorf("delete policy %s: %w", r.PolicyID, err)

@@ -599,7 +599,7 @@ var catalogue = map[Code]Entry{
 
 	WaitingForTurn: {
 		Title: "Waiting for another rollout of the tenant",
-		Cause: "Only one rollout or rollback of a tenant writes at a time, so that none is done twice or undone by another.",
+		Cause: "Only one rollout or rollback of a tenant writes at a time, so that none is done twice or undone by another. A write whose answer got lost counts as under way for two minutes.",
 		Fix:   []string{"Nothing: it goes on when the other one has done its writing."},
 	},
 	WaitingForPolicy: {

@@ -182,8 +182,9 @@ func row(id string) string { return Prefix + work.Descending(id) }
 
 // turn is who may write to the tenant's policy, and which rollout stands.
 type turn struct {
-	Holder  string `json:"holder,omitempty"`  // id of the rollout that may write
-	Current string `json:"current,omitempty"` // id of the rollout that was placed last
+	Holder  string    `json:"holder,omitempty"`  // id of the rollout that may write
+	Current string    `json:"current,omitempty"` // id of the rollout that was placed last
+	WriteAt time.Time `json:"writeAt,omitzero"`  // a run was about to write to the tenant, and has not said that the call was answered
 }
 
 // Read returns a rollout of the unit's tenant, or work.ErrNotFound.
@@ -308,6 +309,41 @@ func Take(ctx context.Context, u *work.Unit, id string) error {
 	return u.Put(turnRow, t)
 }
 
+// InFlight returns how long a write to the tenant may still be on its way, of a run that came to no end that it could tell: at most
+// longest, which is longer than a call may take. Until then nobody else writes, because that call could go over what he wrote.
+func InFlight(ctx context.Context, u *work.Unit, longest time.Duration) (time.Duration, error) {
+	t, err := readTurn(ctx, u)
+	if err != nil || t.WriteAt.IsZero() {
+		return 0, err
+	}
+	ago := u.Now().Sub(t.WriteAt)
+	if ago < -longest {
+		return 0, nil // the clock was set back since
+	}
+	return min(max(longest-ago, 0), longest), nil
+}
+
+// Claim stages that a run of the rollout is about to write to the tenant. It is committed before the write, which a run that has
+// been overtaken can't.
+func Claim(ctx context.Context, u *work.Unit, r Rollout) error {
+	t, err := readTurn(ctx, u)
+	if err != nil {
+		return err
+	}
+	t.WriteAt = u.Now()
+	return errors.Join(u.Put(turnRow, t), Write(u, r))
+}
+
+// Answered stages that what the rollout claimed got its answer: nothing of it is on its way any more.
+func Answered(ctx context.Context, u *work.Unit, id string) error {
+	t, err := readTurn(ctx, u)
+	if err != nil || t.WriteAt.IsZero() || t.Holder != id {
+		return err
+	}
+	t.WriteAt = time.Time{}
+	return u.Put(turnRow, t)
+}
+
 // Place stages a rollout that is in place: it stands from now on, gives up its turn, and devices are watched. What the one that
 // stood before it had added to the same policy is its own from now on, so that its rollback takes all of it away.
 func Place(ctx context.Context, u *work.Unit, r *Rollout) error {
@@ -319,7 +355,7 @@ func Place(ctx context.Context, u *work.Unit, r *Rollout) error {
 	case before.ID != r.ID && before.PolicyID == r.PolicyID:
 		r.Added = append(r.Added, policy.Missing(before.Added, r.Added)...)
 	}
-	return leave(ctx, u, *r, func(t *turn) { t.Current = r.ID })
+	return leave(ctx, u, *r, func(t *turn) { t.Current, t.WriteAt = r.ID, time.Time{} })
 }
 
 // End stages a rollout that has ended in the state.
@@ -328,6 +364,9 @@ func End(ctx context.Context, u *work.Unit, r Rollout, state State) error {
 	return leave(ctx, u, r, func(t *turn) {
 		if state == RolledBack && t.Current == r.ID {
 			t.Current = ""
+		}
+		if t.Holder == r.ID && state != Failed { // whoever records a failure can't know whether a call of the run that failed is still on its way
+			t.WriteAt = time.Time{}
 		}
 	})
 }
