@@ -88,8 +88,9 @@ func (h *Handler) requested(ctx context.Context, u *work.Unit, _ events.Event, d
 			r, err = rollout.Record(u, d)
 		}
 	}
-	if err == nil && r.State == rollout.Failed && r.FailureCode == fault.AttemptsExhausted {
-		r, err = rollout.Reopen(ctx, u, r) // its dead letter was replayed
+	// Its dead letter was replayed. One that failed in its rollback is that one's to take up.
+	if err == nil && r.State == rollout.Failed && r.FailureCode == fault.AttemptsExhausted && r.FailedIn != rollout.Withdrawing {
+		r, err = rollout.Reopen(ctx, u, r)
 	}
 	if err != nil {
 		return err

@@ -484,6 +484,36 @@ func TestOvertakenRunAssignsNothing(t *testing.T) {
 	}
 }
 
+// TestReplayedRequestLeavesItsFailedRollbackAlone: the dead letter of a rollout's own request, replayed after its rollback has
+// failed, opens nothing: that rollback has a request, and a dead letter, of its own.
+func TestReplayedRequestLeavesItsFailedRollbackAlone(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false)
+	f.ask(sales)
+	f.until(rollout.Watching)
+	f.takeBack(f.id, true, false)
+	f.Drain(f.Clock.Now())
+	u := f.Unit(contoso)
+	r, err := rollout.Read(t.Context(), u, f.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.FailureCode, r.FailedIn = fault.AttemptsExhausted, r.State
+	if err := rollout.End(t.Context(), u, r, rollout.Failed); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.Send(t.Context(), rollout.Queue, time.Time{}, events.PolicyRolloutRequested{
+		RequestID: f.id, Shape: events.ShapeOMAURI, Include: []string{sales}, Reason: "replayed", By: r.By,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	f.commit(u)
+	f.Drain(f.Clock.Now())
+	if r := f.rollout(f.id); r.State != rollout.Failed || r.FailedIn != rollout.Withdrawing {
+		t.Errorf("%s, failed in %s, want the failed rollback left alone", r.State, r.FailedIn)
+	}
+}
+
 // TestWriteOnItsWayIsWaitedFor: a run that got no answer to its write may have sent it all the same. Nobody writes beside it, so that
 // it can't go over what was written later; what was refused is written again as soon as Graph allows.
 func TestWriteOnItsWayIsWaitedFor(t *testing.T) {
