@@ -47,7 +47,12 @@ func runUp(ctx context.Context, c config, stdout, stderr io.Writer) error {
 		return err
 	}
 	banner(stdout, s)
-	tidy := time.AfterFunc(afterStart, debug.FreeOSMemory)
+	tidy := time.AfterFunc(afterStart, func() {
+		debug.FreeOSMemory()
+		if os.Getenv("GOGC") == "" {
+			debug.SetGCPercent(garbage)
+		}
+	})
 	defer tidy.Stop()
 	select {
 	case <-ctx.Done():
@@ -65,6 +70,10 @@ const afterStart = 5 * time.Second
 // softMemory is the heap, in bytes, from which on garbage is collected more often: an audit of ten thousand tenants makes a lot of it and
 // keeps next to nothing. It is no bound; whoever needs another sets GOMEMLIMIT.
 const softMemory = 88 << 20
+
+// garbage is how much may pile up before it is collected, in per cent of what is in use. What is in use is small here, and
+// people wait while it is collected.
+const garbage = 300
 
 // startOptions are what the demo and the tests change.
 type startOptions struct {

@@ -29,7 +29,7 @@ func (p *process) pace(ctx context.Context, targets []target, perSecond int) ([]
 	begin := time.Now().Add(50 * time.Millisecond)
 	for i, t := range targets {
 		due := begin.Add(time.Duration(i) * every)
-		time.Sleep(time.Until(due))
+		sleepUntil(due)
 		if ctx.Err() != nil {
 			break
 		}
