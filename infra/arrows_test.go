@@ -27,6 +27,8 @@ var rooms = []struct {
 	{room: "pinreset/shared/graph/graphsim", imports: []string{"pinreset/shared/graph/graphschema"}},
 	{room: "pinreset/shared/graph/graphtest", imports: []string{"pinreset/shared/graph"}}, // for tests; joins client and simulator
 	{room: "pinreset/shared/policy", imports: []string{"pinreset/events"}},                // what a policy is, whoever reads or writes it
+	{room: "pinreset/shared/secret/keyvault", sdk: true},
+	{room: "pinreset/shared/credential", imports: []string{"pinreset/shared/graph"}, sdk: true},
 	{room: "pinreset/shared/host", imports: []string{"pinreset/shared/work"}, sdk: true},
 	{room: "pinreset/shared", imports: []string{"pinreset/events", "pinreset/shared"}},
 	{room: "pinreset/functions/web", imports: []string{"pinreset/events", "pinreset/shared", "pinreset/functions/web"}},
@@ -44,7 +46,8 @@ var rooms = []struct {
 var mainOnly = []string{"pinreset/shared/host", "pinreset/shared/work/sqlitework", "pinreset/shared/graph/graphsim", "pinreset/shared/client"}
 
 // forTests are packages that only tests import; they may wire what main wires.
-var forTests = []string{"pinreset/shared/dispatch/dispatchtest", "pinreset/shared/graph/graphtest", "pinreset/shared/work/worktest"}
+var forTests = []string{"pinreset/shared/dispatch/dispatchtest", "pinreset/shared/credential/credentialtest", "pinreset/shared/graph/graphtest", "pinreset/shared/secret/keyvault/keyvaulttest", "pinreset/shared/secret/ringtest",
+	"pinreset/shared/work/worktest"}
 
 var sdks = []string{"github.com/Azure/", "github.com/aws/", "modernc.org/sqlite"}
 
