@@ -66,6 +66,15 @@ func NewChain(keys ring, root root, now func() time.Time) *Chain {
 	return &Chain{ring: keys, root: root, now: now, open: map[string]opened{}}
 }
 
+// Chained reports whether the ring has keys of a chain.
+func Chained(ctx context.Context, keys ring) (bool, error) {
+	p, err := keys.List(ctx, work.Query{Partition: chainPartition, Prefix: chainPrefix, Limit: 1})
+	if err != nil {
+		return false, fmt.Errorf("list key-encryption keys: %w", err)
+	}
+	return len(p.Rows) > 0, nil
+}
+
 // Wrap encrypts key under the key of the hour; bound must be given to Unwrap again.
 func (c *Chain) Wrap(ctx context.Context, key, bound []byte) ([]byte, error) {
 	return c.wrap(ctx, c.now().UTC().Format(epochFormat), key, bound)

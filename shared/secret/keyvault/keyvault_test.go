@@ -332,7 +332,13 @@ func TestUnwrapOfWhatNoChainWrapped(t *testing.T) {
 func TestNoKeyInTheRing(t *testing.T) {
 	t.Parallel()
 	c := newChain(t)
+	if chained, err := secret.Chained(t.Context(), c.ring); chained || err != nil {
+		t.Errorf("an empty ring has keys of a chain: %v", err)
+	}
 	c.wrap(t)
+	if chained, err := secret.Chained(t.Context(), c.ring); !chained || err != nil {
+		t.Errorf("the ring has no keys of a chain: %v", err)
+	}
 	if _, err := c.Standing().Derive(t.Context(), "p"); err != nil {
 		t.Fatal(err)
 	}
