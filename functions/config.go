@@ -40,7 +40,7 @@ type config struct {
 
 	// How it signs in, to customers' tenants and to Azure services.
 	Credential        credential.Way // PINRESET_CREDENTIAL: secret, managed-identity, workload-identity, client-assertion or developer
-	IdentityClientID  string         // PINRESET_IDENTITY_CLIENT_ID: client id of a user-assigned managed identity; "" is the system-assigned one
+	IdentityClientID  string         // PINRESET_IDENTITY_CLIENT_ID: client id of the user-assigned managed identity
 	AssertionFile     string         // PINRESET_ASSERTION_FILE: with the token that proves who pinreset is, read again for each use
 	WorkloadTokenFile string         // AZURE_FEDERATED_TOKEN_FILE: set by Kubernetes' workload identity webhook
 	HomeTenant        string         // PINRESET_HOME_TENANT: id of the tenant that the Azure services belong to

@@ -34,7 +34,7 @@ func (c config) credentialProblems(problem func(name, format string, args ...any
 		{"CLIENT_SECRET_FILE", c.ClientSecretFile, c.Credential == credential.Secret, c.Credential == credential.Secret},
 		{"PRIVILEGED_SECRET_FILE", c.PrivilegedSecretFile, c.Credential == credential.Secret && c.PrivilegedClientID != "", c.Credential == credential.Secret},
 		{"PRIVILEGED_CLIENT_ID", c.PrivilegedClientID, false, c.Credential != credential.Developer},
-		{"IDENTITY_CLIENT_ID", c.IdentityClientID, false, c.Credential == credential.ManagedIdentity},
+		{"IDENTITY_CLIENT_ID", c.IdentityClientID, c.Credential == credential.ManagedIdentity, c.Credential == credential.ManagedIdentity},
 		{"ASSERTION_FILE", c.AssertionFile, c.Credential == credential.ClientAssertion, c.Credential == credential.ClientAssertion},
 		{"HOME_TENANT", c.HomeTenant, c.KeyVaultKey != "" && c.Credential != credential.ManagedIdentity, c.Credential != credential.ManagedIdentity},
 	} {
@@ -76,9 +76,6 @@ func (c config) signsInBy() string {
 	case credential.Secret:
 		return "by client secrets in files"
 	case credential.ManagedIdentity:
-		if c.IdentityClientID == "" {
-			return "by the system-assigned managed identity, without a secret"
-		}
 		return "by the managed identity " + c.IdentityClientID + ", without a secret"
 	case credential.WorkloadIdentity:
 		return "by the workload identity whose token is in " + c.WorkloadTokenFile

@@ -41,8 +41,8 @@ const (
 // Ways are all ways.
 var Ways = []Way{Secret, ManagedIdentity, WorkloadIdentity, ClientAssertion, Developer}
 
-// exchange is the audience of a token that is to be an assertion. National clouds have others (page "Important considerations and
-// restrictions for federated identity credentials").
+// exchange is the audience of a token that is to be an assertion. National clouds have others (page "Configure an application to
+// trust a managed identity").
 const (
 	exchange           = "api://AzureADTokenExchange/.default"
 	exchangeGovernment = "api://AzureADTokenExchangeUSGov/.default"
@@ -55,7 +55,7 @@ type Settings struct {
 	App    Registration
 	Second Registration // for the privileged permission; ClientID "": App is used for it
 
-	Identity string // client id of a user-assigned managed identity; "" is the system-assigned one: ManagedIdentity
+	Identity string // client id of a user-assigned managed identity; an app can't trust a system-assigned one: ManagedIdentity
 	File     string // with the assertion: WorkloadIdentity, ClientAssertion
 	Home     string // tenant that the Azure services belong to, not needed without them: Secret, WorkloadIdentity, ClientAssertion, Developer
 }
@@ -79,11 +79,8 @@ type Source struct {
 func Open(s Settings, cfg graph.Config, metadata policy.Transporter) (*Source, error) {
 	source := &Source{settings: s, cfg: cfg, audience: audienceIn(cfg.Authority)}
 	if s.Way == ManagedIdentity {
-		o := &azidentity.ManagedIdentityCredentialOptions{ClientOptions: policy.ClientOptions{Transport: metadata}}
-		if s.Identity != "" {
-			o.ID = azidentity.ClientID(s.Identity)
-		}
-		identity, err := azidentity.NewManagedIdentityCredential(o)
+		identity, err := azidentity.NewManagedIdentityCredential(&azidentity.ManagedIdentityCredentialOptions{
+			ClientOptions: policy.ClientOptions{Transport: metadata}, ID: azidentity.ClientID(s.Identity)})
 		if err != nil {
 			return nil, fmt.Errorf("use managed identity: %w", err)
 		}

@@ -10,9 +10,9 @@ import (
 	"pinreset/shared/work/sqlitework"
 )
 
-func open(t *testing.T, now func() time.Time) *sqlitework.Store {
+func open(t *testing.T) *sqlitework.Store {
 	t.Helper()
-	store, err := sqlitework.Open(t.TempDir(), sqlitework.Options{Now: now})
+	store, err := sqlitework.Open(t.TempDir(), sqlitework.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func holding(part int) func(int) int { return func(int) int { return part } }
 func TestRenew(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 5, 10, 0, 0, 0, time.UTC)
-	store := open(t, func() time.Time { return now })
+	store := open(t)
 	ledger := func(name string) *Ledger {
 		return New(store, Options{Process: name, Common: "system", Now: func() time.Time { return now }})
 	}
@@ -74,7 +74,7 @@ func TestRenew(t *testing.T) {
 func TestClockFarAhead(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 5, 10, 0, 0, 0, time.UTC)
-	store := open(t, func() time.Time { return now })
+	store := open(t)
 	ahead := New(store, Options{Process: "ahead", Common: "system", Now: func() time.Time { return now.Add(72 * time.Hour) }})
 	if _, err := ahead.Renew(t.Context(), "tenant", "app", Ask{Busy: true, Longest: 20 * time.Second, Lower: holding(0)}); err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ func (r *rival) Commit(ctx context.Context, b work.Batch) error {
 
 func TestContention(t *testing.T) {
 	t.Parallel()
-	store := &rival{rows: open(t, nil), times: tries - 1}
+	store := &rival{rows: open(t), times: tries - 1}
 	l := New(store, Options{Process: "a", Common: "system"})
 	ask := Ask{Lower: holding(0)}
 	if _, err := l.Renew(t.Context(), "tenant", "app", ask); err != nil {

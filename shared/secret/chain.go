@@ -36,8 +36,11 @@ type root interface {
 }
 
 // Chain keeps key-encryption keys in the key ring, each wrapped by a root key that is elsewhere. Each hour has a key of its own for
-// the data keys of codes. It is destroyed when the last code of its hour must have expired, so that not even a copy of
-// the ring, together with the root key, opens a code for longer. Processes share the keys: the first to need one makes it.
+// the data keys of codes. It is destroyed when the last code of its hour must have expired: a data key that should be gone, and for
+// whatever reason is not, opens nothing. Processes share the keys: the first to need one makes it.
+//
+// What it can't do: reach a copy of the ring that somebody made before. Such a copy opens with the root key, as long as the version
+// that wrapped its keys is enabled. Rotating the root, [Chain.Tidy] and disabling the old version make it useless.
 //
 // A Chain is safe for concurrent use.
 type Chain struct {

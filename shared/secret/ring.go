@@ -11,11 +11,11 @@ import (
 // Ring is a key ring in any store of rows, so that several processes share it. The store must be the ring's own, such as a table
 // of its own, because it is left out of backups and copies.
 //
-// What destroying means there: the row is deleted, and with it the only copy of the wrapped key that pinreset has. Table storage
-// has no soft delete, no versions and no restore to a point in time for tables (Microsoft's page "Data protection overview" names
-// these for blobs and files), so a deleted entity can't be asked for again. What the service itself keeps of it on its disks, and
-// for how long, is not published: therefore the keys in the ring are wrapped, and the key that wraps them is destroyed after
-// an hour and seven days at most ([Chain]).
+// What destroying means in table storage: the row is deleted, and with it the only copy of the wrapped key that pinreset has.
+// Soft delete, versions and restore to a point in time are blobs' ("Data protection overview"); tables have none of these, so a
+// deleted entity can't be asked for again. What the service keeps of it on its disks, and for how long, is not published.
+// Therefore "unreadable after seven days" does not rest on that row alone: under a [Chain] the key that wraps it is destroyed as
+// well, an hour and seven days after it was made, and what may be left of both is of no use without the root key.
 type Ring struct{ work.Store }
 
 // NewRing returns the key ring in the store.

@@ -3,7 +3,7 @@
 //
 // The endpoint's forms are IMDS, which virtual machines have, and that of App Service and Functions (Microsoft's pages "How to use
 // managed identities for Azure resources on an Azure VM to acquire an access token" and "How to use managed identities for App
-// Service and Azure Functions"). Modelled are the header that proves a local caller, identities that are not assigned, the audience, and
+// Service and Azure Functions"). Modelled are the header that proves a local caller, user-assigned identities and those that are not assigned, the audience, and
 // how long a token lives. Not modelled: Azure Arc, Service Fabric, throttling.
 package credentialtest
 
@@ -25,13 +25,12 @@ type Metadata struct {
 	header string
 
 	mu         sync.Mutex
-	identities map[string]string // object id by client id; "" is the system-assigned one
+	identities map[string]string // object id by client id
 	issued     int
 	down       bool
 }
 
-// NewMetadata starts an endpoint, which ends with the test. identities are object ids by client id; the client id "" is the
-// system-assigned identity.
+// NewMetadata starts an endpoint, which ends with the test. identities are object ids of user-assigned identities by client id.
 func NewMetadata(t testing.TB, identities map[string]string) *Metadata {
 	t.Helper()
 	m := &Metadata{header: "header-of-" + t.Name(), identities: identities}
