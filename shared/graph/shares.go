@@ -10,6 +10,9 @@ import (
 	"pinreset/shared/quota"
 )
 
+// errNoShare is about this process's store and not about Graph.
+var errNoShare = errors.New("can't lease a share of Graph's limits")
+
 // allTenants stands for a tenant where limits of an application in all tenants together are meant.
 const allTenants = ""
 
@@ -134,20 +137,23 @@ func (l *limiter) hold(ctx context.Context, pm *permit) error {
 }
 
 func (l *limiter) holdShare(ctx context.Context, key shareKey, longest time.Duration) error {
-	l.mu.Lock()
-	h := l.shares.all[key]
-	if h == nil {
-		h = &share{}
-		l.shares.all[key] = h
-	}
-	now := l.elapsed()
-	good := now < h.until && longest <= h.longest
-	waited := h.renewing
-	switch {
-	case good && (waited != nil || now < h.renewAt):
-		l.mu.Unlock()
-		return nil
-	case waited != nil:
+	for {
+		l.mu.Lock()
+		h := l.shares.all[key]
+		if h == nil {
+			h = &share{}
+			l.shares.all[key] = h
+		}
+		now := l.elapsed()
+		good := now < h.until && longest <= h.longest
+		waited := h.renewing
+		switch {
+		case good && (waited != nil || now < h.renewAt):
+			l.mu.Unlock()
+			return nil
+		case waited == nil:
+			return l.renew(ctx, key, h, longest, now, good)
+		}
 		l.mu.Unlock()
 		select {
 		case <-waited:
@@ -155,12 +161,17 @@ func (l *limiter) holdShare(ctx context.Context, key shareKey, longest time.Dura
 			return ctx.Err()
 		}
 		l.mu.Lock()
-		defer l.mu.Unlock()
-		if h.err == nil && longest > h.longest {
-			return l.putOff(h, l.elapsed()) // renewed without the longer window that this call counts in
+		err := h.err
+		l.mu.Unlock()
+		// The one who renewed may have given up, which is no reason for others to; or asked for shorter windows.
+		if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+			return err
 		}
-		return h.err
 	}
+}
+
+// renew renews the share. It is called with the lock held, and gives it up. good says that the earlier lease still serves.
+func (l *limiter) renew(ctx context.Context, key shareKey, h *share, longest time.Duration, now instant, good bool) error {
 	done := make(chan struct{})
 	h.renewing = done
 	ask := l.ask(key, h, longest, now)
@@ -184,7 +195,7 @@ func (l *limiter) holdShare(ctx context.Context, key shareKey, longest time.Dura
 	case errors.Is(err, quota.ErrContended):
 		h.err = l.putOff(h, now)
 	default:
-		h.err = fmt.Errorf("lease a share of Graph's limits: %w", err)
+		h.err = fmt.Errorf("%w: %w", errNoShare, err)
 	}
 	l.shares.ends = append(l.shares.ends, shareEnd{key, h.until})
 	return h.err

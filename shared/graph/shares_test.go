@@ -5,10 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"pinreset/shared/fault"
 	"pinreset/shared/quota"
@@ -294,6 +299,76 @@ func TestSharesLeaveRoomForPeople(t *testing.T) {
 		t.Fatalf("a person's call where bulk calls use all that they may: %v", err)
 	}
 	pm.answered()
+}
+
+// TestSharesRenewedByOneWhoGivesUp: a call that waits for another's renewal does not end with it.
+func TestSharesRenewedByOneWhoGivesUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &rowsInMemory{rows: map[work.Key]work.Row{}}
+		w := newWorker(store, smallLimits(200, 2000, 20*time.Second), "a", time.Now)
+		call := func(ctx context.Context) error {
+			pm, err := w.limiter.acquire(ctx, "app", "tenant", Bulk, read)
+			if err == nil {
+				pm.answered()
+			}
+			return err
+		}
+		given, cancel := context.WithCancel(t.Context())
+		first := true
+		store.fault = func() (error, error) {
+			if !first {
+				return nil, nil
+			}
+			first = false
+			<-given.Done()
+			return given.Err(), nil
+		}
+		ended := make(chan error, 2)
+		go func() { ended <- call(given) }()
+		synctest.Wait() // it is in the store
+		go func() { ended <- call(t.Context()) }()
+		synctest.Wait() // it waits for the first
+		cancel()
+		synctest.Wait()
+		a, b := <-ended, <-ended
+		if !errors.Is(errors.Join(a, b), context.Canceled) || a != nil && b != nil {
+			t.Errorf("one gave up and the other ended with it: %v, %v", a, b)
+		}
+	})
+}
+
+// TestSharesFailAsTheStoreDoes: a store that does not answer is no word of Graph's: the call has no verdict, and is not sent.
+func TestSharesFailAsTheStoreDoes(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("store does not answer")
+	store := &rowsInMemory{rows: map[work.Key]work.Row{}, fault: func() (error, error) { return broken, nil }}
+	sent := 0
+	cfg := Config{
+		Graph: "https://graph.example", Authority: "https://login.example",
+		Transport: roundTripper(func(*http.Request) (*http.Response, error) { sent++; return nil, errors.New("no network") }),
+		App:       App{ClientID: "app", Credential: func(string) (azcore.TokenCredential, error) { return stillToken{}, nil }},
+		Shares:    quota.New(store, quota.Options{Process: "a", Common: "system"}),
+	}
+	c, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Organization(t.Context(), "0b7e2d4c-6a51-4f3e-9d28-5c1a7f90e364")
+	if _, verdict := fault.As(err); !errors.Is(err, broken) || verdict || sent != 0 {
+		t.Errorf("%d requests sent, %v", sent, err)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// stillToken is a credential that has its token.
+type stillToken struct{}
+
+func (stillToken) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	return azcore.AccessToken{Token: "token", ExpiresOn: time.Now().Add(time.Hour)}, nil
 }
 
 // TestSharesWithoutAStore: a lease outlives a store that does not answer for a while; without one no call goes out.
