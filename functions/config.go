@@ -14,6 +14,7 @@ import (
 
 	"pinreset/functions/passcodereset"
 	"pinreset/functions/tenantaudit"
+	"pinreset/shared/credential"
 )
 
 // config is everything that can be configured. Flags of `up` win over environment variables; secrets are named by file and
@@ -36,6 +37,14 @@ type config struct {
 	ClientSecretFile     string // PINRESET_CLIENT_SECRET_FILE
 	PrivilegedClientID   string // PINRESET_PRIVILEGED_CLIENT_ID: the second registration, which alone may reset passcodes; "" uses the first
 	PrivilegedSecretFile string // PINRESET_PRIVILEGED_SECRET_FILE
+
+	// How it signs in, to customers' tenants and to Azure services.
+	Credential        credential.Way // PINRESET_CREDENTIAL: secret, managed-identity, workload-identity, client-assertion or developer
+	IdentityClientID  string         // PINRESET_IDENTITY_CLIENT_ID: client id of the user-assigned managed identity
+	AssertionFile     string         // PINRESET_ASSERTION_FILE: with the token that proves who pinreset is, read again for each use
+	WorkloadTokenFile string         // AZURE_FEDERATED_TOKEN_FILE: set by Kubernetes' workload identity webhook
+	HomeTenant        string         // PINRESET_HOME_TENANT: id of the tenant that the Azure services belong to
+	KeyVaultKey       string         // PINRESET_KEY_VAULT_KEY: https://NAME.vault.azure.net/keys/KEY, which wraps the key-encryption keys; "" uses a file
 
 	// How long a reset whose call got no clear answer looks for a trace of it at the device. Microsoft publishes no bound for
 	// either, so whoever knows a tenant to be slow or quick says so.
@@ -98,6 +107,12 @@ func loadConfig(getenv func(string) string) (config, error) {
 		ClientSecretFile:     value("CLIENT_SECRET_FILE", ""),
 		PrivilegedClientID:   value("PRIVILEGED_CLIENT_ID", ""),
 		PrivilegedSecretFile: value("PRIVILEGED_SECRET_FILE", ""),
+		Credential:           credential.Way(value("CREDENTIAL", string(credential.Secret))),
+		IdentityClientID:     value("IDENTITY_CLIENT_ID", ""),
+		AssertionFile:        value("ASSERTION_FILE", ""),
+		WorkloadTokenFile:    getenv("AZURE_FEDERATED_TOKEN_FILE"),
+		HomeTenant:           value("HOME_TENANT", ""),
+		KeyVaultKey:          value("KEY_VAULT_KEY", ""),
 
 		CallAgainAfter: duration("CALL_AGAIN_AFTER", passcodereset.DefaultSchedule.Trace, 5*time.Second, time.Hour),
 		GiveUpAfter:    duration("GIVE_UP_AFTER", passcodereset.DefaultSchedule.Lost, 10*time.Second, 24*time.Hour),
@@ -154,12 +169,7 @@ func (c config) validate() error {
 	if _, err := c.level(); err != nil {
 		problem("LOG_LEVEL", "must be debug, info, warn or error, not %q", c.LogLevel)
 	}
-	if (c.ClientID == "") != (c.ClientSecretFile == "") {
-		problem("CLIENT_ID", "and PINRESET_CLIENT_SECRET_FILE go together")
-	}
-	if (c.PrivilegedClientID == "") != (c.PrivilegedSecretFile == "") {
-		problem("PRIVILEGED_CLIENT_ID", "and PINRESET_PRIVILEGED_SECRET_FILE go together")
-	}
+	c.credentialProblems(problem)
 	return errors.Join(problems...)
 }
 

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"pinreset/shared/credential"
 	"pinreset/shared/graph"
 	"pinreset/shared/graph/graphsim"
 	"pinreset/shared/identity"
@@ -79,6 +80,33 @@ func (x *examination) configured(err error) {
 	default:
 		x.say(check, fine, "", "two applications at %s", x.config.Graph)
 	}
+	if !x.config.simulated() {
+		state := fine
+		if x.config.Credential == credential.Developer {
+			state = warned
+		}
+		x.say("credential", state, "set PINRESET_CREDENTIAL", "%s: it signs in %s", x.config.Credential, x.config.signsInBy())
+	}
+}
+
+// rootKey looks at the key in Key Vault that wraps the key-encryption keys.
+func (x *examination) rootKey(ctx context.Context, source *credential.Source) {
+	if x.config.KeyVaultKey == "" {
+		return
+	}
+	const check = "key in Key Vault"
+	ctx, cancel := context.WithTimeout(ctx, graph.DefaultTimeout)
+	defer cancel()
+	key, err := rootKey(x.config, source)
+	version := ""
+	if err == nil {
+		version, err = key.Newest(ctx)
+	}
+	if err != nil {
+		x.say(check, broken, "let the identity read, wrap and unwrap with the key (role Key Vault Crypto Service Encryption User), and let this machine reach the vault", "%v", err)
+		return
+	}
+	x.say(check, fine, "", "version %s wraps", version)
 }
 
 // directory looks at the data directory: who can read it, whether it is sound, and whether there is room.
@@ -88,12 +116,13 @@ func (x *examination) directory(ctx context.Context) {
 		x.say("data directory", warned, "start the server, or name another with --data", "%s does not exist yet", data)
 		return
 	}
-	for _, f := range []struct {
-		name string
-		must bool // it is there wherever a server has run
-	}{{"", true}, {workDir, true}, {keysDir, true}, {filepath.Join(keysDir, rootKeyFile), true}, {identity.AdminFile, true}} {
-		path := filepath.Join(data, f.name)
-		check := "mode of " + cmpName(f.name)
+	names := []string{"", workDir, keysDir, identity.AdminFile}
+	if x.config.KeyVaultKey == "" {
+		names = append(names, filepath.Join(keysDir, rootKeyFile))
+	}
+	for _, name := range names {
+		path := filepath.Join(data, name)
+		check := "mode of " + cmpName(name)
 		info, err := os.Stat(path)
 		switch {
 		case err != nil:
@@ -158,7 +187,12 @@ func (x *examination) cloud(ctx context.Context, tenants func(context.Context) (
 		x.say("sign-in", broken, fix, "%v", err)
 		return
 	}
-	cfg := graphConfig(t, x.now, nil)
+	cfg, source, err := t.signedIn(x.now, nil)
+	if err != nil {
+		x.say("sign-in", broken, "set PINRESET_CREDENTIAL to how this machine can sign in", "%v", err)
+		return
+	}
+	x.rootKey(ctx, source)
 	if !x.clock(ctx, cfg) {
 		return
 	}
@@ -172,12 +206,12 @@ func (x *examination) cloud(ctx context.Context, tenants func(context.Context) (
 		return
 	}
 	for _, id := range ids {
-		if t.privileged.id == "" {
-			x.permissions(ctx, cfg, t.app, id, "application", slices.Concat(leastGeneral, leastPrivileged))
+		if cfg.Privileged == nil {
+			x.permissions(ctx, cfg, cfg.App, id, "application", slices.Concat(leastGeneral, leastPrivileged))
 			continue
 		}
-		x.permissions(ctx, cfg, t.app, id, "application that reads", leastGeneral)
-		x.permissions(ctx, cfg, t.privileged, id, "application that resets", leastPrivileged)
+		x.permissions(ctx, cfg, cfg.App, id, "application that reads", leastGeneral)
+		x.permissions(ctx, cfg, *cfg.Privileged, id, "application that resets", leastPrivileged)
 	}
 }
 
@@ -248,9 +282,9 @@ func (x *examination) clock(ctx context.Context, cfg graph.Config) (answers bool
 }
 
 // permissions compares those of the app's token with the least that it needs. One that is not needed is worth a warning.
-func (x *examination) permissions(ctx context.Context, cfg graph.Config, app application, tenantID, what string, least [][]string) {
+func (x *examination) permissions(ctx context.Context, cfg graph.Config, app graph.App, tenantID, what string, least [][]string) {
 	check := "permissions in " + tenantID
-	roles, err := cfg.Roles(ctx, cfg.SecretApp(app.id, app.secret), tenantID)
+	roles, err := cfg.Roles(ctx, app, tenantID)
 	if err != nil {
 		x.say(check, broken, "let an administrator of the tenant consent: pinreset tenant consent "+tenantID, "the %s can't sign in: %v", what, err)
 		return

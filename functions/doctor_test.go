@@ -98,10 +98,13 @@ func TestDoctor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := graphConfig(at, time.Now, nil)
-	x.permissions(t.Context(), cfg, at.app, graphsim.Contoso, "reader", [][]string{{"Nothing.Read.All", "Nothing.ReadWrite.All"}, {"Directory.Read.All"}})
-	x.permissions(t.Context(), cfg, at.privileged, graphsim.Contoso, "resetter", [][]string{{"DeviceManagementManagedDevices.Read.All"}})
-	x.permissions(t.Context(), cfg, application{at.app.id, "wrong"}, graphsim.Contoso, "stranger", leastGeneral)
+	cfg, _, err := at.signedIn(time.Now, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.permissions(t.Context(), cfg, cfg.App, graphsim.Contoso, "reader", [][]string{{"Nothing.Read.All", "Nothing.ReadWrite.All"}, {"Directory.Read.All"}})
+	x.permissions(t.Context(), cfg, *cfg.Privileged, graphsim.Contoso, "resetter", [][]string{{"DeviceManagementManagedDevices.Read.All"}})
+	x.permissions(t.Context(), cfg, cfg.SecretApp(at.app.id, "wrong"), graphsim.Contoso, "stranger", leastGeneral)
 	for i, want := range []struct{ state, text string }{{broken, "lacks Nothing.Read.All"}, {warned, "wipe"}, {broken, "can't sign in"}} {
 		if f := x.findings[i]; f.State != want.state || !strings.Contains(f.Found, want.text) || strings.HasSuffix(f.Found, "Directory.Read.All") {
 			t.Errorf("finding %d is %+v, want %s with %q", i, f, want.state, want.text)

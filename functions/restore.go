@@ -89,6 +89,14 @@ func checkEmpty(data string) error {
 	return nil
 }
 
+// canUnwrap reports whether there is what the keys in the ring are wrapped by: the file, or keys that Key Vault wraps.
+func canUnwrap(ctx context.Context, data string, ring *sqlitework.Store) (bool, error) {
+	if _, err := os.Stat(filepath.Join(data, keysDir, rootKeyFile)); err == nil {
+		return true, nil
+	}
+	return secret.Chained(ctx, ring)
+}
+
 // settle puts right in the store of dir what can't be trusted after a time that it knows nothing of.
 func settle(ctx context.Context, dir, data string, now func() time.Time) (r restored, err error) {
 	store, err := sqlitework.Open(dir, sqlitework.Options{Now: now})
@@ -97,18 +105,19 @@ func settle(ctx context.Context, dir, data string, now func() time.Time) (r rest
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	has := func(context.Context, string, string) (bool, error) { return false, nil }
-	rootKey := filepath.Join(data, keysDir, rootKeyFile)
-	if _, err := os.Stat(rootKey); err == nil {
+	if _, err := os.Stat(filepath.Join(data, keysDir)); err == nil {
 		ring, err := sqlitework.Open(filepath.Join(data, keysDir), sqlitework.Options{Now: now})
 		if err != nil {
 			return r, err
 		}
 		defer ring.Close()
-		kek, err := secret.OpenLocalKey(rootKey)
+		wrapped, err := canUnwrap(ctx, data, ring)
 		if err != nil {
 			return r, err
 		}
-		has = secret.NewVault(ring, kek, now).Has
+		if wrapped {
+			has = secret.NewVault(ring, nil, now).Has
+		}
 	}
 
 	for _, queue := range []work.Queue{passcode.Queue, passcode.Queue.Bulk()} {

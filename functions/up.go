@@ -161,6 +161,7 @@ func start(ctx context.Context, c config, o startOptions) (_ *server, err error)
 		defer timer.Wait()
 		timer.Go(func() { s.timer.Run(running) })
 		timer.Go(func() { s.audits.Run(running) })
+		timer.Go(func() { s.tidyKeys(running) })
 		s.host.Run(running)
 	}()
 	return s, nil

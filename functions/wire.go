@@ -23,6 +23,7 @@ import (
 	"pinreset/functions/housekeeping"
 	"pinreset/functions/tenantaudit"
 	"pinreset/functions/web"
+	"pinreset/shared/credential"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/graph"
 	"pinreset/shared/host/local"
@@ -30,7 +31,6 @@ import (
 	"pinreset/shared/onboarding"
 	"pinreset/shared/readiness"
 	"pinreset/shared/secret"
-	"pinreset/shared/tracing"
 	"pinreset/shared/work"
 	"pinreset/shared/work/sqlitework"
 )
@@ -41,9 +41,10 @@ type cloud struct {
 	consent          string // where administrators consent to pinreset's applications
 	microsoft        string // where they consent to Microsoft's
 	app, privileged  application
-	roots            *x509.CertPool // nil: the system's
-	limits           *graph.Limits  // nil: the published ones
-	notice           string         // shown on every page when the tenants are not real
+	sign             credential.Settings // how they sign in; the zero value is by their secrets
+	roots            *x509.CertPool      // nil: the system's
+	limits           *graph.Limits       // nil: the published ones
+	notice           string              // shown on every page when the tenants are not real
 	noticeLink       string
 }
 
@@ -61,6 +62,7 @@ type program struct {
 	timer   *housekeeping.Timer
 	audits  *tenantaudit.Timer
 	graph   *graph.Client
+	chain   *secret.Chain // of key-encryption keys; nil where a file is the only one
 	logger  *slog.Logger
 	health  struct {
 		mu  sync.Mutex
@@ -86,21 +88,21 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 	if prog.keys, err = sqlitework.Open(filepath.Join(c.Data, keysDir), sqlitework.Options{Now: now}); err != nil {
 		return nil, err
 	}
-	kek, err := secret.OpenLocalKey(filepath.Join(c.Data, keysDir, rootKeyFile))
+	cfg, source, err := t.signedIn(now, func(next http.RoundTripper) http.RoundTripper { return o.tracer.Transport(next, graph.Template) })
 	if err != nil {
 		return nil, err
 	}
-	vault := secret.NewVault(prog.keys, kek, now)
-
-	if prog.graph, err = newGraph(t, now, o.tracer); err != nil {
+	if prog.graph, err = graph.New(cfg); err != nil {
 		return nil, err
 	}
-	stateKey, err := kek.Derive("consent-state")
+	kek, err := prog.openKeys(ctx, c, source, now)
 	if err != nil {
 		return nil, err
 	}
+	prog.chain = kek.chain
+	vault := secret.NewVault(prog.keys, kek.codes, now)
 	links := onboarding.Links{
-		Authority: t.consent, Microsoft: t.microsoft, Graph: t.graph, Callback: c.PublicURL + "/consent/callback", Key: stateKey, NewID: newID, Now: now,
+		Authority: t.consent, Microsoft: t.microsoft, Graph: t.graph, Callback: c.PublicURL + "/consent/callback", Key: kek.consent, NewID: newID, Now: now,
 	}
 	m := newMetrics(prog.store, prog.graph)
 	n := needs{
@@ -120,7 +122,7 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 	}
 	prog.session = identity.NewSessions(now)
 	prog.handler = web.New(web.Options{
-		Eraser: prog.store, Keys: prog.keys, KEK: kek, Counted: m.calledBack, Changed: auditBy(events.AuditByNotification), Pace: prog.graph,
+		Eraser: prog.store, Keys: prog.keys, KEK: kek.devices, Counted: m.calledBack, Changed: auditBy(events.AuditByNotification), Pace: prog.graph,
 		Wake: func() {
 			select {
 			case wake <- struct{}{}:
@@ -135,10 +137,7 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 	return prog, nil
 }
 
-func newGraph(t cloud, now func() time.Time, tracer *tracing.Tracer) (*graph.Client, error) {
-	return graph.New(graphConfig(t, now, func(next http.RoundTripper) http.RoundTripper { return tracer.Transport(next, graph.Template) }))
-}
-
+// graphConfig says where Graph is and how it is reached. It has no apps.
 func graphConfig(t cloud, now func() time.Time, wrap func(http.RoundTripper) http.RoundTripper) graph.Config {
 	cfg := graph.Config{Graph: t.graph, Authority: t.authority, Limits: t.limits, Now: now, Wrap: wrap, Sessions: sessions}
 	// An authority on this machine is a simulated one: Microsoft knows nothing of it, and is not to be asked.
@@ -148,11 +147,6 @@ func graphConfig(t cloud, now func() time.Time, wrap func(http.RoundTripper) htt
 		transport.TLSClientConfig = &tls.Config{RootCAs: t.roots}
 		transport.MaxIdleConnsPerHost = 128
 		cfg.Transport = transport
-	}
-	cfg.App = cfg.SecretApp(t.app.id, t.app.secret)
-	if t.privileged.id != "" {
-		app := cfg.SecretApp(t.privileged.id, t.privileged.secret)
-		cfg.Privileged = &app
 	}
 	return cfg
 }
@@ -216,17 +210,18 @@ func newIDs() func() string {
 }
 
 // realCloud is the tenant side as configured.
-func realCloud(c config) (cloud, error) {
-	secretValue, err := readSecret(c.ClientSecretFile)
-	if err != nil {
-		return cloud{}, err
-	}
+func realCloud(c config) (_ cloud, err error) {
 	t := cloud{
 		graph: c.Graph, authority: c.Authority, consent: c.Authority, microsoft: c.MicrosoftConsent,
-		app: application{c.ClientID, secretValue},
+		app: application{id: c.ClientID}, privileged: application{id: c.PrivilegedClientID}, sign: c.signSettings(),
+	}
+	if c.Credential != credential.Secret {
+		return t, nil
+	}
+	if t.app.secret, err = readSecret(c.ClientSecretFile); err != nil {
+		return cloud{}, err
 	}
 	if c.PrivilegedClientID != "" {
-		t.privileged.id = c.PrivilegedClientID
 		if t.privileged.secret, err = readSecret(c.PrivilegedSecretFile); err != nil {
 			return cloud{}, err
 		}

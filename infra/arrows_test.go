@@ -22,11 +22,13 @@ var rooms = []struct {
 	{room: "pinreset/shared/work", imports: []string{"pinreset/events"}},
 	{room: "pinreset/shared/work/sqlitework", imports: []string{"pinreset/events", "pinreset/shared/work"}},
 	{room: "pinreset/shared/work/worktest", imports: []string{"pinreset/events", "pinreset/shared/work"}},
-	{room: "pinreset/shared/graph", imports: []string{"pinreset/shared/diag", "pinreset/shared/fault", "pinreset/shared/policy", "pinreset/shared/secret"}, sdk: true},
+	{room: "pinreset/shared/graph", imports: []string{"pinreset/shared/diag", "pinreset/shared/fault", "pinreset/shared/policy", "pinreset/shared/quota", "pinreset/shared/secret"}, sdk: true},
 	{room: "pinreset/shared/graph/graphschema"},
 	{room: "pinreset/shared/graph/graphsim", imports: []string{"pinreset/shared/graph/graphschema"}},
 	{room: "pinreset/shared/graph/graphtest", imports: []string{"pinreset/shared/graph"}}, // for tests; joins client and simulator
 	{room: "pinreset/shared/policy", imports: []string{"pinreset/events"}},                // what a policy is, whoever reads or writes it
+	{room: "pinreset/shared/secret/keyvault", sdk: true},
+	{room: "pinreset/shared/credential", imports: []string{"pinreset/shared/graph"}, sdk: true},
 	{room: "pinreset/shared/host", imports: []string{"pinreset/shared/work"}, sdk: true},
 	{room: "pinreset/shared", imports: []string{"pinreset/events", "pinreset/shared"}},
 	{room: "pinreset/functions/web", imports: []string{"pinreset/events", "pinreset/shared", "pinreset/functions/web"}},
@@ -44,7 +46,8 @@ var rooms = []struct {
 var mainOnly = []string{"pinreset/shared/host", "pinreset/shared/work/sqlitework", "pinreset/shared/graph/graphsim", "pinreset/shared/client"}
 
 // forTests are packages that only tests import; they may wire what main wires.
-var forTests = []string{"pinreset/shared/dispatch/dispatchtest", "pinreset/shared/graph/graphtest", "pinreset/shared/work/worktest"}
+var forTests = []string{"pinreset/shared/dispatch/dispatchtest", "pinreset/shared/credential/credentialtest", "pinreset/shared/graph/graphtest", "pinreset/shared/secret/keyvault/keyvaulttest", "pinreset/shared/secret/ringtest",
+	"pinreset/shared/work/worktest"}
 
 var sdks = []string{"github.com/Azure/", "github.com/aws/", "modernc.org/sqlite"}
 

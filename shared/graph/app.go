@@ -43,14 +43,28 @@ func (cfg Config) SecretApp(clientID, clientSecret string) App {
 }
 
 // AssertionApp returns an app that signs in with a signed assertion, such as the token of a managed identity or of a
-// workload; assertion gets a fresh one.
+// workload; assertion gets a fresh one, and should keep it: it is called twice for a token.
 func (cfg Config) AssertionApp(clientID string, assertion func(context.Context) (string, error)) App {
 	options := cfg.credentialOptions()
 	return App{ClientID: clientID, Credential: func(tenant string) (azcore.TokenCredential, error) {
-		return azidentity.NewClientAssertionCredential(tenant, clientID, assertion, &azidentity.ClientAssertionCredentialOptions{
+		credential, err := azidentity.NewClientAssertionCredential(tenant, clientID, assertion, &azidentity.ClientAssertionCredentialOptions{
 			ClientOptions: options, DisableInstanceDiscovery: cfg.DisableInstanceDiscovery,
 		})
+		return asserted{credential, assertion}, err
 	}}
+}
+
+// asserted is a credential that tells its own failure to make an assertion from the authority's answer, which azidentity does not.
+type asserted struct {
+	azcore.TokenCredential
+	assertion func(context.Context) (string, error)
+}
+
+func (a asserted) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	if _, err := a.assertion(ctx); err != nil {
+		return azcore.AccessToken{}, fault.After(maxBackoff, fault.GraphUnavailable, fmt.Errorf("prove who we are: %w", err))
+	}
+	return a.TokenCredential.GetToken(ctx, o)
 }
 
 func (cfg Config) credentialOptions() policy.ClientOptions {
@@ -166,6 +180,9 @@ var noAccess = []int{65001, 650052, 650057, 700016, 7000112, 7000229, 90002}
 // signInVerdict classifies the failure to get a token. It looks at numbers and at the status, never at a text; and it
 // keeps nothing of err, because a request for a token has the app's secret in it.
 func signInVerdict(err error, f Family, pm *permit, now time.Time) error {
+	if _, ok := fault.As(err); ok {
+		return err
+	}
 	failed, ok := errors.AsType[*azidentity.AuthenticationFailedError](err)
 	if !ok {
 		e := &Error{Method: http.MethodPost, Path: tokenPath, Err: errors.New("credential gave no token")}

@@ -167,8 +167,8 @@ func (x *exchange) broken(ctx context.Context, err error, f Family, started inst
 	if _, ok := fault.As(err); ok { // no permit, or no credential
 		return mark(err)
 	}
-	if errors.Is(err, errTooCostly) {
-		return err
+	if errors.Is(err, errTooCostly) || errors.Is(err, errNoShare) {
+		return err // nothing was sent
 	}
 	_, refused := errors.AsType[*azidentity.AuthenticationFailedError](err)
 	pm := x.permit

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pinreset/shared/fault"
+	"pinreset/shared/quota"
 )
 
 // Versions of Graph.
@@ -46,6 +47,9 @@ type Config struct {
 
 	Limits  *Limits // nil means PublishedLimits
 	Reserve float64 // share of each limit that bulk calls leave to people: 0 means DefaultReserve, negative none
+	// Shares divides the limits among the processes that call with the same applications. Nil means that this process is the
+	// only one. Its clock must be Now.
+	Shares *quota.Ledger
 
 	WaitPeople time.Duration // the longest wait for a permit that is no error; 0 means DefaultWaitPeople, negative none
 	WaitBulk   time.Duration // the same for bulk calls
@@ -105,6 +109,7 @@ func New(cfg Config) (*Client, error) {
 		People: max(0, orDefault(cfg.WaitPeople, DefaultWaitPeople)),
 	}
 	c.limiter = newLimiter(limits, reserve, inline, c.now)
+	c.limiter.shares = newShares(cfg.Shares)
 	if cfg.Jitter != nil {
 		c.limiter.jitter = cfg.Jitter
 	}

@@ -15,7 +15,7 @@
 //     [ErrOutcomeUnknown] whenever Graph may have carried it out. The caller reads before it decides.
 //   - Published limits are kept per application, tenant and family of resources (file limiter.go). A share of each is
 //     reserved for calls that a person waits for ([WithPriority]). A wait that is longer than a moment is an error with a
-//     delay, never a sleep.
+//     delay, never a sleep. Several processes keep the limits together, where they lease shares of them (package quota).
 //   - Each call leaves a step in the run's record (package diag): status, ids and times, never a body or a query value.
 //   - A list is read to its end or not at all. What could not be read is an error and never an empty list.
 //   - A passcode goes from the decoder straight into secret.Text and is in no error, step or log.

@@ -43,12 +43,12 @@ func (c *Client) DeviceOwners(ctx context.Context, tenant, group string) (Device
 	return m, nil
 }
 
-// BulkWrites is how many writes in the family bulk calls may make in one tenant: the limit less the reserve. The zero value is
-// no limit.
+// BulkWrites is how many writes in the family bulk calls may make in one tenant, of all processes together: the limit less the
+// reserve. The zero value is no limit.
 func (c *Client) BulkWrites(f Family) Window {
 	w := c.limiter.limits.Families[f].Write
 	if w.Limit > 0 {
-		w.Limit = c.limiter.allowed(w.Limit, Bulk)
+		w.Limit = c.limiter.allowed(c.limiter.shares.usable(w.Limit), Bulk)
 	}
 	return w
 }

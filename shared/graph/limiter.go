@@ -69,10 +69,11 @@ type appWindows struct {
 	families map[Family]*pair
 }
 
-// limiter keeps calls within Limits. It is safe for concurrent use; it has no goroutine and no timer of its own, and
-// forgets a tenant once its windows are empty.
+// limiter keeps calls within Limits, or within this process's share of them. It is safe for concurrent use; it has no
+// goroutine and no timer of its own, and forgets a tenant once its windows are empty.
 type limiter struct {
 	limits  Limits
+	shares  *shares // nil: the limits are this process's alone
 	reserve float64
 	inline  [2]time.Duration // by Priority: the longest wait that is no error
 	now     func() time.Time
@@ -125,9 +126,16 @@ func (l *limiter) acquire(ctx context.Context, app, tenant string, p Priority, d
 		}
 	}
 	pm := &permit{limiter: l, app: app, tenant: tenant, demands: demands}
+	if err := l.hold(ctx, pm); err != nil {
+		return nil, err
+	}
 	l.mu.Lock()
 	now := l.elapsed()
 	l.forgetIdle(now)
+	if err := l.withinShare(pm, p, now); err != nil {
+		defer l.mu.Unlock()
+		return nil, err
+	}
 	at, sure := l.due(pm, p, now)
 	if blocked := l.blockedUntil(pm); blocked > at {
 		at = blocked
@@ -173,6 +181,10 @@ func (l *limiter) acquire(ctx context.Context, app, tenant string, p Priority, d
 		l.undo(pm)
 		return nil, l.refuse(pm, p, now)
 	}
+	if err := l.withinShare(pm, p, now); err != nil { // or the share may have ended
+		l.undo(pm)
+		return nil, err
+	}
 	pm.departed = now
 	return pm, nil
 }
@@ -192,11 +204,13 @@ func (l *limiter) instant() instant {
 // refuse is the verdict on a call that gets no permit now.
 func (l *limiter) refuse(pm *permit, p Priority, now instant) error {
 	at, _ := l.due(pm, p, now)
+	// A share that is about to grow makes promises for what it grows to.
+	fair := func(w *window) int { return l.allowed(l.shares.fair(pm.app, pm.tenant, w.limit), p) }
 	l.eachWindow(pm, func(w *window, cost int) {
-		at = max(at, w.promise(now, l.allowed(w.limit, p), cost, p))
+		at = max(at, w.promise(now, fair(w), cost, p))
 	})
 	l.eachWindow(pm, func(w *window, cost int) {
-		if at > now && w.promise(now, l.allowed(w.limit, p), cost, p) == at {
+		if at > now && w.promise(now, fair(w), cost, p) == at {
 			w.promised[p].push(at, cost)
 		}
 	})
@@ -324,20 +338,23 @@ func (l *limiter) due(pm *permit, p Priority, now instant) (at instant, sure boo
 	at, sure = now, true
 	app := l.app(pm.app)
 	calls := 0
-	ask := func(w *window, cost int) {
-		t, s := w.due(now, l.allowed(w.limit, p), cost)
+	ask := func(tenant string, w *window, cost int) {
+		t, s := w.due(now, l.allowed(l.shares.of(pm.app, tenant, w.limit, p), p), cost)
+		if t > now {
+			l.shares.short(pm.app, tenant)
+		}
 		at, sure = max(at, t), sure && s
 	}
 	for _, d := range pm.demands {
 		calls += d.calls
 		b := l.bucket(pm, d.family)
-		ask(&b.any, d.units)
-		ask(&b.write, d.writes)
+		ask(pm.tenant, &b.any, d.units)
+		ask(pm.tenant, &b.write, d.writes)
 		all := l.inAllTenants(app, d.family)
-		ask(&all.any, d.units)
-		ask(&all.write, d.writes)
+		ask(allTenants, &all.any, d.units)
+		ask(allTenants, &all.write, d.writes)
 	}
-	ask(&app.global, calls)
+	ask(allTenants, &app.global, calls)
 	return at, sure
 }
 
@@ -398,6 +415,7 @@ func (l *limiter) forgetIdle(now instant) {
 		l.byUse.next, b.next.prev = b.next, &l.byUse
 		delete(l.buckets, b.key)
 	}
+	l.shares.forget(now)
 }
 
 func (b *bucket) idle(now instant) bool {

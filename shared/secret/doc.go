@@ -1,7 +1,8 @@
 // Package secret keeps passcodes sealed, and makes them unreadable at their time.
 //
 // Each secret is encrypted with a key of its own (AES-256-GCM). The sealed value ([Envelope]) may stand in any row; its key
-// stands, wrapped by a key-encryption key, in a separate store, the key ring. The envelope is bound to its tenant, device,
+// stands, wrapped by a key-encryption key, in a separate store, the key ring. The key-encryption key is a file of this machine
+// ([LocalKey]), or one for each hour, wrapped by a key service and shared by several processes ([Chain]). The envelope is bound to its tenant, device,
 // request and expiry: copied to another place it does not open. At expiry the key is destroyed, and with it every copy of
 // the envelope, backups included.
 //

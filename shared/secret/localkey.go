@@ -21,8 +21,7 @@ func OpenLocalKey(path string) (*LocalKey, error) {
 	key, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		key = make([]byte, 32)
-		_, _ = rand.Read(key)
+		key = newKey()
 		err := createFile(path, key)
 		if errors.Is(err, fs.ErrExist) {
 			return OpenLocalKey(path) // somebody else was first, and both must have the same key
@@ -68,6 +67,12 @@ func (k *LocalKey) Unwrap(_ context.Context, wrapped, bound []byte) ([]byte, err
 // Derive returns a key for another purpose, which tells nothing about this one. The same purpose gives the same key.
 func (k *LocalKey) Derive(purpose string) ([]byte, error) {
 	return hkdf.Key(sha256.New, k.key, nil, "pinreset/"+purpose, 32)
+}
+
+func newKey() []byte {
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // crypto/rand never fails: it ends the program instead
+	return key
 }
 
 // createFile writes data so that after a crash the file is there whole or not at all. A file that is there already stays as

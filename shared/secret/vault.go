@@ -88,9 +88,8 @@ func (v *Vault) Seal(ctx context.Context, id string, b Binding, text Text, expir
 		expires = limit
 	}
 	env := Envelope{ID: id, Binding: b, CreatedAt: now, ExpiresAt: expires.UTC(), Nonce: make([]byte, nonceBytes)}
-	key := make([]byte, 32)
+	key := newKey()
 	defer clear(key)
-	_, _ = rand.Read(key) // crypto/rand never fails: it ends the program instead
 	_, _ = rand.Read(env.Nonce)
 	bound := env.bound()
 	aead, err := newGCM(key)

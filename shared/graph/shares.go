@@ -1,0 +1,304 @@
+package graph
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"pinreset/shared/fault"
+	"pinreset/shared/quota"
+)
+
+// errNoShare is about this process's store and not about Graph.
+var errNoShare = errors.New("can't lease a share of Graph's limits")
+
+// allTenants stands for a tenant where limits of an application in all tenants together are meant.
+const allTenants = ""
+
+// shares are this process's parts of the limits, where several processes call with the same applications. They are renewed on
+// the goroutine of the call that finds one old. The limiter's lock guards everything but the ledger. A nil *shares is the whole
+// of every limit.
+type shares struct {
+	ledger *quota.Ledger
+	all    map[shareKey]*share
+	ends   []shareEnd // in order of time; older than all's where a share was renewed since
+}
+
+type shareKey struct{ app, tenant string }
+
+type shareEnd struct {
+	key shareKey
+	at  instant
+}
+
+// share is a lease of a part of the limits of an application in a tenant.
+type share struct {
+	quota.Lease
+	until, renewAt instant
+	longest        time.Duration // windows that are longer are closed
+	short          bool          // a call had to wait since the last renewal
+	renewing       chan struct{} // closed when the renewal that is under way has ended; nil: none is
+	err            error         // of the last renewal
+}
+
+func newShares(ledger *quota.Ledger) *shares {
+	if ledger == nil {
+		return nil
+	}
+	return &shares{ledger: ledger, all: map[shareKey]*share{}}
+}
+
+// of is what this process may use of a limit. It is 0 before there is a lease.
+func (s *shares) of(app, tenant string, limit int, p Priority) int {
+	if s == nil {
+		return limit
+	}
+	if h := s.all[shareKey{app, tenant}]; h != nil {
+		return limit * h.part(p) / quota.Whole
+	}
+	return 0
+}
+
+// part is what the priority may use. People are not kept from what is still this process's while it gives something up, and have
+// the little to themselves that it begins with.
+func (h *share) part(p Priority) int {
+	switch {
+	case p == People:
+		return h.Top
+	case h.Part < quota.Modest && h.Part < h.Fair:
+		return 0
+	}
+	return h.Part
+}
+
+// fair is what this process will be able to use of a limit before long.
+func (s *shares) fair(app, tenant string, limit int) int {
+	if s == nil {
+		return limit
+	}
+	if h := s.all[shareKey{app, tenant}]; h != nil {
+		return limit * max(h.Part, h.Fair) / quota.Whole
+	}
+	return 0
+}
+
+// usable is what all processes together may use of a limit.
+func (s *shares) usable(limit int) int {
+	if s == nil {
+		return limit
+	}
+	return limit * quota.Usable / quota.Whole
+}
+
+// short notes that a call had to wait.
+func (s *shares) short(app, tenant string) {
+	if s != nil {
+		if h := s.all[shareKey{app, tenant}]; h != nil {
+			h.short = true
+		}
+	}
+}
+
+// forget drops shares that have ended.
+func (s *shares) forget(now instant) {
+	if s == nil {
+		return
+	}
+	for len(s.ends) > 0 && s.ends[0].at <= now {
+		end := s.ends[0]
+		s.ends = s.ends[1:]
+		if h := s.all[end.key]; h != nil && h.until <= now && h.renewing == nil {
+			delete(s.all, end.key)
+		}
+	}
+}
+
+// hold makes sure that there are shares for the permit, which it renews when a quarter of their life has passed.
+func (l *limiter) hold(ctx context.Context, pm *permit) error {
+	if l.shares == nil {
+		return nil
+	}
+	var inTenant, everywhere time.Duration
+	everywhere = l.limits.Global.Per
+	for _, d := range pm.demands {
+		f := l.limits.Families[d.family]
+		inTenant = max(inTenant, f.Any.Per)
+		everywhere = max(everywhere, f.AppAny.Per)
+		if d.writes > 0 {
+			inTenant = max(inTenant, f.Write.Per)
+			everywhere = max(everywhere, f.AppWrite.Per)
+		}
+	}
+	if err := l.holdShare(ctx, shareKey{pm.app, pm.tenant}, inTenant); err != nil {
+		return err
+	}
+	return l.holdShare(ctx, shareKey{pm.app, allTenants}, everywhere)
+}
+
+func (l *limiter) holdShare(ctx context.Context, key shareKey, longest time.Duration) error {
+	for {
+		l.mu.Lock()
+		h := l.shares.all[key]
+		if h == nil {
+			h = &share{}
+			l.shares.all[key] = h
+		}
+		now := l.elapsed()
+		good := now < h.until && longest <= h.longest
+		waited := h.renewing
+		switch {
+		case good && (waited != nil || now < h.renewAt):
+			l.mu.Unlock()
+			return nil
+		case waited == nil:
+			return l.renew(ctx, key, h, longest, now, good)
+		}
+		l.mu.Unlock()
+		select {
+		case <-waited:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		l.mu.Lock()
+		err := h.err
+		l.mu.Unlock()
+		// The one who renewed may have given up, which is no reason for others to; or asked for shorter windows.
+		if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+	}
+}
+
+// renew renews the share. It is called with the lock held, and gives it up. good says that the earlier lease still serves.
+func (l *limiter) renew(ctx context.Context, key shareKey, h *share, longest time.Duration, now instant, good bool) error {
+	done := make(chan struct{})
+	h.renewing = done
+	ask := l.ask(key, h, longest, now)
+	l.mu.Unlock()
+
+	lease, err := l.shares.ledger.Renew(ctx, key.tenant, key.app, ask)
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer close(done)
+	h.renewing, h.err = nil, nil
+	life := l.shares.ledger.Life()
+	h.renewAt = now + life/4
+	switch {
+	case err == nil:
+		h.Lease, h.until, h.longest, h.short = lease, now+life, ask.Longest, false
+		l.shares.ends = append(l.shares.ends, shareEnd{key, h.until})
+		return nil
+	case good:
+		return nil // the earlier lease holds for now; the next call after renewAt tries again
+	case errors.Is(err, quota.ErrContended):
+		h.err = l.putOff(h, now)
+	default:
+		h.err = fmt.Errorf("%w: %w", errNoShare, err)
+	}
+	l.shares.ends = append(l.shares.ends, shareEnd{key, h.until})
+	return h.err
+}
+
+// ask is what the limiter says of itself when it renews a share.
+func (l *limiter) ask(key shareKey, h *share, longest time.Duration, now instant) quota.Ask {
+	life := l.shares.ledger.Life()
+	// With windows up to a lease's life in it from the start, a call of another family seldom needs another renewal.
+	ask := quota.Ask{Busy: h.short, Longest: max(longest, life)}
+	held := 0
+	l.eachShared(key, func(w *window) {
+		w.expire(now)
+		if w.idle() {
+			return
+		}
+		ask.Longest = max(ask.Longest, w.per)
+		held = max(held, heldPart(w))
+		ask.Busy = ask.Busy || w.promised[Bulk].len+w.promised[People].len > 0
+	})
+	ask.Busy = ask.Busy || held > h.Part/2
+	ask.Lower = func(part int) int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		h.Part = min(h.Part, part)
+		held, now := 0, l.elapsed()
+		l.eachShared(key, func(w *window) {
+			w.expire(now)
+			held = max(held, heldPart(w))
+		})
+		// Bulk calls that are out must not keep people from their reserve until they have left the window.
+		h.Top = max(held, min(h.Top, max(part, held+int(float64(part)*l.reserve))))
+		return h.Top
+	}
+	return ask
+}
+
+// heldPart is the part of the window's limit that is out, rounded up.
+func heldPart(w *window) int {
+	if w.limit == 0 {
+		return 0
+	}
+	return ((w.inUse+w.used.sum)*quota.Whole + w.limit - 1) / w.limit
+}
+
+// eachShared calls f with each window of the share that there is.
+func (l *limiter) eachShared(key shareKey, f func(*window)) {
+	if key.tenant == allTenants {
+		app := l.app(key.app)
+		f(&app.global)
+		for _, w := range app.families {
+			f(&w.any)
+			f(&w.write)
+		}
+		return
+	}
+	for family := range l.limits.Families {
+		if b := l.buckets[bucketKey{key.app, key.tenant, family}]; b != nil {
+			f(&b.any)
+			f(&b.write)
+		}
+	}
+}
+
+// withinShare refuses a permit that no wait would bring within this process's share as it is.
+func (l *limiter) withinShare(pm *permit, p Priority, now instant) error {
+	if l.shares == nil {
+		return nil
+	}
+	fits := func(tenant string, w Window, cost int) bool {
+		return w.Limit == 0 || cost <= l.shares.of(pm.app, tenant, w.Limit, p)
+	}
+	inTenant, everywhere, calls := true, true, 0
+	for _, d := range pm.demands {
+		calls += d.calls
+		f := l.limits.Families[d.family]
+		inTenant = inTenant && fits(pm.tenant, f.Any, d.units) && fits(pm.tenant, f.Write, d.writes)
+		everywhere = everywhere && fits(allTenants, f.AppAny, d.units) && fits(allTenants, f.AppWrite, d.writes)
+	}
+	everywhere = everywhere && fits(allTenants, l.limits.Global, calls)
+	for _, s := range []struct {
+		tenant string
+		enough bool
+	}{{pm.tenant, inTenant}, {allTenants, everywhere}} {
+		h := l.shares.all[shareKey{pm.app, s.tenant}]
+		if s.enough && h != nil && now < h.until {
+			continue
+		}
+		l.shares.short(pm.app, s.tenant)
+		for _, d := range pm.demands {
+			l.counter(d.family).refused++
+		}
+		return l.putOff(h, now)
+	}
+	return nil
+}
+
+// putOff is the verdict on a call for which this process has no share: others hold it, and give back what they must at their
+// next renewal.
+func (l *limiter) putOff(h *share, now instant) error {
+	delay := l.shares.ledger.Life() / 4
+	if h != nil && h.renewAt > now {
+		delay = h.renewAt - now
+	}
+	return fault.After(delay, fault.WaitingForPermit, errNoPermit)
+}
