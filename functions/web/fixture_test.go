@@ -17,6 +17,7 @@ import (
 	"pinreset/events"
 	"pinreset/functions/web"
 	"pinreset/functions/web/callback"
+	"pinreset/shared/clocktest"
 	"pinreset/shared/diag"
 	"pinreset/shared/fault"
 	"pinreset/shared/graph"
@@ -48,7 +49,7 @@ const canary = "K7mQ#2xW"
 var started = time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 
 type fixture struct {
-	*clock
+	*clocktest.Clock
 	t        testing.TB
 	rows     *sqlitework.Store
 	store    *brokenStore
@@ -98,7 +99,7 @@ func (f *fixture) change(ctx context.Context, u *work.Unit, at time.Time) error 
 
 func setUp(t testing.TB) *fixture {
 	t.Helper()
-	f := &fixture{t: t, clock: &clock{now: started}, log: &buffer{}}
+	f := &fixture{t: t, Clock: clocktest.New(started), log: &buffer{}}
 	open := func(name string) *sqlitework.Store {
 		s, err := sqlitework.Open(filepath.Join(t.TempDir(), name), sqlitework.Options{Now: f.Now})
 		if err != nil {
