@@ -260,9 +260,10 @@ func (f *fixture) setAside(tenantID string, body []byte) (diagID, letterID strin
 	return failure.ID, letter.ID
 }
 
-// stored counts what is in the store: rows of the partitions that tests touch, and messages.
-func (f *fixture) stored() (rows, messages int) {
+// content is every row of the partitions that tests touch, with its version: a row that is written again differs from before.
+func (f *fixture) content() map[work.Key]string {
 	f.t.Helper()
+	all := map[work.Key]string{}
 	for _, partition := range []string{contoso, fabrikam, nowhere, tenant.Partition, identity.Partition} {
 		q := work.Query{Partition: partition, Limit: 1000}
 		for {
@@ -270,12 +271,21 @@ func (f *fixture) stored() (rows, messages int) {
 			if err != nil {
 				f.t.Fatal(err)
 			}
-			rows += len(p.Rows)
+			for _, row := range p.Rows {
+				all[row.Key] = fmt.Sprintf("%v %s", row.ETag, row.Value)
+			}
 			if q.Page = p.Next; q.Page == "" {
 				break
 			}
 		}
 	}
+	return all
+}
+
+// stored counts what is in the store: rows of the partitions that tests touch, and messages.
+func (f *fixture) stored() (rows, messages int) {
+	f.t.Helper()
+	rows = len(f.content())
 	stats, err := f.rows.Stats(f.t.Context())
 	if err != nil {
 		f.t.Fatal(err)
