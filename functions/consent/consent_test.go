@@ -211,29 +211,15 @@ func TestStartedAgain(t *testing.T) {
 
 func TestCrashAtEveryBoundary(t *testing.T) {
 	t.Parallel()
-	for _, torn := range []bool{false, true} {
-		t.Run(fmt.Sprintf("torn %t", torn), func(t *testing.T) {
-			t.Parallel()
-			boundaries := 1
-			for n := 0; n <= boundaries; n++ {
-				f := setUp(t, torn, false)
-				f.accept("general", "privileged", "service", "client")
-				f.CrashAt(n)
-				c := f.until("proven", func(c onboarding.Consent) bool { return c.State == onboarding.Proven })
-				passed, crashed := f.Boundaries()
-				if n == 0 {
-					boundaries = passed
-				} else if crashed == "" {
-					t.Fatalf("crash %d of %d did not happen", n, boundaries)
-				}
-				if c.RequestID != f.run || !c.Complete() {
-					t.Errorf("crash %d (%s): %s", n, crashed, states(c))
-				}
-			}
-			if boundaries < 6 {
-				t.Errorf("only %d boundaries", boundaries)
-			}
-			t.Logf("%d crashes", boundaries)
-		})
-	}
+	dispatchtest.EachCrash(t, 6, 2, func(t *testing.T, torn bool, n int) (int, string) {
+		f := setUp(t, torn, false)
+		f.accept("general", "privileged", "service", "client")
+		f.CrashAt(n)
+		c := f.until("proven", func(c onboarding.Consent) bool { return c.State == onboarding.Proven })
+		passed, crashed := f.Boundaries()
+		if c.RequestID != f.run || !c.Complete() {
+			t.Errorf("crash %d (%s): %s", n, crashed, states(c))
+		}
+		return passed, crashed
+	})
 }

@@ -482,45 +482,31 @@ func TestConvergesWithoutWebhooks(t *testing.T) {
 // report, one event of the drift, and one rollout in the end.
 func TestCrashAtEveryBoundary(t *testing.T) {
 	t.Parallel()
-	for _, torn := range []bool{false, true} {
-		t.Run(fmt.Sprintf("torn %t", torn), func(t *testing.T) {
-			t.Parallel()
-			boundaries, where := 1, map[string]int{}
-			for n := 0; n <= boundaries; n++ {
-				f := setUp(t, torn)
-				f.clear()
-				id := f.policy("PIN recovery")
-				f.roll(id)
-				s := tenant.DefaultSettings()
-				s.RemediatePolicy = true
-				u := f.Unit(contoso)
-				f.must(tenant.WriteSettings(u, s), u.Commit(t.Context()))
-				f.Clock.Advance(24 * time.Hour)
-				f.audit(contoso)
-				f.must(f.sim.DeletePolicy(contoso, id))
-				asked := f.ask(contoso)
-				f.CrashAt(n)
-				f.RunUntil(3*time.Hour, func() bool { return f.report(contoso, asked).Outcome != survey.Pending })
-				f.Drain(f.Clock.Now().Add(5 * time.Minute))
-				passed, crashed := f.Boundaries()
-				if n == 0 {
-					boundaries = passed
-				} else if where[crashed]++; crashed == "" {
-					t.Fatalf("crash %d of %d did not happen", n, boundaries)
-				}
-				r := f.report(contoso, asked)
-				rollouts, _, err := rollout.List(t.Context(), f.Store(), contoso, 100, "")
-				if err != nil || len(rollouts) != 2 || len(r.Drift) != 1 || r.Drift[0].RemedyID != rollouts[0].ID {
-					t.Fatalf("crash %d (%s): %d rollouts, %+v, %v", n, crashed, len(rollouts), r, err)
-				}
-				if told, done := announced[events.TenantDriftFound](f, contoso), announced[events.TenantAuditCompleted](f, contoso); len(told) != 1 || len(done) != 2 {
-					t.Fatalf("crash %d (%s): told %d drifts and %d ends", n, crashed, len(told), len(done))
-				}
-			}
-			if boundaries < 5 || len(where) < 2 {
-				t.Errorf("%d boundaries of %d kinds", boundaries, len(where))
-			}
-			t.Logf("%d crashes: %v", boundaries, where)
-		})
-	}
+	dispatchtest.EachCrash(t, 5, 2, func(t *testing.T, torn bool, n int) (int, string) {
+		f := setUp(t, torn)
+		f.clear()
+		id := f.policy("PIN recovery")
+		f.roll(id)
+		s := tenant.DefaultSettings()
+		s.RemediatePolicy = true
+		u := f.Unit(contoso)
+		f.must(tenant.WriteSettings(u, s), u.Commit(t.Context()))
+		f.Clock.Advance(24 * time.Hour)
+		f.audit(contoso)
+		f.must(f.sim.DeletePolicy(contoso, id))
+		asked := f.ask(contoso)
+		f.CrashAt(n)
+		f.RunUntil(3*time.Hour, func() bool { return f.report(contoso, asked).Outcome != survey.Pending })
+		f.Drain(f.Clock.Now().Add(5 * time.Minute))
+		passed, crashed := f.Boundaries()
+		r := f.report(contoso, asked)
+		rollouts, _, err := rollout.List(t.Context(), f.Store(), contoso, 100, "")
+		if err != nil || len(rollouts) != 2 || len(r.Drift) != 1 || r.Drift[0].RemedyID != rollouts[0].ID {
+			t.Fatalf("crash %d (%s): %d rollouts, %+v, %v", n, crashed, len(rollouts), r, err)
+		}
+		if told, done := announced[events.TenantDriftFound](f, contoso), announced[events.TenantAuditCompleted](f, contoso); len(told) != 1 || len(done) != 2 {
+			t.Fatalf("crash %d (%s): told %d drifts and %d ends", n, crashed, len(told), len(done))
+		}
+		return passed, crashed
+	})
 }

@@ -101,50 +101,37 @@ func (f *fixture) waiting() map[string]int {
 func TestRunReachesEveryTenantOnce(t *testing.T) {
 	t.Parallel()
 	const tenants = 95 // two pages
-	for _, torn := range []bool{false, true} {
-		t.Run(fmt.Sprintf("torn %t", torn), func(t *testing.T) {
-			t.Parallel()
-			boundaries := 1
-			for n := 0; n <= boundaries; n++ {
-				b := dispatchtest.New(t, torn)
-				f := &fixture{Bench: b}
-				u := f.Unit(tenant.Partition)
-				for i := range tenants {
-					_, err := tenant.Add(u, fmt.Sprintf("%08x-0000-4000-8000-000000000000", i+1), "Tenant", events.Pinreset())
-					f.must(err)
+	dispatchtest.EachCrash(t, 6, 2, func(t *testing.T, torn bool, n int) (int, string) {
+		b := dispatchtest.New(t, torn)
+		f := &fixture{Bench: b}
+		u := f.Unit(tenant.Partition)
+		for i := range tenants {
+			_, err := tenant.Add(u, fmt.Sprintf("%08x-0000-4000-8000-000000000000", i+1), "Tenant", events.Pinreset())
+			f.must(err)
+		}
+		f.must(u.Commit(t.Context()))
+		f.CrashAt(n)
+		for range 3 {
+			if err := f.timer("0 0 */6 * * *").Tick(t.Context()); err != nil {
+				if _, crashed := f.Boundaries(); crashed == "" {
+					t.Fatal(err)
 				}
-				f.must(u.Commit(t.Context()))
-				f.CrashAt(n)
-				for range 3 {
-					if err := f.timer("0 0 */6 * * *").Tick(t.Context()); err != nil {
-						if _, crashed := f.Boundaries(); crashed == "" {
-							t.Fatal(err)
-						}
-						f.Restart()
-					}
-				}
-				passed, crashed := f.Boundaries()
-				if n == 0 {
-					boundaries = passed
-				} else if crashed == "" {
-					t.Fatalf("crash %d of %d did not happen", n, boundaries)
-				}
-				f.CrashAt(0)
-				got := f.waiting()
-				if len(got) != tenants {
-					t.Fatalf("crash %d (%s): %d of %d tenants have a message", n, crashed, len(got), tenants)
-				}
-				for id, count := range got {
-					if count != 1 {
-						t.Fatalf("crash %d (%s): %s has %d messages", n, crashed, id, count)
-					}
-				}
+				f.Restart()
 			}
-			if boundaries < 6 {
-				t.Errorf("only %d boundaries", boundaries)
+		}
+		passed, crashed := f.Boundaries()
+		f.CrashAt(0)
+		got := f.waiting()
+		if len(got) != tenants {
+			t.Fatalf("crash %d (%s): %d of %d tenants have a message", n, crashed, len(got), tenants)
+		}
+		for id, count := range got {
+			if count != 1 {
+				t.Fatalf("crash %d (%s): %s has %d messages", n, crashed, id, count)
 			}
-		})
-	}
+		}
+		return passed, crashed
+	})
 }
 
 // TestScheduleIsKept: a time of the schedule is one run, whoever ticks; one that was missed is made up for; and a run that

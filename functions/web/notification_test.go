@@ -3,6 +3,7 @@ package web_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -95,6 +96,7 @@ func TestForgedNotificationsChangeNothing(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
 	c, o := f.subscribe(contoso, groupOfContoso, time.Hour), f.subscribe(fabrikam, groupOfFabrikam, time.Minute)
+	content := f.content()
 	rows, messages := f.stored()
 	good := f.notified() // none at all is a collection too
 	good.want(t, http.StatusAccepted)
@@ -121,12 +123,31 @@ func TestForgedNotificationsChangeNothing(t *testing.T) {
 		if got := f.results(fromGraph(n.outcome)); got != before+1 {
 			t.Errorf("%s: counted %d times as %s", what, got-before, n.outcome)
 		}
-		if r, m := f.stored(); r != rows || m != messages {
-			t.Errorf("%s: left %d rows and %d messages", what, r-rows, m-messages)
+		if _, m := f.stored(); m != messages || !maps.Equal(f.content(), content) {
+			t.Errorf("%s: changed rows, or left %d messages", what, m-messages)
 		}
 	}
-	f.deliver("/callbacks/graph", nil, []byte("{")).refused(t, http.StatusBadRequest, fault.InvalidRequest)
-	f.deliverFrom("/callbacks/graph", nil, strings.NewReader(strings.Repeat("x", 2<<20))).refused(t, http.StatusRequestEntityTooLarge, fault.RequestTooLarge)
+	for what, refused := range map[string]struct {
+		body    string
+		status  int
+		code    fault.Code
+		outcome string
+	}{
+		"no collection": {"{", http.StatusBadRequest, fault.InvalidRequest, callback.Malformed},
+		"oversized":     {strings.Repeat("x", 2<<20), http.StatusRequestEntityTooLarge, fault.RequestTooLarge, callback.TooLarge},
+	} {
+		before := f.results(fromGraph(refused.outcome))
+		f.deliverFrom("/callbacks/graph", nil, strings.NewReader(refused.body)).refused(t, refused.status, refused.code)
+		if got := f.results(fromGraph(refused.outcome)); got != before+1 {
+			t.Errorf("%s: counted %d times as %s", what, got-before, refused.outcome)
+		}
+		if _, m := f.stored(); m != messages || !maps.Equal(f.content(), content) {
+			t.Errorf("%s: changed rows, or left %d messages", what, m-messages)
+		}
+	}
+	if n := f.results(fromGraph(callback.Accepted)); n != 0 {
+		t.Errorf("%d notifications are counted as accepted", n)
+	}
 	// A forged one does not keep a good one in the same body from being heard; a broken store is told, so that Graph comes again.
 	f.store.broken.Store(true)
 	f.notified(notify(contoso, groupOfContoso, c)).refused(t, http.StatusServiceUnavailable, fault.Unavailable)

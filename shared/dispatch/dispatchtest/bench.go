@@ -14,10 +14,10 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
+	"pinreset/shared/clocktest"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/work"
 	"pinreset/shared/work/sqlitework"
@@ -25,26 +25,6 @@ import (
 
 // Start is the time at which every bench begins.
 var Start = time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
-
-// Clock is a clock that is moved by hand.
-type Clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-// Now returns the clock's time.
-func (c *Clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-// Advance moves the clock.
-func (c *Clock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
 
 // backend is a store under test.
 type backend interface {
@@ -57,7 +37,7 @@ type backend interface {
 // Bench is a store, a dispatcher and a clock.
 type Bench struct {
 	T       testing.TB
-	Clock   *Clock
+	Clock   *clocktest.Clock
 	Log     *slog.Logger
 	Runs    []dispatch.Observation
 	backend backend
@@ -78,7 +58,7 @@ const (
 // New opens a store in a directory of the test. Torn cuts its commits in the steps that Table storage and Service Bus have.
 func New(t testing.TB, torn bool) *Bench {
 	t.Helper()
-	b := &Bench{T: t, Clock: &Clock{now: Start}, Log: slog.New(slog.DiscardHandler), patience: shortest}
+	b := &Bench{T: t, Clock: clocktest.New(Start), Log: slog.New(slog.DiscardHandler), patience: shortest}
 	o := sqlitework.Options{Now: b.Clock.Now, Lease: lease, Alone: true}
 	b.effects = &effects{}
 	var err error

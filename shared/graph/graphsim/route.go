@@ -41,6 +41,7 @@ var (
 	actOnDevice = []string{"DeviceManagementManagedDevices.PrivilegedOperations.All"}
 	readConfig  = []string{"DeviceManagementConfiguration.Read.All", "DeviceManagementConfiguration.ReadWrite.All"}
 	writeConfig = []string{"DeviceManagementConfiguration.ReadWrite.All"}
+	readAudit   = []string{"DeviceManagementApps.Read.All", "DeviceManagementApps.ReadWrite.All"} // page "List auditEvents"
 )
 
 // graphRoutes are the calls that are simulated. Literal segments
@@ -91,8 +92,8 @@ var graphRoutes = []route{
 	{"POST", "deviceManagement/managedDevices/{}/resetPasscode", v1, true, Devices, 0, "managedDevice", actOnDevice, (*Cloud).resetPasscode},
 	{"POST", "deviceManagement/managedDevices/{}/syncDevice", v1, true, Devices, 0, "managedDevice", actOnDevice, (*Cloud).syncDevice},
 
-	{"GET", "deviceManagement/auditEvents", v1 | beta, false, Auditing, 0, "auditEvent", slices.Concat(readConfig, readDevices), (*Cloud).listAudit},
-	{"GET", "deviceManagement/auditEvents/{}", v1 | beta, false, Auditing, 0, "auditEvent", slices.Concat(readConfig, readDevices), (*Cloud).getAudit},
+	{"GET", "deviceManagement/auditEvents", v1 | beta, false, Auditing, 0, "auditEvent", readAudit, (*Cloud).listAudit},
+	{"GET", "deviceManagement/auditEvents/{}", v1 | beta, false, Auditing, 0, "auditEvent", readAudit, (*Cloud).getAudit},
 
 	{"GET", "deviceManagement/deviceConfigurations", v1 | beta, false, Configuration, 0, "deviceConfiguration", readConfig, (*Cloud).listPolicies},
 	{"POST", "deviceManagement/deviceConfigurations", v1 | beta, false, Configuration, 0, "deviceConfiguration", writeConfig, (*Cloud).createPolicy},

@@ -9,25 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"pinreset/shared/clocktest"
 	"pinreset/shared/work/worktest"
 )
 
-// clock is a clock that stands until it is moved.
-type clock struct{ now atomic.Pointer[time.Time] }
-
-func newClock() *clock {
-	c := &clock{}
-	start := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
-	c.now.Store(&start)
-	return c
-}
-
-func (c *clock) Now() time.Time { return *c.now.Load() }
-
-func (c *clock) advance(d time.Duration) {
-	later := c.Now().Add(d)
-	c.now.Store(&later)
-}
+func newClock() *clocktest.Clock { return clocktest.New(time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)) }
 
 // current is the store that is open over one directory at a time.
 type current[S interface{ Close() error }] struct {
@@ -75,7 +61,7 @@ func TestConformance(t *testing.T) {
 		c := start(t, func() (*Store, error) { return Open(dir, Options{Now: clock.Now}) })
 		return worktest.Backend{
 			Store: c.store, Source: c.store, Lease: time.Minute, Now: clock.Now,
-			Advance: func(d time.Duration) { clock.advance(d); c.store.Wake() },
+			Advance: func(d time.Duration) { clock.Advance(d); c.store.Wake() },
 			Reopen: func(t *testing.T) worktest.Backend {
 				s := c.reopen(t)
 				return worktest.Backend{Store: s, Source: s, ReopenReleases: true}
@@ -99,7 +85,7 @@ func TestConformanceTorn(t *testing.T) {
 		c := start(t, func() (*Torn, error) { return OpenTorn(dir, Options{Now: clock.Now}, before) })
 		return worktest.Backend{
 			Store: c.store, Source: c.store, Lease: time.Minute, Now: clock.Now,
-			Advance: func(d time.Duration) { clock.advance(d); c.store.Wake() },
+			Advance: func(d time.Duration) { clock.Advance(d); c.store.Wake() },
 			Reopen: func(t *testing.T) worktest.Backend {
 				s := c.reopen(t)
 				return worktest.Backend{Store: s, Source: s, ReopenReleases: true}

@@ -266,7 +266,7 @@ func TestStatsCountMessages(t *testing.T) {
 	if err := s.Settle(t.Context(), held[0], work.Batch{}, work.Outcome{}); err != nil {
 		t.Fatal(err)
 	}
-	clock.advance(7 * time.Second)
+	clock.Advance(7 * time.Second)
 	stats, err := s.Stats(t.Context())
 	if err != nil {
 		t.Fatal(err)
