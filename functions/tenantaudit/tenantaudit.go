@@ -26,6 +26,7 @@ import (
 	"pinreset/shared/graph"
 	"pinreset/shared/portal"
 	"pinreset/shared/readiness"
+	"pinreset/shared/subscription"
 	"pinreset/shared/survey"
 	"pinreset/shared/tenant"
 	"pinreset/shared/work"
@@ -147,10 +148,22 @@ func (h *Handler) conclude(ctx context.Context, u *work.Unit, r survey.Report, l
 		_, sent := u.Send(ctx, portal.Queue.Bulk(), time.Time{}, events.PortalCatchUpDue{RequestID: r.ID})
 		err = errors.Join(err, sent)
 	}
+	if !slices.Equal(subscription.Groups(foundIn(next.Known)), subscription.Groups(foundIn(l.last.Known))) {
+		err = errors.Join(err, askToSubscribe(ctx, u))
+	}
 	if r.Cause == events.AuditByOperator && r.RunID == "" {
 		err = errors.Join(err, audit.Append(u, audit.Entry{Actor: r.By, Action: audit.TenantAudited, RequestID: r.ID, Reason: r.Reason}))
 	}
 	return err
+}
+
+// askToSubscribe: policies are assigned to other groups now, of which Graph is to tell where the tenant opted into it.
+func askToSubscribe(ctx context.Context, u *work.Unit) error {
+	settings, err := tenant.ReadSettings(ctx, u)
+	if err != nil || !settings.GraphNotifications {
+		return err
+	}
+	return subscription.Ask(ctx, u)
 }
 
 // notAudited tells of a tenant of which nothing could be read, with a page. A tenant for which the same was told the last time is not told
@@ -197,5 +210,8 @@ func failed(ctx context.Context, u *work.Unit, d events.TenantAuditRequested, co
 	}
 	r.At, r.Outcome, r.State, r.Code = u.Now(), events.AuditNot, readiness.Undetermined, code
 	r.Diagnostics = diag.Link(u.Partition(), diag.IDFor(u.Partition(), d.RequestID))
-	return survey.Write(u, r)
+	_, err = u.Send(ctx, work.Announcements, time.Time{}, events.TenantAuditCompleted{
+		RequestID: r.ID, Cause: r.Cause, Outcome: r.Outcome, State: string(r.State), Code: string(r.Code), Diagnostics: r.Diagnostics,
+	})
+	return errors.Join(err, survey.Write(u, r))
 }

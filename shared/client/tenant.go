@@ -72,7 +72,8 @@ type SettingsChange struct {
 	ResetDeadlineHours *int   `json:"resetDeadlineHours,omitempty"`
 	SealPortalCodes    *bool  `json:"sealPortalCodes,omitempty"`
 	RemediatePolicy    *bool  `json:"remediatePolicy,omitempty"` // see tenant.Settings
-	Reason             string `json:"reason,omitempty"`          // why, for the audit log
+	GraphNotifications *bool  `json:"graphNotifications,omitempty"`
+	Reason             string `json:"reason,omitempty"` // why, for the audit log
 }
 
 // ConsentStart says how a consent is started again.
