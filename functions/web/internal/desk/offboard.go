@@ -37,17 +37,15 @@ const (
 
 // Offboarded says what was erased, or that a rollout is taken back first.
 type Offboarded struct {
-	State    string `json:"state" enum:"erased,withdrawing" doc:"withdrawing: nothing is erased yet; ask again once the rollout's rollback has written false"`
-	Rollout  string `json:"rollout,omitempty" doc:"The rollout that is being taken back"`
-	Rows     int    `json:"rows" doc:"Rows erased: settings, consent, devices, resets, failures, the audit log"`
-	Messages int    `json:"messages" doc:"Messages erased, waiting and done"`
-	Keys     int    `json:"keys" doc:"Keys of codes destroyed"`
-	Tokens   int    `json:"tokens" doc:"Tokens revoked, or narrowed to their other tenants"`
-	// Subscriptions of others than these may be left at Graph where it could not be asked: they end there by themselves within a
-	// month, and nothing is believed of them.
-	Subscriptions int `json:"subscriptions,omitempty" doc:"Subscriptions to change notifications that were ended at Graph"`
-	Unended       int `json:"unended,omitempty" doc:"Subscriptions that Graph could not be asked to end; they end by themselves within a month"`
-	Left          int `json:"left" doc:"Rows of the tenant found afterwards; 0, or it is an error"`
+	State         string `json:"state" enum:"erased,withdrawing" doc:"withdrawing: nothing is erased yet; ask again once the rollout's rollback has written false"`
+	Rollout       string `json:"rollout,omitempty" doc:"The rollout that is being taken back"`
+	Rows          int    `json:"rows" doc:"Rows erased: settings, consent, devices, resets, failures, the audit log"`
+	Messages      int    `json:"messages" doc:"Messages erased, waiting and done"`
+	Keys          int    `json:"keys" doc:"Keys of codes destroyed"`
+	Tokens        int    `json:"tokens" doc:"Tokens revoked, or narrowed to their other tenants"`
+	Subscriptions int    `json:"subscriptions" doc:"Subscriptions to change notifications that were ended at Graph"`
+	Unended       int    `json:"unended" doc:"Subscriptions that Graph could not be asked to end; they end by themselves within a month"`
+	Left          int    `json:"left" doc:"Rows of the tenant found afterwards; 0, or it is an error"`
 }
 
 // Offboard erases all that is kept of the tenant: nothing of it is left but the entry of the system's own log, which names its
