@@ -100,6 +100,9 @@ func (h *Handler) requested(ctx context.Context, u *work.Unit, e events.Event, d
 	if l.wait != nil && u.Now().Before(e.Time.Add(h.Schedule.Patience)) {
 		return l.wait
 	}
+	if err := l.reported(ctx, u); err != nil {
+		return err
+	}
 	return h.conclude(ctx, u, report, l)
 }
 
@@ -133,16 +136,25 @@ func (h *Handler) conclude(ctx context.Context, u *work.Unit, r survey.Report, l
 		return err
 	}
 	next.Report = r
+	var err error
+	if next, err = next.Fit(); err != nil {
+		return err
+	}
+	r = next.Report
+	facts, _, err := l.facts.Within(readiness.MaxFacts)
+	if err != nil {
+		return err
+	}
 	codes := make([]string, 0, len(r.Drift))
 	for _, d := range r.Drift {
 		codes = append(codes, string(d.Code))
 	}
 	slices.Sort(codes)
-	_, err := u.Send(ctx, work.Announcements, time.Time{}, events.TenantAuditCompleted{
+	_, err = u.Send(ctx, work.Announcements, time.Time{}, events.TenantAuditCompleted{
 		RequestID: r.ID, Cause: r.Cause, Outcome: r.Outcome, State: string(r.State), Code: string(r.Code), Unread: r.Unread(),
 		Drift: slices.Compact(codes), Diagnostics: r.Diagnostics,
 	})
-	err = errors.Join(err, survey.Write(u, r), survey.WriteLast(u, next), readiness.WriteTenant(u, l.facts))
+	err = errors.Join(err, survey.Write(u, r), survey.WriteLast(u, next), readiness.WriteTenant(u, facts))
 	if r.Outcome != events.AuditNot && r.Cause != events.AuditByPortal {
 		// What people did in Intune's own portal and nobody told of.
 		_, sent := u.Send(ctx, portal.Queue.Bulk(), time.Time{}, events.PortalCatchUpDue{RequestID: r.ID})
