@@ -140,7 +140,10 @@ func (h *Handler) take(ctx context.Context, u *work.Unit, r portal.Record) (isNe
 		return false, err
 	}
 	diag.Decide(ctx, u.Now(), fmt.Sprintf("record %s of Intune's audit log: %s", r.ID, decision))
-	if err := errors.Join(portal.Keep(ctx, u, r, decision, reset), u.Checkpoint(ctx)); err != nil {
+	if err := portal.Keep(ctx, u, r, decision, reset); err != nil {
+		return false, err
+	}
+	if err := u.Checkpoint(ctx); err != nil {
 		return false, fmt.Errorf("keep record %s: %w", r.ID, err)
 	}
 	if h.Counted != nil {

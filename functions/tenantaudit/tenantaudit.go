@@ -1,10 +1,12 @@
 // Package tenantaudit reads a tenant and says where it stands: Microsoft's two PIN reset applications, the policies that turn PIN
 // recovery on in every store of Intune, and what devices made of them; beside what was there at the audit before.
 //
-//	timer, operator, portal, notification, device or rollout → requested → read → report, facts, drift
+//	timer, operator, portal, notification, device, rollout or consent → requested → read → report, facts, drift
 //
-// An audit reads in one batch of v1.0 and one of beta, and what these show to be worth a further look in a batch more of each. Every part
-// that can't be read is unread with the reason: it is never taken for missing, and it is compared again when it can be read.
+// An audit reads in one batch of v1.0 and one of beta, and what these show to be worth a further look in a batch more of each. What Graph
+// has a delta query for, the two applications and their delegated grants, is followed from audit to audit, and read whole once a
+// day and wherever the token is too old. Every part that can't be read is unread with the reason: it is never taken for missing, and
+// it is compared again when it can be read. What is kept of a tenant is bounded; what is lost by that is counted in the report.
 // Nothing is written to the tenant. Where the tenant opted into it, a rolled-out policy that was removed, changed or unassigned
 // is put right by asking for its rollout again, under that function's own guard.
 //
