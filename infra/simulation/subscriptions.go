@@ -28,11 +28,11 @@ type ordered struct {
 // planSubscriptions lets a tenant opt into notifications, and Graph ask for a renewal. After the trouble it looks once more, as the
 // program does every day.
 func (w *world) planSubscriptions(id string) {
-	w.at(start.Add(w.upTo(6*time.Hour)), "opt into notifications", func() { w.notifications(id, true) })
-	if w.chance(0.2) {
-		w.at(start.Add(w.upTo(30*time.Hour)), "opt out of notifications", func() { w.notifications(id, false) })
+	w.at(start.Add(w.upTo(time.Hour)), "opt into notifications", func() { w.notifications(id, true) })
+	for i := range w.rng.IntN(10) {
+		w.at(start.Add(w.upTo(30*time.Hour)), "opt out of notifications, or into them", func() { w.notifications(id, i%2 == 1) })
 	}
-	for range w.rng.IntN(4) {
+	for range 2 + w.rng.IntN(8) {
 		w.at(start.Add(w.upTo(30*time.Hour)), "Graph asks to renew", func() { w.tend(id, true) })
 	}
 	const week = 7 * 24 * time.Hour
