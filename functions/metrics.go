@@ -55,7 +55,7 @@ func newMetrics(store *sqlitework.Store, client *graph.Client) *metrics {
 		reveals: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pinreset_secret_reveals_total", Help: "Codes that were opened to be shown."}),
 		records: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pinreset_portal_records_total", Help: "Records of Intune's audit log by what was made of them; one that is taken again after a crash counts again."}, []string{"decision"}),
+			Name: "pinreset_portal_records_total", Help: "Records of Intune's audit log by what was made of them."}, []string{"decision"}),
 		letters: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pinreset_deadletters_total", Help: "Messages that were set aside."}, []string{"function"}),
 		callback: prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -37,6 +37,7 @@ var rooms = []struct {
 	// The simulation is a main of its own: it wires the real handlers, over a store and a cloud in memory.
 	{room: "pinreset/infra/simulation", imports: []string{"pinreset/events", "pinreset/shared",
 		"pinreset/functions/announcement", "pinreset/functions/bulkreset", "pinreset/functions/consent", "pinreset/functions/devicereport",
+		"pinreset/functions/graphsubscription",
 		"pinreset/functions/housekeeping", "pinreset/functions/passcodereset", "pinreset/functions/policyrollout", "pinreset/functions/portalaction",
 		"pinreset/functions/tenantaudit"}, sdk: true}, // the credential that the real client wants
 }

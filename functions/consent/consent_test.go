@@ -31,6 +31,28 @@ type fixture struct {
 	run string // the consent run's id
 }
 
+// audited is where audits that the handler asked for wait: nobody runs them here.
+const audited work.Queue = "audited"
+
+func askForAudit(ctx context.Context, u *work.Unit, due time.Time) error {
+	_, err := u.Send(ctx, audited, due, events.TenantAuditRequested{RequestID: u.NewID(), Cause: events.AuditByConsent, By: events.Pinreset()})
+	return err
+}
+
+func (f *fixture) audits() int {
+	f.T.Helper()
+	stats, err := f.Stats()
+	if err != nil {
+		f.T.Fatal(err)
+	}
+	for _, q := range stats.Queues {
+		if q.Queue == audited {
+			return int(q.Due + q.Later)
+		}
+	}
+	return 0
+}
+
 // setUp adds a tenant in which nothing has been consented.
 func setUp(t *testing.T, torn, create bool) *fixture {
 	t.Helper()
@@ -38,7 +60,7 @@ func setUp(t *testing.T, torn, create bool) *fixture {
 	sim, client := graphtest.New(t, graphsim.Options{Now: b.Clock.Now})
 	f := &fixture{Bench: b, sim: sim, run: b.NewID()}
 	general, privileged := sim.Apps()
-	b.Serve((&consent.Handler{Directory: client, Store: b.Store(), App: general.ClientID, Privileged: privileged.ClientID, Schedule: schedule}).Route())
+	b.Serve((&consent.Handler{Directory: client, Store: b.Store(), App: general.ClientID, Privileged: privileged.ClientID, Schedule: schedule, Audit: askForAudit}).Route())
 	u := b.Unit(tenant.Partition)
 	by := events.Actor{Kind: events.Operator, ID: "op-1"}
 	_, err := tenant.Add(u, fabrikam, "Fabrikam", by)
@@ -217,8 +239,8 @@ func TestCrashAtEveryBoundary(t *testing.T) {
 		f.CrashAt(n)
 		c := f.until("proven", func(c onboarding.Consent) bool { return c.State == onboarding.Proven })
 		passed, crashed := f.Boundaries()
-		if c.RequestID != f.run || !c.Complete() {
-			t.Errorf("crash %d (%s): %s", n, crashed, states(c))
+		if audits := f.audits(); c.RequestID != f.run || !c.Complete() || audits != 1 {
+			t.Errorf("crash %d (%s): %s, %d audits asked for", n, crashed, states(c), audits)
 		}
 		return passed, crashed
 	})

@@ -18,6 +18,7 @@ import (
 	"pinreset/shared/readiness"
 	"pinreset/shared/subscription"
 	"pinreset/shared/survey"
+	"pinreset/shared/tenant"
 	"pinreset/shared/work"
 )
 
@@ -66,12 +67,12 @@ type history struct {
 	needed func(ctx context.Context, u *work.Unit, row string) (bool, error) // keeps it whatever its age; may be nil
 }
 
-// retention are the tasks of the daily round. Resets come first: attempts stay as long as the reset they were made for.
+// retention are the tasks of the daily round, beginning with what is only to be done once a day. Resets come first: attempts stay as long as the reset they were made for.
 func (h *Handler) retention() []task {
 	at := func(s stamps) time.Time { return s.At }
 	expires := func(s stamps) time.Time { return s.ExpiresAt }
 	reported := func(s stamps) time.Time { return s.ReportedAt }
-	tasks := []task{{"resets.old", h.oldResets}, {"rollouts.old", h.oldRollouts}}
+	tasks := []task{{"subscriptions", h.subscriptions}, {"resets.old", h.oldResets}, {"rollouts.old", h.oldRollouts}}
 	for _, k := range []struct {
 		name string
 		history
@@ -207,4 +208,19 @@ func (h *Handler) old(now time.Time, r passcode.Reset) bool {
 		since = r.ExpiresAt
 	}
 	return !r.Open() && r.Code == nil && !since.IsZero() && now.Sub(since) >= h.Keep.History
+}
+
+// subscriptions has the tenant's subscriptions to Graph's notifications looked after, where it has any or wants some.
+func (h *Handler) subscriptions(ctx context.Context, u *work.Unit, _ string) (next string, looked int, err error) {
+	settings, err := tenant.ReadSettings(ctx, u)
+	if err != nil {
+		return "", 0, err
+	}
+	if !settings.GraphNotifications {
+		p, err := u.List(ctx, subscription.Prefix, 1, "")
+		if err != nil || len(p.Rows) == 0 {
+			return "", 1, err
+		}
+	}
+	return "", 1, subscription.AskDaily(ctx, u)
 }

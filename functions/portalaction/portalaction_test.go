@@ -465,6 +465,10 @@ func TestCrashAtEveryBoundary(t *testing.T) {
 			t.Errorf("crash %d (%s): the device was reset %d times", n, crashed, got)
 		}
 		f.wantDecisions(map[portal.Decision]int{portal.Adopted: 1, portal.Ignored: 1})
+		// A commit whose answer was lost may go uncounted; none is counted twice, and none without a crash is left out.
+		if a, i := f.counted[portal.Adopted], f.counted[portal.Ignored]; a > 1 || i > 1 || a+i < 1 || n == 0 && a+i != 2 {
+			t.Errorf("crash %d (%s): counted %d adopted and %d ignored", n, crashed, a, i)
+		}
 		return passed, crashed
 	})
 }

@@ -157,6 +157,14 @@ func (l *look) before(part string) reading.Of[readiness.ServicePrincipal] {
 	return l.last.Known.Client
 }
 
+// application is the fact of now.
+func (l *look) application(part string) reading.Of[readiness.ServicePrincipal] {
+	if part == survey.PartService {
+		return l.facts.Service
+	}
+	return l.facts.Client
+}
+
 // applicationsKnown are the object ids that the audit before saw, by part: what they hold can be asked for in the first round.
 func (l *look) applicationsKnown() map[string]string {
 	known := map[string]string{}
@@ -170,10 +178,7 @@ func (l *look) applicationsKnown() map[string]string {
 
 func (l *look) directoryReads() []graph.BatchRequest {
 	reads := []graph.BatchRequest{graph.BatchGet(survey.PartDomains, "/domains?$select=id,authenticationType,isDefault,isVerified")}
-	for _, a := range applications {
-		reads = append(reads, graph.BatchGet(a.part, "/servicePrincipals(appId='"+a.appID+"')?$select=id,accountEnabled,isDisabled,disabledByMicrosoftStatus"))
-	}
-	return reads
+	return append(reads, l.principalReads()...)
 }
 
 // holdings are reads of what service principals hold. follow reads only what has changed of the delegated grants.
@@ -233,9 +238,9 @@ func (l *look) follows() bool { return !l.whole && l.last.Delta[grantChanges] !=
 func (l *look) applications(ctx context.Context, v1 answers, asked map[string]string) {
 	read, fresh := map[string]graph.ServicePrincipal{}, map[string]string{}
 	errs := map[string]error{}
+	changed := l.changedPrincipals(ctx, v1)
 	for _, a := range applications {
-		var sp graph.ServicePrincipal
-		err := v1[a.part].Decode(&sp)
+		sp, err := l.principal(ctx, v1, changed, a)
 		if was, ok := l.before(a.part).Get(); errors.Is(err, graph.ErrNotFound) && ok && was.Present {
 			// The directory replicates: what was there is gone only if a second look says so too.
 			l.requests++
@@ -280,6 +285,7 @@ func (l *look) applications(ctx context.Context, v1 answers, asked map[string]st
 		}
 		l.part(a.part, err)
 	}
+	l.followPrincipals(changed)
 }
 
 // followGrants takes the changes of delegated grants out of the answer, with the token for the next audit. Where nothing is

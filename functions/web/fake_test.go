@@ -176,6 +176,12 @@ func (f *fleet) have(tenant string, found ...policy.Found) {
 type brokenStore struct {
 	work.Store
 	broken atomic.Bool
+	reads  atomic.Int64
+}
+
+func (b *brokenStore) Get(ctx context.Context, key work.Key) (work.Row, error) {
+	b.reads.Add(1)
+	return b.Store.Get(ctx, key)
 }
 
 func (b *brokenStore) Commit(ctx context.Context, batch work.Batch) error {

@@ -66,6 +66,10 @@ type fixture struct {
 	admin    string // token with everything
 	adminID  string
 
+	reachable bool     // whether Graph can reach the callback
+	ended     []string // subscriptions that were ended at Graph
+	stuck     string   // the one that can't be
+
 	counted struct {
 		mu      sync.Mutex
 		results map[callback.Result]int
@@ -95,6 +99,15 @@ func (f *fixture) change(ctx context.Context, u *work.Unit, at time.Time) error 
 	defer f.counted.mu.Unlock()
 	f.counted.changes = append(f.counted.changes, u.Partition())
 	return err
+}
+
+// Unsubscribe is Graph's.
+func (f *fixture) Unsubscribe(_ context.Context, tenant, id string) error {
+	if id == f.stuck {
+		return fault.Permanent(fault.AppNotConsented, fmt.Errorf("no token for %s", tenant))
+	}
+	f.ended = append(f.ended, tenant+" "+id)
+	return nil
 }
 
 func setUp(t testing.TB) *fixture {
@@ -143,7 +156,7 @@ func setUp(t testing.TB) *fixture {
 
 func (f *fixture) handler() http.Handler {
 	return web.New(web.Options{
-		Eraser: f.rows, Keys: f.ring, KEK: f.kek, Counted: f.count, Changed: f.change,
+		Eraser: f.rows, Keys: f.ring, KEK: f.kek, Counted: f.count, Changed: f.change, Notified: f.reachable, Subscriptions: f,
 		Store: f.store, Devices: f.fleet, Policies: f.fleet, Vault: f.vault, Links: f.links, Tokens: f.tokens, Sessions: f.sessions,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "pinreset_up 1\n") }),
 		Ready: func(context.Context) error {

@@ -157,3 +157,73 @@ func TestForgedNotificationsChangeNothing(t *testing.T) {
 		t.Errorf("a good one left %d rows and %d messages", r-rows, m-messages)
 	}
 }
+
+// TestEachNotificationProvesItself: that one of its tenant did is no proof of another, and what comes many times is done once.
+func TestEachNotificationProvesItself(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	c := f.subscribe(contoso, groupOfContoso, time.Hour)
+	_, messages := f.stored()
+	all := []notification{notify(contoso, groupOfContoso, c), notify(contoso, groupOfContoso, c+"x"), notify(contoso, groupOfFabrikam, c)}
+	for len(all) < 250 {
+		all = append(all, notify(contoso, groupOfContoso, c))
+	}
+	before := f.store.reads.Load()
+	f.notified(all...).want(t, http.StatusAccepted)
+	if _, m := f.stored(); m != messages+1 || len(f.counted.changes) != 1 {
+		t.Errorf("%d messages, changes of %v", m-messages, f.counted.changes)
+	}
+	if n := f.store.reads.Load() - before; n > 5 {
+		t.Errorf("%d reads for two subscriptions", n)
+	}
+	for outcome, want := range map[string]int{callback.BadSecret: 1, callback.Unknown: 1, callback.Accepted: 1} {
+		if n := f.results(fromGraph(outcome)); n != want {
+			t.Errorf("%d counted as %s, want %d", n, outcome, want)
+		}
+	}
+	// One more than that is refused whole.
+	f.Advance(time.Hour / 2)
+	f.notified(append(all, all[0])...).refused(t, http.StatusRequestEntityTooLarge, fault.RequestTooLarge)
+	if _, m := f.stored(); m != messages+1 || f.results(fromGraph(callback.TooLarge)) != 1 {
+		t.Errorf("%d messages of what was refused", m-messages-1)
+	}
+}
+
+// TestLifecycleNotifications: what Graph tells of a subscription is kept with it until somebody has looked after it, once.
+func TestLifecycleNotifications(t *testing.T) {
+	t.Parallel()
+	for event, want := range map[string]struct{ tended, changed bool }{
+		"reauthorizationRequired": {true, false}, "subscriptionRemoved": {true, true}, "missed": {false, true}, "somethingNew": {true, true},
+	} {
+		t.Run(event, func(t *testing.T) {
+			t.Parallel()
+			f := setUp(t)
+			c := f.subscribe(contoso, groupOfContoso, time.Hour)
+			_, messages := f.stored()
+			n := notify(contoso, groupOfContoso, c)
+			n["lifecycleEvent"] = event
+			forged := notify(contoso, groupOfContoso, "guessed")
+			forged["lifecycleEvent"] = event
+			f.notified(forged).want(t, http.StatusAccepted)
+			if _, m := f.stored(); m != messages {
+				t.Fatalf("a forged one left %d messages", m-messages)
+			}
+			for range 2 {
+				f.notified(n, n).want(t, http.StatusAccepted)
+			}
+			s, err := subscription.Live(t.Context(), f.unit(contoso), groupOfContoso)
+			if err != nil || s.Tend != want.tended || (len(f.counted.changes) == 1) != want.changed {
+				t.Errorf("%+v, changes %v, %v", s, f.counted.changes, err)
+			}
+			expected := 0
+			for _, yes := range []bool{want.tended, want.changed} {
+				if yes {
+					expected++
+				}
+			}
+			if _, m := f.stored(); m != messages+expected {
+				t.Errorf("%d messages, want %d", m-messages, expected)
+			}
+		})
+	}
+}

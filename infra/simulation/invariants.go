@@ -377,6 +377,7 @@ func (w *world) checkEnd() {
 	}
 	w.endRollouts(readable)
 	w.endAudits()
+	w.endSubscriptions()
 	w.endPortal()
 	w.endBulks(readable)
 	// A copy of each envelope, as a backup would have it, and a clock set back.

@@ -100,6 +100,9 @@ func (b *Bench) Unit(partition string) *work.Unit {
 	return work.NewUnit(b.effects, partition, b.Clock.Now(), b.NewID)
 }
 
+// Stats returns what the store holds.
+func (b *Bench) Stats() (sqlitework.Stats, error) { return b.backend.Stats(b.T.Context()) }
+
 // Serve sets the routes.
 func (b *Bench) Serve(routes ...dispatch.Route) { b.routes = routes }
 
