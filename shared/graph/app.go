@@ -62,7 +62,7 @@ func (cfg Config) credentialOptions() policy.ClientOptions {
 }
 
 func (cfg Config) signIn() *signIn {
-	return &signIn{client: httpClient(cfg.wrapped(cfg.transport())), now: cfg.clock()}
+	return &signIn{client: httpClient(cfg.wrapped(cfg.transport())), now: cfg.clock(), discovery: discovery{now: cfg.clock()}}
 }
 
 func (a App) validate(name string) error {
