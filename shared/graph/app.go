@@ -137,6 +137,7 @@ func (id *identity) session(tenant string) (*session, error) {
 	if err != nil {
 		return nil, fault.Permanentf(fault.GraphUnauthorized, "make credential of app %s: %w", id.app.ClientID, err)
 	}
+	credential = apart{credential}
 	s := &session{tenant: tenant, born: id.client.now(), credential: credential, bearer: runtime.NewBearerTokenPolicy(credential, []string{id.scope}, nil)}
 	if id.byUse.Len() >= id.limit {
 		delete(id.sessions, id.byUse.Remove(id.byUse.Back()).(*session).tenant)
