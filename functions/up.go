@@ -64,7 +64,7 @@ const afterStart = 5 * time.Second
 
 // softMemory is the heap, in bytes, from which on garbage is collected more often: an audit of ten thousand tenants makes a lot of it and
 // keeps next to nothing. It is no bound; whoever needs another sets GOMEMLIMIT.
-const softMemory = 80 << 20
+const softMemory = 82 << 20
 
 // startOptions are what the demo and the tests change.
 type startOptions struct {

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -26,7 +27,7 @@ type discovery struct {
 	known map[string]document // by the authority's address
 }
 
-// document is one with "{tenant}" in place of the id.
+// document is what a credential takes from one, with "{tenant}" in place of the id.
 type document struct {
 	text string
 	read time.Time
@@ -71,13 +72,23 @@ func (d *discovery) learn(req *http.Request, resp *http.Response) error {
 		return err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
-	if text := strings.ReplaceAll(string(body), tenant, tenantPlace); text != string(body) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if d.known == nil {
-			d.known = map[string]document{}
-		}
-		d.known[authority] = document{text, d.now()}
+	var used struct {
+		Issuer        string `json:"issuer"`
+		Authorization string `json:"authorization_endpoint"`
+		Token         string `json:"token_endpoint"`
 	}
+	if json.Unmarshal(body, &used) != nil || !strings.Contains(used.Token, tenant) {
+		return nil // the credential says what is wrong with it
+	}
+	text, err := json.Marshal(used)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.known == nil {
+		d.known = map[string]document{}
+	}
+	d.known[authority] = document{strings.ReplaceAll(string(text), tenant, tenantPlace), d.now()}
 	return nil
 }

@@ -37,6 +37,8 @@ var defaultTransport = func() http.RoundTripper {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = 256, 128
+	// Over HTTP/2 one connection serves hundreds of calls. Those that begin before there is one would else dial one each.
+	t.MaxConnsPerHost = 64
 	t.ResponseHeaderTimeout = 60 * time.Second
 	return t
 }()
@@ -50,6 +52,7 @@ func once(t http.RoundTripper) http.RoundTripper {
 		return t
 	}
 	h = h.Clone()
+	h.MaxConnsPerHost = 0
 	h.Protocols = new(http.Protocols)
 	h.Protocols.SetHTTP1(true)
 	h.ForceAttemptHTTP2 = false
