@@ -17,12 +17,13 @@ var rooms = []struct {
 	imports []string
 	sdk     bool // may import a cloud's SDK
 }{
-	{room: "pinreset/events"},
+	{room: "pinreset/events", imports: []string{"pinreset/events/jsoncut"}},
+	{room: "pinreset/events/jsoncut"}, // how JSON is cut, whatever it says
 	{room: "pinreset/shared/fault"},
 	{room: "pinreset/shared/work", imports: []string{"pinreset/events"}},
 	{room: "pinreset/shared/work/sqlitework", imports: []string{"pinreset/events", "pinreset/shared/work"}},
 	{room: "pinreset/shared/work/worktest", imports: []string{"pinreset/events", "pinreset/shared/work"}},
-	{room: "pinreset/shared/graph", imports: []string{"pinreset/shared/diag", "pinreset/shared/fault", "pinreset/shared/policy", "pinreset/shared/quota", "pinreset/shared/secret"}, sdk: true},
+	{room: "pinreset/shared/graph", imports: []string{"pinreset/events/jsoncut", "pinreset/shared/diag", "pinreset/shared/fault", "pinreset/shared/policy", "pinreset/shared/quota", "pinreset/shared/secret"}, sdk: true},
 	{room: "pinreset/shared/graph/graphschema"},
 	{room: "pinreset/shared/graph/graphsim", imports: []string{"pinreset/shared/graph/graphschema"}},
 	{room: "pinreset/shared/graph/graphtest", imports: []string{"pinreset/shared/graph"}}, // for tests; joins client and simulator

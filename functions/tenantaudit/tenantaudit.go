@@ -37,7 +37,7 @@ import (
 // cloud is what an audit needs of Graph.
 type cloud interface {
 	Batch(ctx context.Context, tenant, version string, requests []graph.BatchRequest) ([]graph.BatchResponse, error)
-	Pages(ctx context.Context, tenant, version string, first graph.BatchResponse, visit func(decode func(any) error) (graph.Links, error)) (delta string, err error)
+	Pages(ctx context.Context, tenant, version string, first graph.BatchResponse, visit func(element []byte) error) (called int, delta string, err error)
 	ServicePrincipal(ctx context.Context, tenant, appID string) (graph.ServicePrincipal, error)
 }
 

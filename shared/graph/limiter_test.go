@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -154,16 +155,28 @@ func anyOpen(rng *rand.Rand, open map[int]*permit) (int, *permit) {
 // anyPromised reports whether others were sent away and are still awaited: then a delay may be longer than the wait for
 // one permit.
 func anyPromised(l *limiter, now time.Duration) bool {
-	for _, b := range l.buckets {
-		for _, w := range []*window{&b.any, &b.write} {
-			for p := range w.promised {
-				if n := w.promised[p].len; n > 0 && w.promised[p].at(n-1).at > now {
-					return true
-				}
+	for w := range windows(l) {
+		for p := range 2 {
+			if w.promised != nil && w.promised[p].len > 0 && w.promised[p].at(w.promised[p].len-1).at > now {
+				return true
 			}
 		}
 	}
 	return false
+}
+
+// windows are those of all tenants.
+func windows(l *limiter) iter.Seq[*window] {
+	return func(yield func(*window) bool) {
+		for _, a := range l.accounts {
+			for i := range a.buckets {
+				b := &a.buckets[i]
+				if !yield(&b.any) || b.write != nil && !yield(b.write) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func TestLimiterWindowIsExact(t *testing.T) {
@@ -277,9 +290,9 @@ func TestLimiterPromisesAreBounded(t *testing.T) {
 	if longest > promiseAhead*20*time.Second || longest < 20*time.Second {
 		t.Errorf("longest delay %s", longest)
 	}
-	for _, b := range l.buckets {
-		if n := b.write.promised[Bulk].len; n > promiseAhead*promiseSteps+1 {
-			t.Errorf("%d promises are kept", n)
+	for w := range windows(l) {
+		if w.promised != nil && w.promised[Bulk].len > promiseAhead*promiseSteps+1 {
+			t.Errorf("%d promises are kept", w.promised[Bulk].len)
 		}
 	}
 }
@@ -554,15 +567,15 @@ func TestLimiterForgetsIdleTenants(t *testing.T) {
 		}
 		pm.answered()
 	}
-	if n := len(l.buckets); n != 10_000 {
-		t.Fatalf("%d buckets", n)
+	if n := len(l.accounts); n != 10_000 {
+		t.Fatalf("%d accounts", n)
 	}
 	ck.Advance(20 * time.Second)
 	if _, err := l.acquire(t.Context(), "app", "tenant 0", Bulk, write); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(l.buckets); n > 2 {
-		t.Errorf("%d buckets of idle tenants", n)
+	if n := len(l.accounts); n > 2 {
+		t.Errorf("%d accounts of idle tenants", n)
 	}
 }
 

@@ -161,16 +161,17 @@ func (k *call) match() (route, *answer) {
 }
 
 func matchPattern(pattern string, segments []string) ([]string, bool) {
-	want := strings.Split(pattern, "/")
-	if len(want) != len(segments) {
+	if strings.Count(pattern, "/")+1 != len(segments) {
 		return nil, false
 	}
 	var params []string
-	for i, w := range want {
+	for _, s := range segments {
+		var want string
+		want, pattern, _ = strings.Cut(pattern, "/")
 		switch {
-		case w == "{}":
-			params = append(params, segments[i])
-		case !strings.EqualFold(w, strings.TrimPrefix(strings.TrimSuffix(segments[i], "()"), "microsoft.graph.")):
+		case want == "{}":
+			params = append(params, s)
+		case !strings.EqualFold(want, strings.TrimPrefix(strings.TrimSuffix(s, "()"), "microsoft.graph.")):
 			return nil, false
 		}
 	}
