@@ -1,0 +1,309 @@
+package servicebus
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"pinreset/shared/work"
+	"pinreset/shared/work/outbox"
+)
+
+// gather is how long a receiver that has a message waits for more to come with it. The library's own 20 ms would be most of
+// what a person's reset spends in a queue.
+const gather = 2 * time.Millisecond
+
+// maxReceive is the most that one call of the library takes.
+const maxReceive = 1000
+
+// Receive waits until a parcel of the queue is due and returns up to limit of them.
+func (b *Bus) Receive(ctx context.Context, queue work.Queue, limit int) ([]outbox.Received, error) {
+	if err := b.begin(); err != nil {
+		return nil, err
+	}
+	defer b.under.Done()
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(b.life, cancel)()
+	parcels, err := b.inlet(queue).receive(waiting, min(max(limit, 1), maxReceive))
+	switch {
+	case err == nil:
+		return parcels, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case b.life.Err() != nil:
+		return nil, ErrClosed
+	}
+	return nil, err
+}
+
+// inlet receives from one queue. It hands its receivers out one caller at a time, the last used first: one that rests too long
+// with messages on their way to it gives them back, which costs a way.
+type inlet struct {
+	bus   *Bus
+	queue work.Queue
+	slots chan struct{} // one for each receiver that is in use
+
+	mu   sync.Mutex
+	taps []*tap // at rest
+	any  *tap   // one of all, for what any link can do
+	held map[string]*held
+	full int // how many are held when those whose lock has ended are looked for
+}
+
+func newInlet(b *Bus, q work.Queue) *inlet {
+	return &inlet{
+		bus: b, queue: q, slots: make(chan struct{}, max(b.o.Receivers[q], 1)),
+		held: map[string]*held{}, full: 256,
+	}
+}
+
+// tap is a receiver of the library, and the next one when that has gone deaf.
+type tap struct {
+	receiver atomic.Pointer[azservicebus.Receiver]
+	// breaks counts the times that the link was lost. A message that came before the last one can't be settled on it.
+	breaks atomic.Int64
+	quiet  int // receives in a row that got nothing
+}
+
+// held is a message in our hands, with the link that it came by.
+type held struct {
+	message *azservicebus.ReceivedMessage
+	tap     *tap
+	breaks  int64
+	until   time.Time
+}
+
+func (in *inlet) receive(ctx context.Context, limit int) ([]outbox.Received, error) {
+	select {
+	case in.slots <- struct{}{}:
+		defer func() { <-in.slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	t, err := in.take()
+	if err != nil {
+		return nil, err
+	}
+	defer in.rest(t)
+	for failures := 0; ; {
+		messages, err := t.poll(ctx, in.bus.poll, limit)
+		switch {
+		case len(messages) > 0:
+			t.quiet = 0
+			return in.hold(t, messages), nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errors.Is(err, context.DeadlineExceeded):
+			failures = 0
+			if t.quiet++; t.quiet >= in.bus.deaf {
+				if err := in.renewTap(ctx, t); err != nil {
+					return nil, err
+				}
+			}
+		case err != nil:
+			t.breaks.Add(1)
+			return nil, explain(err, "receive from", in.bus.queueName(in.queue))
+		default:
+			// Neither messages nor an error is how the library says that the link broke and can be had again.
+			t.breaks.Add(1)
+			if failures++; failures > 1 {
+				if err := pause(ctx, failures); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+}
+
+func (t *tap) poll(ctx context.Context, patience time.Duration, limit int) ([]*azservicebus.ReceivedMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return t.receiver.Load().ReceiveMessages(ctx, limit, &azservicebus.ReceiveMessagesOptions{TimeAfterFirstMessage: gather})
+}
+
+// pause waits between attempts that failed, longer each time.
+func pause(ctx context.Context, failures int) error {
+	timer := time.NewTimer(min(10*time.Millisecond<<min(failures, 10), 5*time.Second))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// take returns a receiver at rest, or a new one. The caller has a slot.
+func (in *inlet) take() (*tap, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if n := len(in.taps); n > 0 {
+		t := in.taps[n-1]
+		in.taps = in.taps[:n-1]
+		return t, nil
+	}
+	return in.open()
+}
+
+func (in *inlet) rest(t *tap) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.taps = append(in.taps, t)
+}
+
+func (in *inlet) open() (*tap, error) {
+	r, err := in.newReceiver()
+	if err != nil {
+		return nil, err
+	}
+	t := &tap{}
+	t.receiver.Store(r)
+	if in.any == nil {
+		in.any = t
+	}
+	return t, nil
+}
+
+func (in *inlet) newReceiver() (*azservicebus.Receiver, error) {
+	r, err := in.bus.client.NewReceiverForQueue(in.bus.queueName(in.queue), nil)
+	if err != nil {
+		return nil, explain(err, "receive from", in.bus.queueName(in.queue))
+	}
+	return r, nil
+}
+
+// renewTap puts a new receiver in the place of one that got nothing for long.
+func (in *inlet) renewTap(ctx context.Context, t *tap) error {
+	r, err := in.newReceiver()
+	if err != nil {
+		return err
+	}
+	t.quiet = 0
+	t.breaks.Add(1)
+	old := t.receiver.Swap(r)
+	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	if err := old.Close(ctx); err != nil {
+		in.bus.o.Logger.WarnContext(ctx, "close idle receiver", "queue", string(in.queue), "cause", err.Error())
+	}
+	return nil
+}
+
+// hold remembers the messages until they are settled.
+func (in *inlet) hold(t *tap, messages []*azservicebus.ReceivedMessage) []outbox.Received {
+	now := in.bus.o.Now()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	parcels := make([]outbox.Received, len(messages))
+	for i, m := range messages {
+		token := hex.EncodeToString(m.LockToken[:])
+		until := now
+		if m.LockedUntil != nil {
+			until = m.LockedUntil.UTC()
+		}
+		in.held[token] = &held{message: m, tap: t, breaks: t.breaks.Load(), until: until}
+		parcels[i] = outbox.Received{
+			Queue: in.queue, Attributes: attributes(m), Body: m.Body,
+			Deliveries: int(m.DeliveryCount), Token: token, LockedUntil: until,
+		}
+	}
+	if len(in.held) >= in.full {
+		// Whoever was refused a commit never settles. Their locks end, and they are forgotten then.
+		for token, h := range in.held {
+			if h.until.Before(now) {
+				delete(in.held, token)
+			}
+		}
+		in.full = max(256, 2*len(in.held))
+	}
+	return parcels
+}
+
+// attributes are the properties that the parcel was sent with; what others may have put on a message is left out unless it is
+// text.
+func attributes(m *azservicebus.ReceivedMessage) map[string]string {
+	all := make(map[string]string, len(m.ApplicationProperties))
+	for name, value := range m.ApplicationProperties {
+		if text, ok := value.(string); ok && name != diagnosticID {
+			all[name] = text
+		}
+	}
+	if trace, ok := m.ApplicationProperties[diagnosticID].(string); ok && all[outbox.AttributeTraceParent] == "" {
+		all[outbox.AttributeTraceParent] = trace
+	}
+	return all
+}
+
+// Renew holds the parcel for another lock duration of its queue and returns until when, or work.ErrLeaseLost.
+func (b *Bus) Renew(ctx context.Context, queue work.Queue, token string) (time.Time, error) {
+	if err := b.begin(); err != nil {
+		return time.Time{}, err
+	}
+	defer b.under.Done()
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
+	defer cancel()
+	return b.inlet(queue).renew(ctx, token)
+}
+
+func (in *inlet) renew(ctx context.Context, token string) (time.Time, error) {
+	m, ok := byToken(token)
+	if !ok {
+		return time.Time{}, fmt.Errorf("renew lock: %w", work.ErrLeaseLost)
+	}
+	t, err := in.link(token)
+	if err != nil {
+		return time.Time{}, err
+	}
+	err = t.receiver.Load().RenewMessageLock(ctx, m, nil)
+	switch {
+	case lockLost(err):
+		in.forget(token)
+		return time.Time{}, fmt.Errorf("renew lock: %w", work.ErrLeaseLost)
+	case err != nil:
+		return time.Time{}, explain(err, "renew lock on", in.bus.queueName(in.queue))
+	}
+	until := m.LockedUntil.UTC()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if h := in.held[token]; h != nil {
+		h.until = until
+	}
+	return until, nil
+}
+
+// link returns the receiver that the token came by, or any.
+func (in *inlet) link(token string) (*tap, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if h := in.held[token]; h != nil {
+		return h.tap, nil
+	}
+	if in.any != nil {
+		return in.any, nil
+	}
+	t, err := in.open()
+	if err == nil {
+		in.taps = append(in.taps, t)
+	}
+	return t, err
+}
+
+func (in *inlet) forget(token string) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	delete(in.held, token)
+}
+
+// byToken returns a message that has nothing but its lock token, which is enough to renew and to settle it over any link.
+func byToken(token string) (*azservicebus.ReceivedMessage, bool) {
+	m := &azservicebus.ReceivedMessage{}
+	n, err := hex.Decode(m.LockToken[:], []byte(token)[:min(len(token), 32)])
+	return m, err == nil && n == len(m.LockToken) && len(token) == 32
+}
