@@ -3,7 +3,6 @@ package servicebus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -26,8 +25,8 @@ type Entity struct {
 	// LockDuration is how long a message is held without renewal. It bounds how long a message waits whose holder was
 	// killed; the host renews at a third of it.
 	LockDuration time.Duration
-	// MaxDeliveries is when the service sets a message aside by itself. It is far above dispatch's own limit, so that it is only
-	// reached by messages whose run never came to its end.
+	// MaxDeliveries is when the service sets a message aside by itself. It is twice dispatch's own limit, so that only messages
+	// reach it whose every run was killed before dispatch could set them aside with a diagnostics page.
 	MaxDeliveries int
 	// DuplicateWindow is how long the service remembers message ids. It spares most of the copies that a crash makes; the
 	// inbox of package outbox drops the others.
@@ -38,14 +37,14 @@ type Entity struct {
 	DeadLetterOnExpiry bool
 }
 
-// Entities returns what the namespace must have for these queues and options, in the order of the queues, topics last. Lock
+// Entities returns what the namespace must have for these queues and options: the queues in their order, then the topics. Lock
 // duration and delivery limit are those of queues and subscriptions; a topic has none.
 func Entities(queues []work.Queue, o Options) []Entity {
 	const day = 24 * time.Hour
 	var all []Entity
 	for _, q := range queues {
 		all = append(all, Entity{
-			Name: o.Prefix + string(q), Kind: KindQueue, LockDuration: time.Minute, MaxDeliveries: 32,
+			Name: o.Prefix + string(q), Kind: KindQueue, LockDuration: time.Minute, MaxDeliveries: 16,
 			DuplicateWindow: 10 * time.Minute, TimeToLive: 14 * day, DeadLetterOnExpiry: true,
 		})
 	}
@@ -58,6 +57,9 @@ func Entities(queues []work.Queue, o Options) []Entity {
 	}
 	return all
 }
+
+// AnnouncementTopic is the topic that carries what [work.Announcements] carries, for others, where the settings ask for it.
+const AnnouncementTopic = "announcements"
 
 func (b *Bus) queueName(q work.Queue) string { return b.o.Prefix + string(q) }
 
@@ -74,35 +76,19 @@ func (b *Bus) Check(ctx context.Context, queues []work.Queue) error {
 	defer b.under.Done()
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	var (
-		all  sync.WaitGroup
-		mu   sync.Mutex
-		errs = map[string]error{}
-	)
-	check := func(entity string, probe func() error) {
+	entities := Entities(queues, b.o)
+	failed := make([]error, len(entities))
+	var all sync.WaitGroup
+	for i, e := range entities {
 		all.Go(func() {
-			if err := probe(); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				errs[entity] = errors.Join(errs[entity], err)
+			failed[i] = b.outlet(e.Name).check(ctx)
+			if e.Kind == KindQueue {
+				failed[i] = errors.Join(b.inlet(queues[i]).check(ctx), failed[i])
 			}
 		})
 	}
-	entities := Entities(queues, b.o)
-	for _, q := range queues {
-		check(b.queueName(q), func() error { return b.inlet(q).check(ctx) })
-	}
-	for _, e := range entities {
-		check(e.Name, func() error { return b.outlet(e.Name).check(ctx) })
-	}
 	all.Wait()
-	var found []error
-	for _, e := range entities {
-		if err := errs[e.Name]; err != nil {
-			found = append(found, fmt.Errorf("%s: %w", e.Kind, err))
-		}
-	}
-	return errors.Join(found...)
+	return errors.Join(failed...)
 }
 
 // check looks at the queue's next message, which takes nothing.

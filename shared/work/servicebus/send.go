@@ -51,10 +51,10 @@ func (b *Bus) Send(ctx context.Context, parcels []outbox.Parcel) error {
 	return errors.Join(errs...)
 }
 
-// targets are the entities that the parcel goes to. What is put off stays with its queue: the topic has had it.
+// targets are the entities that the parcel goes to. What was put off stays with its queue: the topic has had it.
 func (b *Bus) targets(p outbox.Parcel) []string {
 	queue := b.queueName(p.Queue)
-	if topic, ok := b.o.Topics[p.Queue]; ok && p.Attributes[outbox.AttributeAttempt] == "" {
+	if topic, ok := b.o.Topics[p.Queue]; ok && p.Attributes[outbox.AttributeAttempt] == "1" {
 		return []string{queue, b.o.Prefix + topic}
 	}
 	return []string{queue}
@@ -142,7 +142,7 @@ func (out *outlet) ship(items []item) {
 
 // shipSome sends as many of the first items as one batch takes and returns how many those are. The error is all of theirs.
 func (out *outlet) shipSome(items []item) (int, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), sendTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), out.bus.sending)
 	defer cancel()
 	sender, err := out.open()
 	if err != nil {
