@@ -22,6 +22,7 @@ var rooms = []struct {
 	{room: "pinreset/shared/work", imports: []string{"pinreset/events"}},
 	{room: "pinreset/shared/work/sqlitework", imports: []string{"pinreset/events", "pinreset/shared/work"}},
 	{room: "pinreset/shared/work/worktest", imports: []string{"pinreset/events", "pinreset/shared/work"}},
+	{room: "pinreset/shared/work/servicebus/servicebustest", imports: []string{"pinreset/shared/work/servicebus/servicebustest"}}, // fit for any project
 	{room: "pinreset/shared/graph", imports: []string{"pinreset/shared/diag", "pinreset/shared/fault", "pinreset/shared/policy", "pinreset/shared/secret"}, sdk: true},
 	{room: "pinreset/shared/graph/graphschema"},
 	{room: "pinreset/shared/graph/graphsim", imports: []string{"pinreset/shared/graph/graphschema"}},
@@ -44,7 +45,8 @@ var rooms = []struct {
 var mainOnly = []string{"pinreset/shared/host", "pinreset/shared/work/sqlitework", "pinreset/shared/graph/graphsim", "pinreset/shared/client"}
 
 // forTests are packages that only tests import; they may wire what main wires.
-var forTests = []string{"pinreset/shared/dispatch/dispatchtest", "pinreset/shared/graph/graphtest", "pinreset/shared/work/worktest"}
+var forTests = []string{"pinreset/shared/dispatch/dispatchtest", "pinreset/shared/graph/graphtest",
+	"pinreset/shared/work/servicebus/servicebustest", "pinreset/shared/work/worktest"}
 
 var sdks = []string{"github.com/Azure/", "github.com/aws/", "modernc.org/sqlite"}
 
