@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,8 +13,12 @@ import (
 	"pinreset/shared/work/outbox"
 	"pinreset/shared/work/outbox/outboxtest"
 	"pinreset/shared/work/servicebus/servicebustest"
+	"pinreset/shared/work/tables"
+	"pinreset/shared/work/tables/tablestest"
 	"pinreset/shared/work/worktest"
 )
+
+func TestMain(m *testing.M) { os.Exit(tablestest.Run(m)) }
 
 // numbered gives ids that never repeat.
 func numbered() func() string {
@@ -26,6 +31,14 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	worktest.Run(t, func(t *testing.T) worktest.Backend {
 		return compose(t, &outboxtest.Rows{})
+	})
+}
+
+// TestConformanceOverTables: the same with the rows in Table storage, as in production.
+func TestConformanceOverTables(t *testing.T) {
+	t.Parallel()
+	worktest.Run(t, func(t *testing.T) worktest.Backend {
+		return compose(t, tablestest.Open(t, tables.Options{}))
 	})
 }
 
