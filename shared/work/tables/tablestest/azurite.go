@@ -96,7 +96,7 @@ func start(node, dir string) (*azurite, error) {
 	go func() {
 		defer close(a.ended)
 		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if strings.Contains(lines.Text(), "successfully listen") {
+			if strings.Contains(lines.Text(), "successfully started") {
 				listening <- true
 			}
 		}
