@@ -134,6 +134,14 @@ func (f *fixture) has(entity string, want servicebustest.Counts) {
 	}
 }
 
+// reopen has the receiver notice that its connection is gone and open another. Settling does not do that well: it waits
+// four seconds before it tries again, whatever the client's options say.
+func (f *fixture) reopen(r *azservicebus.Receiver) {
+	f.Helper()
+	_, err := r.PeekMessages(f.Context(), 1, nil)
+	f.check(err)
+}
+
 func (f *fixture) wantCode(err error, want azservicebus.Code) {
 	f.Helper()
 	var e *azservicebus.Error
