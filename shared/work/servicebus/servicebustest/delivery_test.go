@@ -150,6 +150,7 @@ func TestDropConnections(t *testing.T) {
 	f.server.DropConnections()
 	f.has("q", servicebustest.Counts{Locked: 1}) // the lock outlives the connection
 	f.send("b")
+	f.reopen(f.receiver)
 	f.check(f.receiver.CompleteMessage(t.Context(), &azservicebus.ReceivedMessage{LockToken: m.LockToken}, nil))
 	f.complete(f.receiver, f.receiveOne(f.receiver))
 	f.has("q", servicebustest.Counts{})

@@ -27,7 +27,7 @@ func (in *intake) number() int64 {
 	return in.sequence
 }
 
-// accept takes all of the messages or none, and returns their sequence numbers.
+// accept takes all of the messages or none, and returns their sequence numbers, 0 for a duplicate.
 func (in *intake) accept(messages []*amqp.Message, sizes []int) ([]int64, *amqp.Error) {
 	total := 0
 	for _, n := range sizes {
@@ -45,10 +45,11 @@ func (in *intake) accept(messages []*amqp.Message, sizes []int) ([]int64, *amqp.
 }
 
 func (in *intake) take(content *amqp.Message, size int) int64 {
-	number, now := in.number(), in.server.now()
+	now := in.server.now()
 	if in.duplicate(content, now) {
-		return number
+		return 0
 	}
+	number := in.number()
 	m := &message{content: content, size: size, sequence: number, enqueueSequence: number, enqueued: now, pos: -1}
 	at := due(content)
 	if !at.After(now) {

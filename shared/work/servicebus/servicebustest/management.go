@@ -130,6 +130,10 @@ func (q *queue) receiveDeferred(body amqp.Map) reply {
 	numbers, _ := body["sequence-numbers"].([]int64)
 	mode, _ := body["receiver-settle-mode"].(uint32)
 	for _, n := range numbers {
+		if m := q.deferred[n]; m != nil && q.expired(m) {
+			delete(q.deferred, n)
+			q.outlive(m)
+		}
 		if q.deferred[n] == nil {
 			return failed(&amqp.Error{Condition: conditionMessageNotFound, Description: "Failed to lock one or more specified messages. The message does not exist."})
 		}

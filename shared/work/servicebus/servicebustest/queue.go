@@ -56,7 +56,7 @@ func (q *queue) offer(m *message) {
 	heap.Push(&q.active, m)
 	if !m.expires.IsZero() {
 		m.end = q.server.agenda.add(m.expires, func() { q.expire(m) })
-		if !m.expires.After(q.server.now()) {
+		if q.expired(m) {
 			q.expire(m)
 		}
 	}
@@ -69,10 +69,19 @@ func (q *queue) withdraw(m *message) {
 	m.end.cancel()
 }
 
+func (q *queue) expired(m *message) bool {
+	return !m.expires.IsZero() && !m.expires.After(q.server.now())
+}
+
 // expire ends an active message whose time to live is over. A locked one lives on until its lock ends, and a deferred one
-// until it is received (Microsoft's pages "Message expiration" and "Message deferral").
+// until somebody asks for it (Microsoft's pages "Message expiration" and "Message deferral").
 func (q *queue) expire(m *message) {
 	q.withdraw(m)
+	q.outlive(m)
+}
+
+// outlive ends a message that is past its time to live and in none of the queue's places any more.
+func (q *queue) outlive(m *message) {
 	if q.settings.DeadLetterExpired {
 		q.bury(m, "TTLExpiredException", "The message expired and was dead lettered.")
 	} else {
@@ -105,7 +114,7 @@ func (q *queue) dispatch() {
 			return
 		}
 		m := q.active[0]
-		if !m.expires.IsZero() && !m.expires.After(q.server.now()) {
+		if q.expired(m) { // the clock is about to say so
 			q.expire(m)
 			continue
 		}
