@@ -29,7 +29,7 @@ var faults = map[string]func(*servicebustest.Server, servicebustest.Point){
 	"answer lost":     func(s *servicebustest.Server, p servicebustest.Point) { s.LoseAnswer(p, string(queue), 1) },
 	"silence":         func(s *servicebustest.Server, p servicebustest.Point) { s.Stall(p, string(queue), 1) },
 	"connection lost as the links come back": func(s *servicebustest.Server, _ servicebustest.Point) {
-		s.LoseAnswer(servicebustest.Attach, string(queue), 2)
+		s.LoseAnswer(servicebustest.Attach, string(queue), 1)
 		s.DropConnections()
 	},
 }

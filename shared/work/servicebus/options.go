@@ -42,7 +42,7 @@ type Options struct {
 
 // retry is what the client does by itself. Its defaults (4 s, doubled) make a lost connection cost a person at a screen four
 // seconds.
-var retry = azservicebus.RetryOptions{MaxRetries: 5, RetryDelay: 100 * time.Millisecond, MaxRetryDelay: 10 * time.Second}
+var retry = azservicebus.RetryOptions{MaxRetries: 8, RetryDelay: 100 * time.Millisecond, MaxRetryDelay: 2 * time.Second}
 
 // connect makes the client. It opens no connection: the client does so at its first use.
 func (o Options) connect() (*azservicebus.Client, error) {
