@@ -46,6 +46,7 @@ func TestMessageOnTheWire(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	p := parcel("0af7651916cd43dd8448eb211c80319c")
+	p.Body = []byte(`{"specversion":"1.0","type":"example.failure.raised.v1","data":{"type":"other"}}`)
 	p.Attributes[outbox.AttributeTraceParent] = trace
 	r.send(t, p)
 	receiver, err := r.client(t).NewReceiverForQueue(string(queue), nil)
@@ -59,6 +60,9 @@ func TestMessageOnTheWire(t *testing.T) {
 	m := messages[0]
 	if m.MessageID != p.ID || m.ContentType == nil || *m.ContentType != "application/cloudevents+json" || !bytes.Equal(m.Body, p.Body) {
 		t.Errorf("message %s of type %v: %s", m.MessageID, m.ContentType, m.Body)
+	}
+	if m.Subject == nil || *m.Subject != "example.failure.raised.v1" {
+		t.Errorf("subject is %v, want the event's type", m.Subject)
 	}
 	if m.ApplicationProperties["traceparent"] != trace || m.ApplicationProperties["Diagnostic-Id"] != trace {
 		t.Errorf("properties are %v, want the trace under both names", m.ApplicationProperties)
@@ -156,6 +160,9 @@ func TestSendersShareTheWay(t *testing.T) {
 	all.Wait()
 	r.wantLeft(t, string(queue), callers*(each-1), 0, 0)
 	r.wantLeft(t, string(other), callers, 0, 0)
+	if s := r.server.Stats(); s.Messages != callers*each || s.Transfers >= callers {
+		t.Errorf("%d messages went in %d transfers, want %d in fewer than the %d callers", s.Messages, s.Transfers, callers*each, callers)
+	}
 }
 
 // TestLargeSendGoesInSeveralBatches: more than a batch takes by number and by size.
@@ -172,6 +179,10 @@ func TestLargeSendGoesInSeveralBatches(t *testing.T) {
 	}
 	r.send(t, parcels...)
 	r.wantLeft(t, string(queue), len(parcels), 0, 0)
+	// 256 KiB take one large message, and what is small beside it.
+	if n := r.server.Stats().Transfers; n < 4 || n > 6 {
+		t.Errorf("sent in %d batches, want 4 to 6", n)
+	}
 }
 
 func TestTooLargeIsRefusedAlone(t *testing.T) {

@@ -19,8 +19,9 @@ import (
 // what a person's reset spends in a queue.
 const gather = 2 * time.Millisecond
 
-// maxReceive is the most that one call of the library takes.
-const maxReceive = 1000
+// maxReceive is the most that one call asks for. What a call asked for and did not get stays promised to its link: messages
+// that come when nobody waits any more are given back by the library, one way each.
+const maxReceive = 100
 
 // Receive waits until a parcel of the queue is due and returns up to limit of them.
 func (b *Bus) Receive(ctx context.Context, queue work.Queue, limit int) ([]outbox.Received, error) {

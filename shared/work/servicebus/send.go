@@ -2,6 +2,7 @@ package servicebus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -214,11 +215,25 @@ func (b *Bus) message(p outbox.Parcel) *azservicebus.Message {
 	if trace := p.Attributes[outbox.AttributeTraceParent]; trace != "" {
 		m.ApplicationProperties[diagnosticID] = trace
 	}
+	if kind := typeOf(p.Body); kind != "" {
+		m.Subject = &kind
+	}
 	if p.Due.After(b.o.Now()) {
 		due := p.Due.UTC().Truncate(time.Millisecond) // what AMQP's timestamp carries
 		m.ScheduledEnqueueTime = &due
 	}
 	return m
+}
+
+// typeOf is the type of the event in the body, by which subscriptions to a topic can choose; "" for a body that is no event.
+func typeOf(body []byte) string {
+	var event struct {
+		Type string `json:"type"`
+	}
+	if json.Unmarshal(body, &event) != nil {
+		return ""
+	}
+	return event.Type
 }
 
 // diagnosticID is the property under which Azure's libraries carry a trace ("Distributed tracing and correlation through
