@@ -201,7 +201,7 @@ func TestReceiveSaysWhatIsMissing(t *testing.T) {
 // at random. Every message comes, hardly any comes twice, none stays.
 func TestChaos(t *testing.T) {
 	t.Parallel()
-	const count, processes, takers = 600, 3, 4
+	const count, processes, takers = 400, 3, 4
 	clock := servicebustest.NewManualClock(time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC))
 	server := startServer(t, servicebustest.Config{Clock: clock})
 	r := &rig{server: server, clock: clock}
