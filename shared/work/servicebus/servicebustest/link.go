@@ -191,11 +191,14 @@ func (l *link) assemble(p amqp.Transfer, payload []byte) error {
 			return nil
 		}
 		l.partial = &partial{id: *p.DeliveryID, format: p.MessageFormat}
+		l.credit--
+		l.count++
 	}
 	d := l.partial
 	d.settled = d.settled || p.Settled
-	if p.Aborted {
+	if p.Aborted { // the peer has thought better of it
 		l.partial = nil
+		l.received()
 		return nil
 	}
 	if limit := l.session.connection.server.config.MaxMessageSize; len(d.payload)+len(payload) > limit {
@@ -211,18 +214,25 @@ func (l *link) assemble(p amqp.Transfer, payload []byte) error {
 	if p.More {
 		return nil
 	}
-	l.partial = nil
-	l.credit--
-	l.count++
-	l.finish(d)
+	if answered := l.finish(d); !answered {
+		l.received()
+	}
 	return nil
 }
 
-// finish handles a whole delivery and answers it.
-func (l *link) finish(d *partial) {
+// received gives new credit once half of it is used.
+func (l *link) received() {
+	if l.credit < creditWindow/2 {
+		l.grant()
+	}
+}
+
+// finish handles a whole delivery and answers it, unless a fault has seen to the answer.
+func (l *link) finish(d *partial) (answered bool) {
+	l.partial = nil
 	answered, err := l.handler(d.format, d.payload)
 	if answered {
-		return
+		return true
 	}
 	outcome := any(amqp.Accepted{})
 	if err != nil {
@@ -231,9 +241,7 @@ func (l *link) finish(d *partial) {
 	if !d.settled {
 		l.session.send(amqp.Disposition{Role: amqp.RoleReceiver, First: d.id, Last: d.id, Settled: true, State: amqp.State(outcome)}, nil)
 	}
-	if l.credit < creditWindow/2 {
-		l.grant()
-	}
+	return false
 }
 
 // accept takes a message or a batch for an entity. It reports whether that was all the answer there is to be.
