@@ -90,6 +90,27 @@ func TestMessageOfOthers(t *testing.T) {
 	}
 }
 
+// TestMessageThatTheLibraryCannotRead: a property of an unexpected type, which makes the library panic, stops nobody else's
+// message, and the service sets it aside.
+func TestMessageThatTheLibraryCannotRead(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	sender, err := r.client(t).NewSender(string(queue), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := &azservicebus.Message{Body: []byte("x"), ApplicationProperties: map[string]any{"DeadLetterReason": int64(1)}}
+	if err := sender.SendMessage(r.ctx, bad, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.Receive(r.ctx, queue, 1); err == nil {
+		t.Errorf("Receive: %v, want an error", got)
+	}
+	r.send(t, parcel("good"))
+	r.complete(t, r.take(t))
+	r.wantLeft(t, string(queue), 0, 1, 0)
+}
+
 func TestScheduled(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)

@@ -12,6 +12,7 @@
 //   - A settlement whose answer was lost may have happened. Asking again then says that the lock is lost, and that is taken for
 //     done: either it was, or the message comes again and the inbox of package outbox knows it.
 //   - A receiver that got nothing for ten minutes is made anew, because receivers have been seen to go deaf.
+//   - A message whose properties the library does not expect makes it panic; that is an error of one receive.
 //   - The library's lock renewal, batching and tracing are none; the first is asked for by the host through Renew, the second
 //     is done here for everything that waits at a queue, and for the third a message carries its trace as
 //     traceparent and as Diagnostic-Id, which older readers look for.

@@ -123,9 +123,16 @@ func (in *inlet) receive(ctx context.Context, limit int) ([]outbox.Received, err
 	}
 }
 
-func (t *tap) poll(ctx context.Context, patience time.Duration, limit int) ([]*azservicebus.ReceivedMessage, error) {
+// poll receives once. A message whose properties are not of the types that the library takes for granted makes it panic: that is
+// an error, and the message comes again when its lock ends, until the service sets it aside.
+func (t *tap) poll(ctx context.Context, patience time.Duration, limit int) (messages []*azservicebus.ReceivedMessage, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	defer func() {
+		if v := recover(); v != nil {
+			messages, err = nil, fmt.Errorf("the client library can't read a message: %v", v)
+		}
+	}()
 	return t.receiver.Load().ReceiveMessages(ctx, limit, &azservicebus.ReceiveMessagesOptions{TimeAfterFirstMessage: gather})
 }
 
@@ -212,7 +219,7 @@ func (in *inlet) hold(t *tap, messages []*azservicebus.ReceivedMessage) []outbox
 		in.held[token] = &held{message: m, tap: t, breaks: t.breaks.Load(), until: until}
 		parcels[i] = outbox.Received{
 			Queue: in.queue, Attributes: attributes(m), Body: m.Body,
-			Deliveries: int(m.DeliveryCount), Token: token, LockedUntil: until,
+			Deliveries: max(int(m.DeliveryCount), 1), Token: token, LockedUntil: until,
 		}
 	}
 	if len(in.held) >= in.full {
