@@ -12,13 +12,14 @@ import (
 	"pinreset/shared/work"
 	"pinreset/shared/work/outbox"
 	"pinreset/shared/work/outbox/outboxtest"
+	"pinreset/shared/work/worktest"
 )
 
 // desk is a store with its drivers and its clock at hand.
 type desk struct {
 	*outbox.Store
 	t     *testing.T
-	clock *clock
+	clock *worktest.Clock
 	rows  *outboxtest.Rows
 	queue *outboxtest.Queue
 	calls *outboxtest.Calls
@@ -26,7 +27,7 @@ type desk struct {
 
 func newDesk(t *testing.T, o outbox.Options) *desk {
 	t.Helper()
-	d := &desk{t: t, clock: newClock(), rows: &outboxtest.Rows{}, calls: &outboxtest.Calls{}}
+	d := &desk{t: t, clock: worktest.NewClock(), rows: &outboxtest.Rows{}, calls: &outboxtest.Calls{}}
 	d.queue = &outboxtest.Queue{Now: d.clock.Now}
 	o.NewID, o.Now, o.Logger = numbered(), d.clock.Now, silent
 	d.Store = outbox.New(d.calls.Rows(d.rows), d.calls.Queue(d.queue), o)
@@ -34,7 +35,7 @@ func newDesk(t *testing.T, o outbox.Options) *desk {
 }
 
 func (d *desk) pass(by time.Duration) {
-	d.clock.advance(by)
+	d.clock.Advance(by)
 	d.queue.Wake()
 }
 
