@@ -1,9 +1,7 @@
 package outbox_test
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -14,61 +12,33 @@ import (
 	"pinreset/shared/work/worktest"
 )
 
-// clock is a clock that stands until it is moved.
-type clock struct{ now atomic.Pointer[time.Time] }
-
-func newClock() *clock {
-	c := &clock{}
-	start := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
-	c.now.Store(&start)
-	return c
-}
-
-func (c *clock) Now() time.Time { return *c.now.Load() }
-
-func (c *clock) advance(d time.Duration) {
-	later := c.Now().Add(d)
-	c.now.Store(&later)
-}
-
 // numbered gives ids that never repeat.
 func numbered() func() string {
 	var n atomic.Int64
 	return func() string { return fmt.Sprintf("01%024d", n.Add(1)) }
 }
 
-var silent = slog.New(slog.NewTextHandler(io.Discard, nil))
+var silent = slog.New(slog.DiscardHandler)
 
 // TestConformance: the contract holds over two services, with a commit cut at any of its steps.
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	worktest.Run(t, func(t *testing.T) worktest.Backend {
-		clock := newClock()
+	worktest.Run(t, func(*testing.T) worktest.Backend {
+		clock, crasher, newID := worktest.NewClock(), &worktest.Crasher{}, numbered()
 		rows, queue := &outboxtest.Rows{}, &outboxtest.Queue{Now: clock.Now}
-		var crash atomic.Pointer[string]
-		newID := numbered()
 		open := func() *outbox.Store {
-			return outbox.New(rows, queue, outbox.Options{
-				NewID: newID, Now: clock.Now, Logger: silent,
-				Before: func(step string) error {
-					if at := crash.Load(); at != nil && *at == step && crash.CompareAndSwap(at, nil) {
-						return errors.New("the process died")
-					}
-					return nil
-				},
-			})
+			return outbox.New(rows, queue, outbox.Options{NewID: newID, Now: clock.Now, Logger: silent, Before: crasher.Before})
 		}
 		s := open()
 		return worktest.Backend{
 			Store: s, Source: s, Lease: time.Minute, Now: clock.Now,
-			Advance: func(d time.Duration) { clock.advance(d); queue.Wake() },
+			Advance: func(d time.Duration) { clock.Advance(d); queue.Wake() },
 			Reopen: func(*testing.T) worktest.Backend {
 				s := open()
 				return worktest.Backend{Store: s, Source: s}
 			},
 			Steps: []string{outbox.StepRows, outbox.StepMessages, outbox.StepSettle, outbox.StepClear},
-			Crash: func(step string) { crash.Store(&step) },
-			Sweep: s.Sweep,
+			Crash: crasher.Crash, Sweep: s.Sweep,
 		}
 	})
 }

@@ -2,5 +2,5 @@
 // and for simulations.
 //
 // They are models of the contracts in package outbox and of nothing else: no service's limits, delays or faults beyond those
-// that [Faults] makes. They decide nothing by chance and ask no clock but the one they are given.
+// that [Calls] makes. They decide nothing by chance and ask no clock but the one they are given.
 package outboxtest

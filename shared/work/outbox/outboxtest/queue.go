@@ -14,7 +14,7 @@ import (
 
 // Queue is an outbox.Queue in memory. It hands out parcels in the order in which they were sent.
 type Queue struct {
-	// Now tells the time; time.Now if nil. Who sets it calls [Queue.Wake] when it has moved.
+	// Now tells the time; time.Now if nil. Who sets it calls [Queue.Wake] when it has moved: only real time is waited for.
 	Now func() time.Time
 	// Lock is how long a parcel is held; a minute if zero.
 	Lock time.Duration
@@ -103,15 +103,46 @@ func (q *Queue) Receive(ctx context.Context, queue work.Queue, limit int) ([]out
 		if q.wake == nil {
 			q.wake = make(chan struct{})
 		}
-		wake := q.wake
+		wake, next := q.wake, q.next(queue)
 		q.mu.Unlock()
 		if len(got) > 0 {
 			return got, nil
 		}
-		select {
-		case <-wake:
-		case <-ctx.Done():
+		wait(ctx, wake, next)
+	}
+}
+
+// next is when the next parcel of the queue comes due by itself; zero when none does, or time is not real.
+func (q *Queue) next(queue work.Queue) (next time.Time) {
+	if q.Now != nil {
+		return next
+	}
+	for _, p := range q.live {
+		if at := later(p.Due, p.until); p.Queue == queue && (next.IsZero() || at.Before(next)) {
+			next = at
 		}
+	}
+	return next
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func wait(ctx context.Context, wake <-chan struct{}, next time.Time) {
+	var due <-chan time.Time
+	if !next.IsZero() {
+		timer := time.NewTimer(time.Until(next))
+		defer timer.Stop()
+		due = timer.C
+	}
+	select {
+	case <-wake:
+	case <-due:
+	case <-ctx.Done():
 	}
 }
 
