@@ -94,12 +94,10 @@ func (d Delivery) withDefaults() Delivery {
 
 // Names below an entity's own.
 const (
-	subscriptionsPart  = "/Subscriptions/"
-	deadLetterPart     = "/$DeadLetterQueue"
-	transferPart       = "/$Transfer"
-	managementPart     = "/$management"
-	tokenAddress       = "$cbs"
-	defaultMessageSize = StandardMessageSize
+	subscriptionsPart = "/Subscriptions/"
+	deadLetterPart    = "/$DeadLetterQueue"
+	transferPart      = "/$Transfer"
+	managementPart    = "/$management"
 )
 
 // check reports every mistake in c.

@@ -1,6 +1,7 @@
 package servicebustest
 
 import (
+	"slices"
 	"strings"
 
 	"pinreset/shared/work/servicebus/servicebustest/internal/amqp"
@@ -43,6 +44,9 @@ const (
 
 // Fail makes the next n operations on an entity fail with err and without effect. A condition that begins with amqp:link:
 // ends the link, one that begins with amqp:connection: the connection. The entity "" is any.
+//
+// A settlement that is refused with any other condition is one that azservicebus v1.11.0 tries a second time after four
+// seconds, whatever its options, and then takes for done, although it is not.
 func (s *Server) Fail(p Point, entity string, n int, err Error) { s.plan(p, entity, n, refuse, err) }
 
 // LoseAnswer makes the next n operations on an entity take effect and then cuts the connection instead of answering, so
@@ -55,24 +59,35 @@ func (s *Server) LoseAnswer(p Point, entity string, n int) {
 // entity "" is any.
 func (s *Server) Stall(p Point, entity string, n int) { s.plan(p, entity, n, stall, Error{}) }
 
-func (s *Server) plan(p Point, path string, n int, kind faultKind, err Error) {
+// Heal takes back all faults that have not struck yet.
+func (s *Server) Heal() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.faults = nil
+}
+
+func (s *Server) plan(p Point, path string, n int, kind faultKind, err Error) {
 	if path != "" {
 		s.must(path)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.faults = append(s.faults, &fault{point: p, path: fold(path), left: n, kind: kind, err: err})
 }
 
 // strike uses up one of the faults planned for an operation and returns it; the zero fault is none.
 func (s *Server) strike(p Point, path string) fault {
-	for _, f := range s.faults {
-		if f.point == p && f.left > 0 && (f.path == "" || f.path == fold(path)) {
-			f.left--
-			return *f
-		}
+	i := slices.IndexFunc(s.faults, func(f *fault) bool {
+		return f.point == p && f.left > 0 && (f.path == "" || f.path == fold(path))
+	})
+	if i < 0 {
+		return fault{}
 	}
-	return fault{}
+	f := s.faults[i]
+	if f.left--; f.left == 0 {
+		s.faults = slices.Delete(s.faults, i, i+1)
+	}
+	return *f
 }
 
 // DropConnections cuts every connection, without a word. Locks live on.
@@ -90,9 +105,9 @@ func (s *Server) cutAll() {
 
 // DetachLinks ends every link of senders and receivers to an entity with err and returns how many there were.
 func (s *Server) DetachLinks(entity string, err Error) int {
+	path, n := fold(s.must(entity).path), 0
 	s.mu.Lock()
 	defer s.unlock()
-	path, n := fold(s.must(entity).path), 0
 	for c := range s.connections {
 		for _, ss := range c.sessions {
 			for _, l := range ss.links {

@@ -33,6 +33,9 @@ func TestServerBusy(t *testing.T) {
 		t.Error("sent to a server that is always busy")
 	}
 	f.has("q", servicebustest.Counts{Active: 1})
+	f.server.Heal()
+	f.send("b")
+	f.has("q", servicebustest.Counts{Active: 2})
 }
 
 func TestForcedDetach(t *testing.T) {
@@ -49,7 +52,13 @@ func TestForcedDetach(t *testing.T) {
 	// The client settles over $management by itself, as the link is gone.
 	f.complete(f.receiver, m)
 	f.has("q", servicebustest.Counts{Active: 2})
-	f.complete(f.receiver, f.receive(f.receiver, 2)...)
+	got := f.receive(f.receiver, 2)
+	f.server.Fail(servicebustest.Settle, "q", 1, detached)
+	f.complete(f.receiver, got...)
+	f.server.Fail(servicebustest.Management, "q", 1, detached)
+	_, err := f.receiver.PeekMessages(t.Context(), 1, nil)
+	f.check(err)
+	f.has("q", servicebustest.Counts{})
 }
 
 func TestForcedConnection(t *testing.T) {

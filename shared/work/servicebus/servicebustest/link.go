@@ -129,6 +129,9 @@ func (l *link) answer(source, target any) {
 	l.session.send(p, nil)
 }
 
+// attached reports whether neither side has ended the link.
+func (l *link) attached() bool { return l.session.links[l.handle] == l }
+
 // detach ends the link from this side.
 func (l *link) detach(e *amqp.Error) {
 	l.leave()
@@ -157,7 +160,7 @@ func (l *link) deliver(payload []byte, token amqp.UUID, held *lock) {
 	l.count++
 	id := l.session.deliver(l, payload, token.GUID())
 	if held != nil {
-		held.session, held.delivery = l.session, id
+		held.link, held.delivery = l, id
 		l.session.unsettled[id] = held
 	}
 }

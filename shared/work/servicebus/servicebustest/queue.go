@@ -35,8 +35,8 @@ type lock struct {
 	until   time.Time
 	end     *appointment
 
-	session  *session // where its delivery is unsettled; nil when it was made by a request
-	delivery uint32
+	link     *link  // on whose session its delivery is unsettled; nil when that is gone, or a request took the lock
+	delivery uint32 // its id there
 }
 
 // enqueue stores a message that is new to the queue.
@@ -171,8 +171,8 @@ func (q *queue) held(token amqp.UUID) *lock {
 func (q *queue) unlock(l *lock) {
 	l.end.cancel()
 	delete(q.locks, l.token)
-	if l.session != nil {
-		delete(l.session.unsettled, l.delivery)
+	if l.link != nil {
+		delete(l.link.session.unsettled, l.delivery)
 	}
 }
 

@@ -6,6 +6,9 @@ import (
 	"pinreset/shared/work/servicebus/servicebustest/internal/amqp"
 )
 
+// tokenAddress is where tokens are put ("claims-based security").
+const tokenAddress = "$cbs"
+
 // reply is the answer to a request, by the working draft "AMQP Management" as the service reads it.
 type reply struct {
 	status int32
@@ -46,6 +49,9 @@ func (l *link) openRequests(handle func(request *amqp.Message) reply) *amqp.Erro
 			return false, nil // the request has arrived; that is all the client learns
 		case r.err != nil && endsConnection(r.err):
 			c.end(r.err)
+			return true, nil
+		case r.err != nil && endsLink(r.err):
+			l.detach(r.err)
 			return true, nil
 		}
 		to.pending = append(to.pending, r.message(request).Append(nil))

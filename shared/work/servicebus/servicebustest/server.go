@@ -20,10 +20,10 @@ type Server struct {
 	tls      *tls.Config
 	roots    *x509.CertPool
 	running  sync.WaitGroup
+	entities map[string]entity // by folded path; the same from start to end
 
-	mu          sync.Mutex // guards everything below, and whatever is reached from it
+	mu          sync.Mutex // guards everything below, and whatever is reached from it and from an entity
 	agenda      agenda
-	entities    map[string]entity // by folded path
 	connections map[*connection]bool
 	faults      []*fault
 	stats       Stats
@@ -48,7 +48,7 @@ func Start(config Config) (*Server, error) {
 		config.Clock = realClock{}
 	}
 	if config.MaxMessageSize == 0 {
-		config.MaxMessageSize = defaultMessageSize
+		config.MaxMessageSize = StandardMessageSize
 	}
 	s := &Server{config: config, entities: map[string]entity{}, connections: map[*connection]bool{}, changed: make(chan struct{})}
 	s.agenda = agenda{clock: config.Clock, wake: s.wake}
@@ -90,16 +90,20 @@ func New(t TB, config Config) *Server {
 }
 
 func (s *Server) addQueue(c Queue) {
-	in := &intake{server: s, path: c.Name, scheduled: map[int64]*message{}, window: c.DuplicateWindow, seen: map[string]time.Time{}, maxBytes: c.MaxBytes}
+	in := s.newIntake(c.Name, c.DuplicateWindow, c.MaxBytes)
 	s.addStore(in, in, c.Name, c.Delivery)
 }
 
 func (s *Server) addTopic(c Topic) {
-	in := &intake{server: s, path: c.Name, scheduled: map[int64]*message{}, window: c.DuplicateWindow, seen: map[string]time.Time{}, maxBytes: c.MaxBytes}
+	in := s.newIntake(c.Name, c.DuplicateWindow, c.MaxBytes)
 	s.entities[fold(c.Name)] = entity{path: c.Name, intake: in}
 	for _, sub := range c.Subscriptions {
 		s.addStore(in, nil, c.Name+subscriptionsPart+sub.Name, sub.Delivery)
 	}
+}
+
+func (s *Server) newIntake(path string, window time.Duration, maxBytes int) *intake {
+	return &intake{server: s, path: path, scheduled: map[int64]*message{}, window: window, seen: map[string]time.Time{}, maxBytes: maxBytes}
 }
 
 // addStore adds the queue that in fills and its dead-letter queues. Senders may address it where sendable is not nil. The
@@ -201,9 +205,10 @@ func (c Counts) Empty() bool { return c.Active+c.Locked+c.Scheduled+c.Deferred =
 // Counts counts the messages of a queue, a topic, a subscription (topic/Subscriptions/name) or a dead-letter queue
 // (…/$DeadLetterQueue). It panics when the server has no such entity, as a count of nothing would prove nothing.
 func (s *Server) Counts(path string) Counts {
+	e := s.must(path)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.must(path).counts()
+	return e.counts()
 }
 
 func (e entity) counts() Counts {
@@ -222,8 +227,8 @@ func (e entity) counts() Counts {
 
 // Await returns once the counts of an entity are as wanted, or with the error of ctx.
 func (s *Server) Await(ctx context.Context, path string, wanted func(Counts) bool) error {
-	s.mu.Lock()
 	e := s.must(path)
+	s.mu.Lock()
 	s.watchers++
 	defer func() {
 		s.mu.Lock()

@@ -50,7 +50,7 @@ func (ss *session) leave() {
 		l.leave()
 	}
 	for _, held := range ss.unsettled {
-		held.session = nil
+		held.link = nil
 	}
 	clear(ss.unsettled)
 }
@@ -79,7 +79,7 @@ func (ss *session) drainBacklog() {
 		next := ss.backlog[0]
 		ss.backlog[0] = backlogged{}
 		ss.backlog = ss.backlog[1:]
-		if ss.links[next.link.handle] != next.link {
+		if !next.link.attached() {
 			continue // the link is gone, and with it whatever it carried
 		}
 		ss.room--
@@ -177,9 +177,13 @@ func (ss *session) settle(id uint32, outcome any, silent bool) bool {
 		case stall:
 			return true
 		case refuse:
-			if endsConnection(err) {
+			switch {
+			case endsConnection(err):
 				c.end(err)
 				return false
+			case endsLink(err) && held.link.attached():
+				held.link.detach(err)
+				return true
 			}
 		default:
 			err = held.queue.settle(held, outcome)
