@@ -24,8 +24,7 @@ var (
 
 // How long one call may take. The library has no limit of its own for an attempt.
 const (
-	renewTimeout  = 10 * time.Second
-	settleTimeout = 20 * time.Second
+	settleTimeout = 30 * time.Second
 	closeTimeout  = 5 * time.Second
 )
 
@@ -34,11 +33,12 @@ type Bus struct {
 	client *azservicebus.Client
 	o      Options
 	// poll is how long one receive waits, and deaf how many of them may pass without a message before the receiver is made
-	// anew: ten minutes together. patience is for one attempt at a settlement, sending for one batch.
-	poll     time.Duration
-	deaf     int
-	patience time.Duration
-	sending  time.Duration
+	// anew: ten minutes together. patience is for one attempt at a settlement, renewing for one renewal of a lock, and sending
+	// for one batch.
+	poll              time.Duration
+	deaf              int
+	patience          time.Duration
+	renewing, sending time.Duration
 
 	// life ends when Close begins: who waits for messages stops waiting.
 	life context.Context
@@ -64,7 +64,8 @@ func Open(o Options) (*Bus, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	b := &Bus{
-		client: client, o: o, poll: 2 * time.Minute, deaf: 5, patience: time.Second, sending: 30 * time.Second,
+		client: client, o: o, poll: 2 * time.Minute, deaf: 5, patience: time.Second,
+		renewing: 10 * time.Second, sending: 30 * time.Second,
 		inlets: map[work.Queue]*inlet{}, outlets: map[string]*outlet{},
 	}
 	b.life, b.end = context.WithCancel(context.Background())

@@ -18,7 +18,9 @@ const (
 	KindTopic Kind = "topic"
 )
 
-// Entity is a queue or a topic with the settings that the program relies on. Templates are checked against it.
+// Entity is a queue or a topic with the settings that the program relies on. Templates are checked against it. None has
+// sessions, and none is partitioned: the service refuses a batch of messages with different ids for a partitioned
+// entity that looks for duplicates.
 type Entity struct {
 	Name string
 	Kind Kind

@@ -36,7 +36,7 @@ var faults = map[string]func(*servicebustest.Server, servicebustest.Point){
 
 // hasty has a bus give up single attempts soon, so that the tests need not wait for what never comes.
 func (r *rig) hasty() *rig {
-	r.patience, r.sending, r.poll = 100*time.Millisecond, 500*time.Millisecond, 500*time.Millisecond
+	r.patience, r.renewing, r.sending, r.poll = 100*time.Millisecond, 3*time.Second, 500*time.Millisecond, 500*time.Millisecond
 	return r
 }
 
@@ -107,8 +107,13 @@ func TestSilence(t *testing.T) {
 	r := newRig(t).hasty()
 	r.send(t, parcel("before"))
 	r.server.Stall(servicebustest.Send, string(queue), 1)
+	links := r.server.Stats().Links
 	if err := r.Send(r.ctx, []outbox.Parcel{parcel("m")}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Send: %v, want its own deadline", err)
+	}
+	r.send(t, parcel("between"))
+	if r.server.Stats().Links == links {
+		t.Error("the sender that does not answer is still in use")
 	}
 	r.server.Stall(servicebustest.Send, string(queue), 1)
 	ctx, cancel := context.WithTimeout(r.ctx, 50*time.Millisecond)
@@ -117,6 +122,23 @@ func TestSilence(t *testing.T) {
 		t.Errorf("Send: %v, want its context's deadline", err)
 	}
 	r.send(t, parcel("m"))
+	r.wantLeft(t, string(queue), 3, 0, 0)
+
+	got := r.take(t)
+	first := r.inlet(queue).any.receiver.Load()
+	r.renewing = 200 * time.Millisecond
+	r.server.Stall(servicebustest.Management, string(queue), 1)
+	if _, err := r.Renew(r.ctx, queue, got.Token); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Renew: %v, want its own deadline", err)
+	}
+	if r.inlet(queue).any.receiver.Load() == first {
+		t.Error("the receiver that does not answer is still there")
+	}
+	r.renewing = patient
+	if _, err := r.Renew(r.ctx, queue, got.Token); err != nil {
+		t.Errorf("Renew over the next receiver: %v", err)
+	}
+	r.complete(t, got)
 	r.wantLeft(t, string(queue), 2, 0, 0)
 }
 

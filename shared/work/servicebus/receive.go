@@ -104,7 +104,8 @@ func (in *inlet) receive(ctx context.Context, limit int) ([]outbox.Received, err
 		case errors.Is(err, context.DeadlineExceeded):
 			failures = 0
 			if t.quiet++; t.quiet >= in.bus.deaf {
-				if err := in.renewTap(ctx, t); err != nil {
+				t.quiet = 0
+				if err := in.replace(ctx, t, t.receiver.Load()); err != nil {
 					return nil, err
 				}
 			}
@@ -112,7 +113,6 @@ func (in *inlet) receive(ctx context.Context, limit int) ([]outbox.Received, err
 			t.breaks.Add(1)
 			return nil, explain(err, "receive from", in.bus.queueName(in.queue))
 		default:
-			// Neither messages nor an error is how the library says that the link broke and can be had again.
 			t.breaks.Add(1)
 			if failures++; failures > 1 {
 				if err := pause(ctx, failures); err != nil {
@@ -123,7 +123,7 @@ func (in *inlet) receive(ctx context.Context, limit int) ([]outbox.Received, err
 	}
 }
 
-// poll receives once. A message whose properties are not of the types that the library takes for granted makes it panic: that is
+// poll receives once. It returns neither messages nor an error when the link broke and can be had again. A message whose properties are not of the types that the library takes for granted makes it panic: that is
 // an error, and the message comes again when its lock ends, until the service sets it aside.
 func (t *tap) poll(ctx context.Context, patience time.Duration, limit int) (messages []*azservicebus.ReceivedMessage, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -133,7 +133,12 @@ func (t *tap) poll(ctx context.Context, patience time.Duration, limit int) (mess
 			messages, err = nil, fmt.Errorf("the client library can't read a message: %v", v)
 		}
 	}()
-	return t.receiver.Load().ReceiveMessages(ctx, limit, &azservicebus.ReceiveMessagesOptions{TimeAfterFirstMessage: gather})
+	r := t.receiver.Load()
+	messages, err = r.ReceiveMessages(ctx, limit, &azservicebus.ReceiveMessagesOptions{TimeAfterFirstMessage: gather})
+	if err != nil && ctx.Err() == nil && t.receiver.Load() != r {
+		return nil, nil // it was closed under our hands; see replace
+	}
+	return messages, err
 }
 
 // pause waits between attempts that failed, longer each time.
@@ -187,19 +192,20 @@ func (in *inlet) newReceiver() (*azservicebus.Receiver, error) {
 	return r, nil
 }
 
-// renewTap puts a new receiver in the place of one that got nothing for long.
-func (in *inlet) renewTap(ctx context.Context, t *tap) error {
+// replace puts a new receiver in the place of one that does not answer: that got nothing for long, or renewed nothing.
+func (in *inlet) replace(ctx context.Context, t *tap, old *azservicebus.Receiver) error {
 	r, err := in.newReceiver()
 	if err != nil {
 		return err
 	}
-	t.quiet = 0
-	t.breaks.Add(1)
-	old := t.receiver.Swap(r)
-	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
+	if !t.receiver.CompareAndSwap(old, r) {
+		old = r // somebody else was first
+	}
+	t.breaks.Add(1)
 	if err := old.Close(ctx); err != nil {
-		in.bus.o.Logger.WarnContext(ctx, "close idle receiver", "queue", string(in.queue), "cause", err.Error())
+		in.bus.o.Logger.WarnContext(ctx, "close receiver", "queue", string(in.queue), "cause", err.Error())
 	}
 	return nil
 }
@@ -255,8 +261,6 @@ func (b *Bus) Renew(ctx context.Context, queue work.Queue, token string) (time.T
 		return time.Time{}, err
 	}
 	defer b.under.Done()
-	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
-	defer cancel()
 	return b.inlet(queue).renew(ctx, token)
 }
 
@@ -269,7 +273,7 @@ func (in *inlet) renew(ctx context.Context, token string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	err = t.receiver.Load().RenewMessageLock(ctx, m, nil)
+	err = in.renewLock(ctx, t, m)
 	switch {
 	case lockLost(err):
 		in.forget(token)
@@ -284,6 +288,19 @@ func (in *inlet) renew(ctx context.Context, token string) (time.Time, error) {
 		h.until = until
 	}
 	return until, nil
+}
+
+// renewLock renews a lock over the receiver, and mends what it runs over: a broken link with the client's retry options, and one
+// that does not answer by another receiver.
+func (in *inlet) renewLock(ctx context.Context, t *tap, m *azservicebus.ReceivedMessage) error {
+	bounded, cancel := context.WithTimeout(ctx, in.bus.renewing)
+	defer cancel()
+	r := t.receiver.Load()
+	err := r.RenewMessageLock(bounded, m, nil)
+	if bounded.Err() == nil || ctx.Err() != nil || err == nil || lockLost(err) {
+		return err
+	}
+	return errors.Join(err, in.replace(ctx, t, r))
 }
 
 // link returns the receiver that the token came by, or any.

@@ -149,6 +149,11 @@ func (out *outlet) shipSome(items []item) (int, error) {
 	if err != nil {
 		return len(items), explain(err, "send to", out.entity)
 	}
+	defer func() {
+		if ctx.Err() != nil {
+			out.drop(sender)
+		}
+	}()
 	batch, err := sender.NewMessageBatch(ctx, nil)
 	if err != nil {
 		return len(items), explain(err, "send to", out.entity)
@@ -185,6 +190,20 @@ func (out *outlet) open() (*azservicebus.Sender, error) {
 		out.sender = s
 	}
 	return out.sender, nil
+}
+
+// drop gives up a sender that does not answer; the next batch goes by another.
+func (out *outlet) drop(sender *azservicebus.Sender) {
+	out.mu.Lock()
+	if out.sender == sender {
+		out.sender = nil
+	}
+	out.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := sender.Close(ctx); err != nil {
+		out.bus.o.Logger.WarnContext(ctx, "close sender", "entity", out.entity, "cause", err.Error())
+	}
 }
 
 // settle tells the callers that have no more items on their way.

@@ -72,9 +72,8 @@ func (in *inlet) settle(ctx context.Context, token string, dispose disposition) 
 		return err
 	}
 	for failures := 0; ; {
-		// Renewing mends a broken link with the client's retry options, which a settlement does not use, and it tells whether
-		// there is anything left to settle.
-		err := t.receiver.Load().RenewMessageLock(ctx, bare, nil)
+		// Renewing mends the link, which a settlement does not, and it tells whether there is anything left to settle.
+		err := in.renewLock(ctx, t, bare)
 		if err == nil {
 			err = in.attempt(ctx, t, bare, dispose)
 		}
