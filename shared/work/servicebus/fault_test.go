@@ -236,12 +236,14 @@ func TestChaos(t *testing.T) {
 		mu      sync.Mutex
 		seen    = map[string]int{}
 		unknown int // settlements of which it is not known whether they were
+		buses   []*Bus
 	)
 	taking, stop := context.WithCancel(r.ctx)
 	defer stop()
 	for n := range processes {
 		b := r.open(t, func(o *Options) { o.Receivers = map[work.Queue]int{queue: 2} })
 		b.patience = 100 * time.Millisecond
+		buses = append(buses, b)
 		for range takers {
 			all.Go(func() {
 				for taking.Err() == nil {
@@ -311,10 +313,14 @@ func TestChaos(t *testing.T) {
 		t.Errorf("%d of %d messages came", len(seen), count)
 	}
 	// What is left is what was in hands as connections broke: its lock ends and it comes again.
+	for _, b := range buses {
+		if err := b.Close(r.ctx); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	}
 	clock.Advance(lock)
-	left := server.Counts(string(queue)).Active
-	for range left {
-		r.Bus = r.open(t)
+	r.Bus = r.open(t)
+	for range server.Counts(string(queue)).Active {
 		got := r.take(t)
 		if seen[got.Attributes[outbox.AttributeMessage]] == 0 {
 			t.Errorf("%v came only after the end", got.Attributes)

@@ -97,12 +97,6 @@ func (in *inlet) attempt(ctx context.Context, t *tap, m *azservicebus.ReceivedMe
 	return dispose(ctx, t.receiver.Load(), m)
 }
 
-func (in *inlet) holding(token string) *held {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.held[token]
-}
-
 // cut returns a text of at most limit bytes that ends on a whole character.
 func cut(text string, limit int) *string {
 	if len(text) > limit {
