@@ -339,9 +339,17 @@ func TestMessageForAnotherPartitionIsKnownThere(t *testing.T) {
 	}
 }
 
+// TestForget: once a day the sweep deletes what was done too long ago to come again, and nothing else.
 func TestForget(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, outbox.Options{Inbox: time.Hour})
+	d := newDesk(t, outbox.Options{Inbox: 48 * time.Hour})
+	known := func() int {
+		t.Helper()
+		if err := d.Sweep(t.Context()); err != nil {
+			t.Fatalf("Sweep: %v", err)
+		}
+		return len(d.rows.Keys(tenant))
+	}
 	waits := job("waits")
 	waits.At = d.clock.Now().Add(1000 * time.Hour)
 	d.send(waits)
@@ -349,21 +357,19 @@ func TestForget(t *testing.T) {
 		d.send(job(fmt.Sprintf("old-%03d", i)))
 		d.settle(d.take(), work.Outcome{})
 	}
-	d.pass(59 * time.Minute)
+	d.pass(47 * time.Hour)
 	d.send(job("young"))
 	d.settle(d.take(), work.Outcome{})
-	forget := func() int {
-		t.Helper()
-		if err := d.Forget(t.Context()); err != nil {
-			t.Fatalf("Forget: %v", err)
-		}
-		return len(d.rows.Keys(tenant))
+	if n := known(); n != 252 {
+		t.Errorf("%d ids are known within the time, want 252", n)
 	}
-	if n := forget(); n != 252 {
-		t.Errorf("%d ids are known within the hour, want 252", n)
+	d.pass(23 * time.Hour)
+	lists := d.calls.Counts()["list"]
+	if n := known(); n != 252 || d.calls.Counts()["list"] != lists+2 {
+		t.Errorf("%d ids are known, and %d lists were read within the day, want 252 and 2", n, d.calls.Counts()["list"]-lists)
 	}
-	d.pass(2 * time.Minute)
-	if n := forget(); n != 2 {
+	d.pass(time.Hour)
+	if n := known(); n != 2 {
 		t.Errorf("%d ids are known, want the young one and the one that waits", n)
 	}
 }
