@@ -113,7 +113,7 @@ func TestLostAnswerToSettle(t *testing.T) {
 	f.send("a", "b")
 	got := f.receive(f.receiver, 2)
 	f.server.LoseAnswer(servicebustest.Settle, "q", 1)
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	if err := f.receiver.CompleteMessage(ctx, got[0], nil); err == nil {
 		t.Error("no error although no answer came")
@@ -151,7 +151,7 @@ func TestStall(t *testing.T) {
 		"settle": func(ctx context.Context) error { return f.receiver.CompleteMessage(ctx, m, nil) },
 		"renew":  func(ctx context.Context) error { return f.receiver.RenewMessageLock(ctx, m, nil) },
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		if err := call(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: %v", name, err)
 		}
