@@ -153,9 +153,8 @@ func semantics(t *testing.T, client *azservicebus.Client, queue string) {
 	send("held")
 	m = one(r, "held", 1)
 	until := *m.LockedUntil
-	check(r.RenewMessageLock(ctx, m, nil))
-	if !m.LockedUntil.After(until) {
-		t.Errorf("locked until %v, renewed until %v", until, m.LockedUntil)
+	for !m.LockedUntil.After(until) { // at once or, where the clock has not moved on by a millisecond, soon
+		check(r.RenewMessageLock(ctx, m, nil))
 	}
 	check(r.Close(ctx))
 	r = receiver(azservicebus.ReceiverOptions{})
