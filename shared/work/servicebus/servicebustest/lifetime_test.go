@@ -103,10 +103,20 @@ func TestScheduledLivesFromItsTime(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, servicebustest.Queue{Delivery: servicebustest.Delivery{TTL: time.Minute}})
 	at := start.Add(time.Hour)
-	_, err := f.sender.ScheduleMessages(t.Context(), []*azservicebus.Message{{Body: []byte("a")}}, at, nil)
+	_, err := f.sender.ScheduleMessages(t.Context(), []*azservicebus.Message{{Body: []byte("a"), TimeToLive: ptr(time.Hour)}}, at, nil)
 	f.check(err)
+	lives := func(want time.Duration) {
+		t.Helper()
+		peeked, err := f.receiver.PeekMessages(t.Context(), 1, &azservicebus.PeekMessagesOptions{FromSequenceNumber: ptr(int64(0))})
+		f.check(err)
+		if len(peeked) != 1 || *peeked[0].TimeToLive != want {
+			t.Errorf("peeked %+v, want a message that lives for %v", peeked, want)
+		}
+	}
+	lives(time.Hour) // as its sender said
 	f.clock.Advance(time.Hour + 59*time.Second)
 	f.has("q", servicebustest.Counts{Active: 1})
+	lives(time.Minute) // as the queue allows
 	f.clock.Advance(time.Second)
 	f.has("q", servicebustest.Counts{})
 }

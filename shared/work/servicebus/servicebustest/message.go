@@ -94,7 +94,9 @@ func (m *message) modify(properties map[string]any) {
 // encode returns m as a receiver gets it, with l where it is locked.
 func (m *message) encode(l *lock) []byte {
 	content := *m.content
-	content.Header.TTL = uint32(min(m.ttl.Milliseconds(), 1<<32-1))
+	if m.ttl > 0 { // else what the sender said stands, for a scheduled message or a dead letter
+		content.Header.TTL = uint32(min(m.ttl.Milliseconds(), 1<<32-1))
+	}
 	content.Header.DeliveryCount = uint32(m.deliveries)
 	content.DeliveryAnnotations = nil
 	content.Annotations = amqp.Map{}
