@@ -233,6 +233,18 @@ func TestReceiveAndDelete(t *testing.T) {
 	if bodies(got) != "[a b]" {
 		t.Fatalf("received %s", bodies(got))
 	}
+	if got[0].DeliveryCount != 1 || got[0].LockedUntil != nil {
+		t.Errorf("%+v", got[0])
+	}
+	f.has("q", servicebustest.Counts{})
+	f.send("c")
+	m := f.receiveOne(f.receiver)
+	f.check(f.receiver.DeferMessage(t.Context(), m, nil))
+	deferred, err := r.ReceiveDeferredMessages(t.Context(), []int64{*m.SequenceNumber}, nil)
+	f.check(err)
+	if bodies(deferred) != "[c]" || deferred[0].DeliveryCount != 2 {
+		t.Errorf("deferred: %+v", deferred)
+	}
 	f.has("q", servicebustest.Counts{})
 }
 

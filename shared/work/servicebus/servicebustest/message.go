@@ -39,7 +39,7 @@ type message struct {
 	enqueued        time.Time
 	ttl             time.Duration // 0: lives for ever
 	expires         time.Time     // zero: never
-	deliveries      int
+	deliveries      int           // begun so far; none of them came to an end
 	state           state
 	end             *appointment // when it expires, or becomes due
 	pos             int          // in its queue's heap; -1 when it is not there
@@ -110,7 +110,6 @@ func (m *message) encode(l *lock) []byte {
 	if l != nil {
 		content.Annotations[annotationLockedUntil] = l.until
 		content.DeliveryAnnotations = amqp.Map{annotationLockToken: l.token}
-		content.Header.DeliveryCount-- // without the delivery that this is
 	}
 	return content.Append(make([]byte, 0, m.size+256))
 }
