@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -153,6 +155,11 @@ func TestConfigMistakes(t *testing.T) {
 		t.Errorf("mistakes: %v", err)
 	}
 	server := servicebustest.New(t, servicebustest.Config{})
+	_, port, _ := net.SplitHostPort(server.Addr())
+	taken, _ := strconv.Atoi(port)
+	if _, err := servicebustest.Start(servicebustest.Config{Port: taken}); err == nil {
+		t.Error("started on a port that is taken")
+	}
 	for name, call := range map[string]func(){
 		"Counts":      func() { server.Counts("nope") },
 		"Fail":        func() { server.Fail(servicebustest.Send, "nope", 1, busy) },

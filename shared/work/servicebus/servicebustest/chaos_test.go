@@ -19,7 +19,7 @@ import (
 // completion whose answer was lost is neither known to have happened nor not; so receipts count, not completions.
 func TestChaos(t *testing.T) {
 	t.Parallel()
-	const messages, workers, lock = 600, 3, time.Minute
+	const messages, workers, lock = 400, 3, time.Minute
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	f := newFixture(t, servicebustest.Queue{Delivery: servicebustest.Delivery{LockDuration: lock, MaxDeliveryCount: 10_000}})

@@ -3,7 +3,6 @@ package servicebustest_test
 import (
 	"context"
 	"fmt"
-	"log"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
@@ -18,30 +17,30 @@ func Example() {
 		Queues: []servicebustest.Queue{{Name: "orders", Delivery: servicebustest.Delivery{LockDuration: 30 * time.Second}}},
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer server.Close()
 
 	ctx := context.Background()
 	client, err := azservicebus.NewClientFromConnectionString(server.ConnectionString(), nil)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer client.Close(ctx)
 	sender, err := client.NewSender("orders", nil)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	if err := sender.SendMessage(ctx, &azservicebus.Message{Body: []byte("one tea")}, nil); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	receiver, err := client.NewReceiverForQueue("orders", nil)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	messages, err := receiver.ReceiveMessages(ctx, 1, nil)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Printf("%s, locked: %d\n", messages[0].Body, server.Counts("orders").Locked)
 

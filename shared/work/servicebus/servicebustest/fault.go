@@ -10,6 +10,7 @@ import (
 // Point is where a fault strikes.
 type Point int
 
+// The points.
 const (
 	Attach     Point = iota // a link is opened to an entity
 	Send                    // a message or a batch arrives

@@ -3,6 +3,7 @@ package servicebustest_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -113,7 +114,7 @@ func TestLostAnswerToSettle(t *testing.T) {
 	f.send("a", "b")
 	got := f.receive(f.receiver, 2)
 	f.server.LoseAnswer(servicebustest.Settle, "q", 1)
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	if err := f.receiver.CompleteMessage(ctx, got[0], nil); err == nil {
 		t.Error("no error although no answer came")
@@ -146,17 +147,21 @@ func TestStall(t *testing.T) {
 	f.server.Stall(servicebustest.Send, "q", 1)
 	f.server.Stall(servicebustest.Settle, "q", 1)
 	f.server.Stall(servicebustest.Management, "q", 1)
+	var calling sync.WaitGroup
 	for name, call := range map[string]func(context.Context) error{
 		"send":   func(ctx context.Context) error { return f.sender.SendMessage(ctx, &azservicebus.Message{}, nil) },
 		"settle": func(ctx context.Context) error { return f.receiver.CompleteMessage(ctx, m, nil) },
 		"renew":  func(ctx context.Context) error { return f.receiver.RenewMessageLock(ctx, m, nil) },
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		if err := call(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%s: %v", name, err)
-		}
-		cancel()
+		calling.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			defer cancel()
+			if err := call(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
 	}
+	calling.Wait()
 	f.has("q", servicebustest.Counts{Locked: 1})
 	f.complete(f.receiver, m)
 	f.has("q", servicebustest.Counts{})

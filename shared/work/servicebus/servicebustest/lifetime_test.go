@@ -103,10 +103,20 @@ func TestScheduledLivesFromItsTime(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, servicebustest.Queue{Delivery: servicebustest.Delivery{TTL: time.Minute}})
 	at := start.Add(time.Hour)
-	_, err := f.sender.ScheduleMessages(t.Context(), []*azservicebus.Message{{Body: []byte("a")}}, at, nil)
+	_, err := f.sender.ScheduleMessages(t.Context(), []*azservicebus.Message{{Body: []byte("a"), TimeToLive: ptr(time.Hour)}}, at, nil)
 	f.check(err)
+	lives := func(want time.Duration) {
+		t.Helper()
+		peeked, err := f.receiver.PeekMessages(t.Context(), 1, &azservicebus.PeekMessagesOptions{FromSequenceNumber: ptr(int64(0))})
+		f.check(err)
+		if len(peeked) != 1 || *peeked[0].TimeToLive != want {
+			t.Errorf("peeked %+v, want a message that lives for %v", peeked, want)
+		}
+	}
+	lives(time.Hour) // as its sender said
 	f.clock.Advance(time.Hour + 59*time.Second)
 	f.has("q", servicebustest.Counts{Active: 1})
+	lives(time.Minute) // as the queue allows
 	f.clock.Advance(time.Second)
 	f.has("q", servicebustest.Counts{})
 }
@@ -223,6 +233,18 @@ func TestReceiveAndDelete(t *testing.T) {
 	if bodies(got) != "[a b]" {
 		t.Fatalf("received %s", bodies(got))
 	}
+	if got[0].DeliveryCount != 1 || got[0].LockedUntil != nil {
+		t.Errorf("%+v", got[0])
+	}
+	f.has("q", servicebustest.Counts{})
+	f.send("c")
+	m := f.receiveOne(f.receiver)
+	f.check(f.receiver.DeferMessage(t.Context(), m, nil))
+	deferred, err := r.ReceiveDeferredMessages(t.Context(), []int64{*m.SequenceNumber}, nil)
+	f.check(err)
+	if bodies(deferred) != "[c]" || deferred[0].DeliveryCount != 2 {
+		t.Errorf("deferred: %+v", deferred)
+	}
 	f.has("q", servicebustest.Counts{})
 }
 
@@ -327,7 +349,7 @@ func TestPremiumMessageSize(t *testing.T) {
 func TestWindow(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, servicebustest.Queue{})
-	const n = 12_000
+	const n = 5_200 // a client takes 5,000
 	for sent := 0; sent < n; {
 		batch, err := f.sender.NewMessageBatch(t.Context(), nil)
 		f.check(err)

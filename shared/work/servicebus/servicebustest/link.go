@@ -113,8 +113,11 @@ func (l *link) open() (err *amqp.Error, silent bool) {
 
 // managedPath returns the entity that a $management address belongs to.
 func managedPath(address string) (string, bool) {
-	path := strings.TrimSuffix(fold(address), managementPart)
-	return address[:len(path)], len(path) < len(address)
+	n := len(address) - len(managementPart)
+	if n < 0 || !strings.EqualFold(address[n:], managementPart) {
+		return address, false
+	}
+	return address[:n], true
 }
 
 // answer completes the attach. Both settle modes are echoed: a client refuses a link whose modes are others.

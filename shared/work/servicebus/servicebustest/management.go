@@ -145,15 +145,12 @@ func (q *queue) receiveDeferred(body amqp.Map) reply {
 			continue // asked for twice
 		}
 		delete(q.deferred, n)
-		m.deliveries++
-		q.server.stats.Delivered++
 		if mode == 0 { // receive and delete
-			q.forget(m)
-			found = append(found, amqp.Map{"message": m.encode(nil)})
+			found = append(found, amqp.Map{"message": q.handOver(m)})
 			continue
 		}
-		l := q.lock(m)
-		found = append(found, amqp.Map{"message": m.encode(l), "lock-token": l.token})
+		l, content := q.lend(m)
+		found = append(found, amqp.Map{"message": content, "lock-token": l.token})
 	}
 	return reply{status: 200, body: amqp.Map{"messages": found}}
 }

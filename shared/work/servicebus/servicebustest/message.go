@@ -39,7 +39,7 @@ type message struct {
 	enqueued        time.Time
 	ttl             time.Duration // 0: lives for ever
 	expires         time.Time     // zero: never
-	deliveries      int
+	deliveries      int           // begun so far; none of them came to an end
 	state           state
 	end             *appointment // when it expires, or becomes due
 	pos             int          // in its queue's heap; -1 when it is not there
@@ -94,7 +94,9 @@ func (m *message) modify(properties map[string]any) {
 // encode returns m as a receiver gets it, with l where it is locked.
 func (m *message) encode(l *lock) []byte {
 	content := *m.content
-	content.Header.TTL = uint32(min(m.ttl.Milliseconds(), 1<<32-1))
+	if m.ttl > 0 { // else what the sender said stands, for a scheduled message or a dead letter
+		content.Header.TTL = uint32(min(m.ttl.Milliseconds(), 1<<32-1))
+	}
 	content.Header.DeliveryCount = uint32(m.deliveries)
 	content.DeliveryAnnotations = nil
 	content.Annotations = amqp.Map{}
@@ -108,7 +110,6 @@ func (m *message) encode(l *lock) []byte {
 	if l != nil {
 		content.Annotations[annotationLockedUntil] = l.until
 		content.DeliveryAnnotations = amqp.Map{annotationLockToken: l.token}
-		content.Header.DeliveryCount-- // without the delivery that this is
 	}
 	return content.Append(make([]byte, 0, m.size+256))
 }

@@ -119,16 +119,29 @@ func (q *queue) dispatch() {
 			continue
 		}
 		q.withdraw(m)
-		m.deliveries++
-		q.server.stats.Delivered++
 		if to.presettled {
-			q.forget(m)
-			to.deliver(m.encode(nil), amqp.NewUUID(), nil)
+			to.deliver(q.handOver(m), amqp.NewUUID(), nil)
 			continue
 		}
-		l := q.lock(m)
-		to.deliver(m.encode(l), l.token, l)
+		l, content := q.lend(m)
+		to.deliver(content, l.token, l)
 	}
+}
+
+// handOver lets go of m as it is delivered, and returns what to deliver.
+func (q *queue) handOver(m *message) []byte {
+	q.server.stats.Delivered++
+	q.forget(m)
+	return m.encode(nil)
+}
+
+// lend locks m for a delivery, and returns what to deliver.
+func (q *queue) lend(m *message) (*lock, []byte) {
+	q.server.stats.Delivered++
+	l := q.lock(m)
+	content := m.encode(l)
+	m.deliveries++
+	return l, content
 }
 
 func (q *queue) ready() *link {

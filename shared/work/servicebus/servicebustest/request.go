@@ -89,14 +89,11 @@ func (c *connection) putToken(request *amqp.Message) reply {
 		}
 	}
 	address := audiencePath(token.Audience)
-	path, managed := managedPath(address)
+	path, _ := managedPath(address)
 	if _, found := c.server.find(path); !found && path != "" {
 		return failed(notFound(path))
 	}
 	c.granted[fold(address)] = true
-	if managed {
-		c.granted[fold(path+managementPart)] = true
-	}
 	return reply{status: 202}
 }
 

@@ -96,19 +96,27 @@ type (
 		State       any
 	}
 
-	// Detach ends a link, End a session, Close a connection.
+	// Detach ends a link, for good when it is closed.
 	Detach struct {
 		Handle uint32
 		Closed bool
 		Error  *Error
 	}
-	End   struct{ Error *Error }
+
+	// End ends a session.
+	End struct{ Error *Error }
+
+	// Close ends a connection.
 	Close struct{ Error *Error }
 
-	// SASLMechanisms, SASLInit and SASLOutcome are the SASL layer.
+	// SASLMechanisms offers ways to sign in.
 	SASLMechanisms struct{ Mechanisms []Symbol }
-	SASLInit       struct{ Mechanism Symbol }
-	SASLOutcome    struct{ Code uint8 } // 0 welcomes, 1 refuses
+
+	// SASLInit chooses one.
+	SASLInit struct{ Mechanism Symbol }
+
+	// SASLOutcome welcomes with code 0 and refuses with 1.
+	SASLOutcome struct{ Code uint8 }
 )
 
 func (Open) code() uint64           { return codeOpen }
