@@ -73,6 +73,11 @@ type tap struct {
 }
 
 func (in *inlet) receive(ctx context.Context, limit int) ([]outbox.Received, error) {
+	// A link that is opened with a context that has ended costs everybody the connection: the library later ends a session that it
+	// never began.
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	select {
 	case in.slots <- struct{}{}:
 		defer func() { <-in.slots }()
