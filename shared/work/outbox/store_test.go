@@ -324,6 +324,12 @@ func TestMessageForAnotherPartitionIsKnownThere(t *testing.T) {
 	m := job("m")
 	m.Partition = other
 	d.send(m) // from tenant
+	elsewhere := m
+	elsewhere.Queue = "elsewhere"
+	d.send(elsewhere)
+	if n := d.queue.Live(); n != 1 {
+		t.Errorf("%d parcels are in the queues, want the first alone", n)
+	}
 	delivery := d.take()
 	if delivery.Partition != other {
 		t.Errorf("delivered for %s, want %s", delivery.Partition, other)
