@@ -41,16 +41,8 @@ func askForAudit(ctx context.Context, u *work.Unit, due time.Time) error {
 
 func (f *fixture) audits() int {
 	f.T.Helper()
-	stats, err := f.Stats()
-	if err != nil {
-		f.T.Fatal(err)
-	}
-	for _, q := range stats.Queues {
-		if q.Queue == audited {
-			return int(q.Due + q.Later)
-		}
-	}
-	return 0
+	due, later := f.Waiting(audited)
+	return due + later
 }
 
 // setUp adds a tenant in which nothing has been consented.

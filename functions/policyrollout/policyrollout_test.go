@@ -65,16 +65,8 @@ func audit(ctx context.Context, u *work.Unit, due time.Time) error {
 
 func (f *fixture) audits() int {
 	f.T.Helper()
-	stats, err := f.Stats()
-	if err != nil {
-		f.T.Fatal(err)
-	}
-	for _, q := range stats.Queues {
-		if q.Queue == audited {
-			return int(q.Due + q.Later)
-		}
-	}
-	return 0
+	due, later := f.Waiting(audited)
+	return due + later
 }
 
 func (f *fixture) commit(u *work.Unit) {

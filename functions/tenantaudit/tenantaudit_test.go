@@ -684,14 +684,8 @@ func TestOtherGroupsAreSubscribedTo(t *testing.T) {
 			u := f.Unit(contoso)
 			f.must(tenant.WriteSettings(u, s), u.Commit(t.Context()))
 			asked := func() int {
-				stats, err := f.Stats()
-				f.must(err)
-				for _, q := range stats.Queues {
-					if q.Queue == subscription.Queue.Bulk() {
-						return int(q.Due)
-					}
-				}
-				return 0
+				due, _ := f.Waiting(subscription.Queue.Bulk())
+				return due
 			}
 			want := 0
 			expect := func(what string, more bool) {

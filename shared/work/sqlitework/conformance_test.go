@@ -1,19 +1,13 @@
 package sqlitework
 
 import (
-	"context"
-	"errors"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"pinreset/shared/clocktest"
 	"pinreset/shared/work/worktest"
 )
-
-func newClock() *clocktest.Clock { return clocktest.New(time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)) }
 
 // current is the store that is open over one directory at a time.
 type current[S interface{ Close() error }] struct {
@@ -57,7 +51,7 @@ func start[S interface{ Close() error }](t *testing.T, open func() (S, error)) *
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	worktest.Run(t, func(t *testing.T) worktest.Backend {
-		clock, dir := newClock(), filepath.Join(t.TempDir(), "data")
+		clock, dir := worktest.NewClock(), filepath.Join(t.TempDir(), "data")
 		c := start(t, func() (*Store, error) { return Open(dir, Options{Now: clock.Now}) })
 		return worktest.Backend{
 			Store: c.store, Source: c.store, Lease: time.Minute, Now: clock.Now,
@@ -66,33 +60,6 @@ func TestConformance(t *testing.T) {
 				s := c.reopen(t)
 				return worktest.Backend{Store: s, Source: s, ReopenReleases: true}
 			},
-		}
-	})
-}
-
-// TestConformanceTorn: the contract holds though a commit is not atomic, and though it is cut at any of its steps.
-func TestConformanceTorn(t *testing.T) {
-	t.Parallel()
-	worktest.Run(t, func(t *testing.T) worktest.Backend {
-		clock, dir := newClock(), filepath.Join(t.TempDir(), "data")
-		var crash atomic.Pointer[string]
-		before := func(step string) error {
-			if at := crash.Load(); at != nil && *at == step && crash.CompareAndSwap(at, nil) {
-				return errors.New("the process died")
-			}
-			return nil
-		}
-		c := start(t, func() (*Torn, error) { return OpenTorn(dir, Options{Now: clock.Now}, before) })
-		return worktest.Backend{
-			Store: c.store, Source: c.store, Lease: time.Minute, Now: clock.Now,
-			Advance: func(d time.Duration) { clock.Advance(d); c.store.Wake() },
-			Reopen: func(t *testing.T) worktest.Backend {
-				s := c.reopen(t)
-				return worktest.Backend{Store: s, Source: s, ReopenReleases: true}
-			},
-			Steps: []string{StepRows, StepMessages, StepSettle, StepClear},
-			Crash: func(step string) { crash.Store(&step) },
-			Sweep: func(ctx context.Context) error { return c.store.Sweep(ctx) },
 		}
 	})
 }

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"pinreset/shared/work"
+	"pinreset/shared/work/worktest"
 )
 
 // TestInboxForgets: an id is remembered for as long as Options say, and the table does not grow for ever.
 func TestInboxForgets(t *testing.T) {
 	t.Parallel()
-	clock := newClock()
+	clock := worktest.NewClock()
 	s := openStore(t, Options{Now: clock.Now, Inbox: time.Hour})
 	later := message("later") // an old message that is not done must not be forgotten
 	later.Messages[0].At = clock.Now().Add(1000 * time.Hour)
