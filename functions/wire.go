@@ -51,18 +51,20 @@ type application struct{ id, secret string }
 
 // program is everything that runs in this process.
 type program struct {
-	store   *sqlitework.Store
-	keys    *sqlitework.Store
-	tokens  *identity.Tokens
-	admin   string // id of the administrator's token
-	session *identity.Sessions
-	handler http.Handler
-	host    *local.Host
-	timer   *housekeeping.Timer
-	audits  *tenantaudit.Timer
-	graph   *graph.Client
-	logger  *slog.Logger
-	health  struct {
+	store      *sqlitework.Store
+	keys       *sqlitework.Store
+	tokens     *identity.Tokens
+	admin      string // id of the administrator's token
+	session    *identity.Sessions
+	handler    http.Handler
+	host       *local.Host
+	dispatcher *dispatch.Dispatcher
+	triggers   map[string]work.Queue // by the function that a host calls
+	timer      *housekeeping.Timer
+	audits     *tenantaudit.Timer
+	graph      *graph.Client
+	logger     *slog.Logger
+	health     struct {
 		mu  sync.Mutex
 		at  time.Time
 		err error
@@ -108,8 +110,9 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 	}
 	table := routes(n)
 	m.expect(table)
-	dispatcher := dispatch.New(prog.store, prog.store, table, dispatch.Options{Now: now, NewID: newID, Logger: logger, Observe: m.observe, Tracer: o.tracer})
-	prog.host = local.New(prog.store, dispatcher, queues, logger)
+	prog.triggers = triggers(table)
+	prog.dispatcher = dispatch.New(prog.store, prog.store, table, dispatch.Options{Now: now, NewID: newID, Logger: logger, Observe: m.observe, Tracer: o.tracer})
+	prog.host = local.New(prog.store, prog.dispatcher, queues, logger)
 	wake := make(chan struct{}, 1)
 	prog.audits = &tenantaudit.Timer{Store: prog.store, Cron: c.AuditSchedule, Now: now, NewID: newID, Logger: logger, Since: now(), Wake: wake}
 	prog.timer = &housekeeping.Timer{Store: prog.store, Handler: n.housekeeping(), Now: now, NewID: newID, Logger: logger}
