@@ -21,12 +21,13 @@ const PortVariable = "FUNCTIONS_CUSTOMHANDLER_PORT"
 // ExitRestart is the exit code by which the host starts the process again without counting it as an error. After 0 it never does.
 const ExitRestart = 200
 
-// Limits of an invocation. The deadline is well below the five minutes of host.json for which the host renews a message's lock and
-// lets a function run, and above what dispatch gives a run and its settlement.
+// DefaultDeadline is the end of an invocation. It is well below the five minutes of host.json for which the host renews a message's lock
+// and lets a function run, and above what dispatch gives a run and its settlement.
+const DefaultDeadline = 3 * time.Minute
+
 const (
-	defaultDeadline = 3 * time.Minute
-	flushTime       = time.Second
-	maxInvocation   = work.MaxBodyBytes*4/3 + 256<<10 // the body in base64, and the metadata
+	flushTime     = time.Second
+	maxInvocation = work.MaxBodyBytes*4/3 + 256<<10 // the body in base64, and the metadata
 )
 
 // intake makes a delivery of a message that the host holds. ok is false where there is nothing to run: the message is done, or the
@@ -51,7 +52,7 @@ type Functions struct {
 
 // Options of a host; zero values mean the defaults.
 type Options struct {
-	Deadline time.Duration                   // of one invocation; default 3 min
+	Deadline time.Duration                   // of one invocation; default DefaultDeadline
 	Flush    func(ctx context.Context) error // sends what was traced, before each answer; default nothing
 	Logger   *slog.Logger                    // default none; the host takes each line on standard output for information
 }
@@ -69,7 +70,7 @@ func Listen(ctx context.Context, port string) (net.Listener, error) {
 // meanwhile the host's question whether the process is there is answered, and invocations wait. An error of build ends it.
 func Serve(ctx context.Context, l net.Listener, o Options, build func(context.Context) (Functions, error)) error {
 	if o.Deadline == 0 {
-		o.Deadline = defaultDeadline
+		o.Deadline = DefaultDeadline
 	}
 	if o.Flush == nil {
 		o.Flush = func(context.Context) error { return nil }

@@ -17,9 +17,8 @@ type Message struct {
 	Deliveries     int // how often it was handed out, this time included
 	EnqueuedAt     time.Time
 	LockedUntil    time.Time
-	// Properties are the application properties. Values are as JSON has them: text, float64, bool, or nil.
-	Properties map[string]any
-	Body       []byte
+	Attributes     map[string]string // the application properties; what is no text, as JSON has it
+	Body           []byte
 }
 
 // errNoBody: the trigger's value is not bytes in base64.
@@ -56,7 +55,7 @@ func (i invocation) message() (Message, error) {
 	// The Utc twins of these have no zone in their text.
 	m.EnqueuedAt, _ = metaTime(i.Metadata["EnqueuedTime"])
 	m.LockedUntil, _ = metaTime(i.Metadata["ExpiresAt"])
-	_ = json.Unmarshal(i.Metadata["ApplicationProperties"], &m.Properties) // what is no object has none
+	m.Attributes = metaObject(i.Metadata["ApplicationProperties"])
 	if m.ID == "" {
 		if m.SequenceNumber == 0 {
 			return Message{}, errors.New("the message has neither an id nor a sequence number")
@@ -76,6 +75,23 @@ func metaString(raw json.RawMessage) (string, bool) {
 		return inner, true
 	}
 	return text, true
+}
+
+// metaObject reads an object's members as text.
+func metaObject(raw json.RawMessage) map[string]string {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(raw, &members) != nil || len(members) == 0 {
+		return nil
+	}
+	values := make(map[string]string, len(members))
+	for name, value := range members {
+		var text string
+		if json.Unmarshal(value, &text) != nil {
+			text = string(value)
+		}
+		values[name] = text
+	}
+	return values
 }
 
 // metaInt reads a number, which the host sends as a JSON string that holds it.
