@@ -44,7 +44,7 @@ var rooms = []struct {
 var mainOnly = []string{"pinreset/shared/host", "pinreset/shared/work/sqlitework", "pinreset/shared/graph/graphsim", "pinreset/shared/client"}
 
 // forTests are packages that only tests import; they may wire what main wires.
-var forTests = []string{"pinreset/shared/dispatch/dispatchtest", "pinreset/shared/graph/graphtest", "pinreset/shared/work/worktest"}
+var forTests = []string{"pinreset/shared/dispatch/dispatchtest", "pinreset/shared/host/azure/functionshost", "pinreset/shared/graph/graphtest", "pinreset/shared/work/worktest"}
 
 var sdks = []string{"github.com/Azure/", "github.com/aws/", "modernc.org/sqlite"}
 
