@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -105,7 +106,8 @@ func serveAzure(ctx context.Context, port string, getenv func(string) string, st
 		return azure.Functions{
 			Queues: prog.triggers,
 			Timers: map[string]func(context.Context) error{housekeepingTimer: prog.timer.Look, auditTimer: prog.audits.Tick},
-			HTTP:   onlyHosts(prog.handler, "http://"+listener.Addr().String(), c.PublicURL),
+			// Made when somebody asks: it is most of the start, and most instances only serve queues.
+			HTTP:   onlyHosts(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { prog.web().ServeHTTP(w, r) }), "http://"+listener.Addr().String(), c.PublicURL),
 			Intake: pushed{prog.store}, Processor: prog.dispatcher,
 		}, nil
 	}
@@ -159,4 +161,3 @@ func (p pushed) Take(ctx context.Context, queue work.Queue, m azure.Message) (wo
 	}
 	return p.store.Take(ctx, work.Message{ID: m.ID, Queue: queue, Partition: partition, Body: m.Body})
 }
-

@@ -56,7 +56,7 @@ type program struct {
 	tokens     *identity.Tokens
 	admin      string // id of the administrator's token
 	session    *identity.Sessions
-	handler    http.Handler
+	web        func() http.Handler // the API and the pages; made at the first call
 	host       *local.Host
 	dispatcher *dispatch.Dispatcher
 	triggers   map[string]work.Queue // by the function that a host calls
@@ -122,7 +122,7 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 		return nil, err
 	}
 	prog.session = identity.NewSessions(now)
-	prog.handler = web.New(web.Options{
+	pages := web.Options{
 		Eraser: prog.store, Keys: prog.keys, KEK: kek, Counted: m.calledBack, Changed: auditBy(events.AuditByNotification), Pace: prog.graph,
 		Wake: func() {
 			select {
@@ -134,7 +134,8 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 		Links:   links,
 		Metrics: m.handler(), Ready: prog.ready, Now: now, NewID: newID, Logger: logger, Tracer: o.tracer, Version: version(),
 		SampleNotice: t.notice, SampleLink: t.noticeLink,
-	})
+	}
+	prog.web = sync.OnceValue(func() http.Handler { return web.New(pages) })
 	return prog, nil
 }
 
