@@ -55,7 +55,7 @@ func deploy(t *testing.T, sent func(*deployed, functionshost.Invocation)) *deplo
 	t.Cleanup(func() { _ = d.sim.Close() })
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { d.host.ServeHTTP(w, r) }))
 	t.Cleanup(front.Close)
-	o := functionshost.Options{Zip: packaged, Broker: d.broker, Log: d.note, Paused: true, Settings: map[string]string{
+	o := functionshost.Options{Zip: packaged, Queues: d.broker, Log: d.note, Paused: true, Settings: map[string]string{
 		"PINRESET_DATA": d.data, "PINRESET_SIM_AT": filepath.Join(dir, "sim"), "PINRESET_PUBLIC_URL": front.URL, "PINRESET_LOG_LEVEL": "info",
 		"SB__fullyQualifiedNamespace": "model.servicebus.windows.net",
 	}}

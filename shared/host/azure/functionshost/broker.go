@@ -23,6 +23,29 @@ type DeadLetter struct {
 	Reason string
 }
 
+// Queues is where the host's messages come from: a [Broker], or what speaks to a server.
+type Queues interface {
+	// Receive waits for a message of the queue and locks it.
+	Receive(ctx context.Context, queue string) (Delivery, error)
+	// Lock is how long a message is held without renewal.
+	Lock() time.Duration
+	// Renew extends the lock and reports whether it was still there.
+	Renew(queue string, d Delivery) bool
+	// Settle completes the message, or gives it back for another delivery at once. It reports whether the lock was still there: without it,
+	// somebody else has the message by now.
+	Settle(queue string, d Delivery, done bool) bool
+}
+
+// Delivery is a message in the host's hands.
+type Delivery struct {
+	Message
+	LockToken  string
+	Deliveries int // this one included
+	Sequence   int64
+	Enqueued   time.Time
+	Expires    time.Time // of the lock
+}
+
 // Broker is a model of the queues: what is delivered, locked, completed and given up. Several hosts may share one.
 type Broker struct {
 	maxDeliveries int
@@ -31,18 +54,8 @@ type Broker struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed when anything has
 	sequence int64
-	queues   map[string][]*held
+	queues   map[string][]*Delivery
 	dead     []DeadLetter
-}
-
-// held is a message in a queue. It may be handed out when no lock is on it.
-type held struct {
-	Message
-	sequence   int64
-	deliveries int
-	enqueued   time.Time
-	lock       string
-	expires    time.Time
 }
 
 // NewBroker returns queues whose messages are locked for so long at a time, and given up after so many deliveries; zero values are one
@@ -54,7 +67,7 @@ func NewBroker(lock time.Duration, maxDeliveries int) *Broker {
 	if maxDeliveries == 0 {
 		maxDeliveries = 10
 	}
-	return &Broker{lock: lock, maxDeliveries: maxDeliveries, changed: make(chan struct{}), queues: map[string][]*held{}}
+	return &Broker{lock: lock, maxDeliveries: maxDeliveries, changed: make(chan struct{}), queues: map[string][]*Delivery{}}
 }
 
 // Send puts the message into the queue.
@@ -62,7 +75,7 @@ func (b *Broker) Send(queue string, m Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.sequence++
-	b.queues[queue] = append(b.queues[queue], &held{Message: m, sequence: b.sequence, enqueued: time.Now()})
+	b.queues[queue] = append(b.queues[queue], &Delivery{Message: m, Sequence: b.sequence, Enqueued: time.Now()})
 	b.announce()
 }
 
@@ -98,23 +111,26 @@ func (b *Broker) Drained(ctx context.Context) error {
 	}
 }
 
-// receive waits for a message and locks it. What it returns is a copy, which stays as it was handed out.
-func (b *Broker) receive(ctx context.Context, queue string) (held, error) {
+// Lock implements Queues.
+func (b *Broker) Lock() time.Duration { return b.lock }
+
+// Receive implements Queues. What it returns is a copy, which stays as it was handed out.
+func (b *Broker) Receive(ctx context.Context, queue string) (Delivery, error) {
 	for {
 		b.mu.Lock()
 		now, changed := time.Now(), b.changed
 		next := time.Hour
 		for _, m := range b.queues[queue] {
-			if m.lock != "" && now.Before(m.expires) {
-				next = min(next, m.expires.Sub(now))
+			if m.LockToken != "" && now.Before(m.Expires) {
+				next = min(next, m.Expires.Sub(now))
 				continue
 			}
-			if m.deliveries >= b.maxDeliveries { // its last lock ran out
+			if m.Deliveries >= b.maxDeliveries { // its last lock ran out
 				b.bury(queue, m)
 				break
 			}
-			m.deliveries++
-			m.lock, m.expires = newID(), now.Add(b.lock)
+			m.Deliveries++
+			m.LockToken, m.Expires = newID(), now.Add(b.lock)
 			handed := *m
 			b.mu.Unlock()
 			return handed, nil
@@ -124,25 +140,24 @@ func (b *Broker) receive(ctx context.Context, queue string) (held, error) {
 		case <-changed:
 		case <-time.After(next):
 		case <-ctx.Done():
-			return held{}, ctx.Err()
+			return Delivery{}, ctx.Err()
 		}
 	}
 }
 
-// renew extends the lock, unless it is lost.
-func (b *Broker) renew(queue string, m held) bool {
+// Renew implements Queues.
+func (b *Broker) Renew(queue string, m Delivery) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if i := b.find(queue, m); i >= 0 {
-		b.queues[queue][i].expires = time.Now().Add(b.lock)
+		b.queues[queue][i].Expires = time.Now().Add(b.lock)
 		return true
 	}
 	return false
 }
 
-// settle completes the message, or gives it back for another delivery at once; after the last one it is given up. It reports whether the
-// lock was still there: without it, somebody else has the message by now.
-func (b *Broker) settle(queue string, m held, done bool) bool {
+// Settle implements Queues. After its last delivery a message that is given back is given up.
+func (b *Broker) Settle(queue string, m Delivery, done bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	i := b.find(queue, m)
@@ -152,21 +167,23 @@ func (b *Broker) settle(queue string, m held, done bool) bool {
 	switch waiting := b.queues[queue][i]; {
 	case done:
 		b.queues[queue] = slices.Delete(b.queues[queue], i, i+1)
-	case waiting.deliveries >= b.maxDeliveries:
+	case waiting.Deliveries >= b.maxDeliveries:
 		b.bury(queue, waiting)
 	default:
-		waiting.lock = ""
+		waiting.LockToken = ""
 	}
 	b.announce()
 	return true
 }
 
-func (b *Broker) find(queue string, m held) int {
-	return slices.IndexFunc(b.queues[queue], func(q *held) bool { return q.lock == m.lock && m.lock != "" && time.Now().Before(q.expires) })
+func (b *Broker) find(queue string, m Delivery) int {
+	return slices.IndexFunc(b.queues[queue], func(q *Delivery) bool {
+		return q.LockToken == m.LockToken && m.LockToken != "" && time.Now().Before(q.Expires)
+	})
 }
 
-func (b *Broker) bury(queue string, m *held) {
-	b.queues[queue] = slices.DeleteFunc(b.queues[queue], func(q *held) bool { return q == m })
+func (b *Broker) bury(queue string, m *Delivery) {
+	b.queues[queue] = slices.DeleteFunc(b.queues[queue], func(q *Delivery) bool { return q == m })
 	b.dead = append(b.dead, DeadLetter{Message: m.Message, Queue: queue, Reason: "MaxDeliveryCountExceeded"})
 	b.announce()
 }

@@ -181,7 +181,7 @@ func settings(how string) map[string]string {
 func model(t *testing.T, change func(*functionshost.Options)) *functionshost.Host {
 	t.Helper()
 	linux(t)
-	o := functionshost.Options{Zip: packed(t, wellMade(), 0o755), Broker: functionshost.NewBroker(0, 0)}
+	o := functionshost.Options{Zip: packed(t, wellMade(), 0o755), Queues: functionshost.NewBroker(0, 0)}
 	o.Settings = map[string]string{childSetting: "obey", "SB": "x"}
 	if change != nil {
 		change(&o)
@@ -252,7 +252,7 @@ func TestModelRefusesPackages(t *testing.T) {
 		if c.set == nil {
 			c.set = settings("obey")
 		}
-		h, err := functionshost.Start(t.Context(), functionshost.Options{Zip: packed(t, c.files, c.mode), Broker: functionshost.NewBroker(0, 0), Settings: c.set})
+		h, err := functionshost.Start(t.Context(), functionshost.Options{Zip: packed(t, c.files, c.mode), Queues: functionshost.NewBroker(0, 0), Settings: c.set})
 		if err == nil {
 			_ = h.Stop(false)
 		}
@@ -289,7 +289,7 @@ func TestModelJudgesAnswers(t *testing.T) {
 			var mu sync.Mutex
 			sent := 0
 			h := model(t, func(o *functionshost.Options) {
-				o.Broker = b
+				o.Queues = b
 				o.Sent = func(in functionshost.Invocation) {
 					mu.Lock()
 					defer mu.Unlock()
@@ -354,13 +354,15 @@ func TestModelEndsOfProcess(t *testing.T) {
 		t.Run(strings.Join(c.bodies, ","), func(t *testing.T) {
 			t.Parallel()
 			b := functionshost.NewBroker(0, 1)
-			h := model(t, func(o *functionshost.Options) { o.Broker = b })
+			h := model(t, func(o *functionshost.Options) { o.Queues = b })
 			for _, body := range c.bodies {
 				b.Send("q", functionshost.Message{ID: body, Body: []byte(body)})
 				drained(t, b)
 			}
 			if !c.gone {
-				if err := h.Wait(t.Context(), len(c.exits)+1); err != nil {
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				if err := h.Wait(ctx, len(c.exits)+1); err != nil {
 					t.Error(err)
 				}
 			}
@@ -385,7 +387,7 @@ func TestModelKillsWhatHangs(t *testing.T) {
 			t.Parallel()
 			b := functionshost.NewBroker(0, 0)
 			h := model(t, func(o *functionshost.Options) {
-				o.Broker, o.FunctionTimeout, o.Hold = b, 2*time.Second, true
+				o.Queues, o.FunctionTimeout, o.Hold = b, 2*time.Second, true
 			})
 			b.Send("q", functionshost.Message{ID: "hangs", Body: []byte(body)})
 			drained(t, b)
@@ -404,7 +406,7 @@ func TestModelLockEnds(t *testing.T) {
 	var mu sync.Mutex
 	sent := 0
 	h := model(t, func(o *functionshost.Options) {
-		o.Broker, o.LockRenewal = b, time.Millisecond
+		o.Queues, o.LockRenewal = b, time.Millisecond
 		o.Sent = func(functionshost.Invocation) { mu.Lock(); sent++; mu.Unlock() }
 	})
 	b.Send("q", functionshost.Message{ID: "m", Body: []byte("slow then done")})
@@ -423,9 +425,13 @@ func TestModelRenewsLocks(t *testing.T) {
 	var mu sync.Mutex
 	sent := map[string]int{}
 	model(t, func(o *functionshost.Options) {
-		o.Broker = b
+		o.Queues = b
 		o.Sent = func(in functionshost.Invocation) { mu.Lock(); sent[in.MessageID]++; mu.Unlock() }
-		o.Lost = func(in functionshost.Invocation) bool { return in.MessageID == "lost" && sent["lost"] == 1 }
+		o.Lost = func(in functionshost.Invocation) bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return in.MessageID == "lost" && sent["lost"] == 1
+		}
 	})
 	b.Send("q", functionshost.Message{ID: "m", Body: []byte("slow")})
 	b.Send("q", functionshost.Message{ID: "lost", Body: []byte("done")})
@@ -441,7 +447,7 @@ func TestModelStart(t *testing.T) {
 	t.Parallel()
 	linux(t)
 	for _, how := range []string{"exit at start", "deaf"} {
-		o := functionshost.Options{Zip: packed(t, wellMade(), 0o755), Broker: functionshost.NewBroker(0, 0), Settings: settings(how), InitializationTimeout: 300 * time.Millisecond}
+		o := functionshost.Options{Zip: packed(t, wellMade(), 0o755), Queues: functionshost.NewBroker(0, 0), Settings: settings(how), InitializationTimeout: 300 * time.Millisecond}
 		h, err := functionshost.Start(t.Context(), o)
 		if err == nil {
 			_ = h.Stop(false)
@@ -488,7 +494,7 @@ func TestModelDrains(t *testing.T) {
 	for _, drain := range []bool{true, false} {
 		b := functionshost.NewBroker(0, 0)
 		began := make(chan struct{}, 8)
-		h, err := functionshost.Start(t.Context(), functionshost.Options{Zip: packed(t, wellMade(), 0o755), Broker: b, Settings: settings("obey"),
+		h, err := functionshost.Start(t.Context(), functionshost.Options{Zip: packed(t, wellMade(), 0o755), Queues: b, Settings: settings("obey"),
 			Expected: func(string) bool { return true }, Sent: func(functionshost.Invocation) { began <- struct{}{} }})
 		if err != nil {
 			t.Fatal(err)

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// Options of a host. Zip and Broker are required.
+// Options of a host. Zip and Queues are required.
 type Options struct {
 	Zip      string
-	Broker   *Broker
+	Queues   Queues
 	Settings map[string]string // the app's: the program's environment, and %X% in function.json
 
 	// Shorter times than host.json's, so that a test need not wait for minutes; zero keeps those.
@@ -146,7 +146,7 @@ func (h *Host) receive(ctx context.Context, f function) {
 		case <-ctx.Done():
 			return
 		}
-		m, err := h.o.Broker.receive(ctx, f.queue)
+		m, err := h.o.Queues.Receive(ctx, f.queue)
 		if err != nil {
 			return
 		}
@@ -158,17 +158,17 @@ func (h *Host) receive(ctx context.Context, f function) {
 }
 
 // deliver invokes the function for the message, renews the message's lock meanwhile, for so long, and settles.
-func (h *Host) deliver(f function, m held) {
+func (h *Host) deliver(f function, m Delivery) {
 	done := make(chan struct{})
 	var renewal sync.WaitGroup
 	renewal.Go(func() {
-		ticks, end := time.NewTicker(h.o.Broker.lock/2), time.NewTimer(h.app.renewal)
+		ticks, end := time.NewTicker(h.o.Queues.Lock()/2), time.NewTimer(h.app.renewal)
 		defer ticks.Stop()
 		defer end.Stop()
 		for {
 			select {
 			case <-ticks.C:
-				if !h.o.Broker.renew(f.queue, m) {
+				if !h.o.Queues.Renew(f.queue, m) {
 					return
 				}
 			case <-end.C:
@@ -186,7 +186,7 @@ func (h *Host) deliver(f function, m held) {
 	if result.OK && h.o.Lost != nil && h.o.Lost(in) {
 		result.OK = false
 	}
-	h.o.Broker.settle(f.queue, m, result.OK)
+	h.o.Queues.Settle(f.queue, m, result.OK)
 }
 
 func (h *Host) next() variant {

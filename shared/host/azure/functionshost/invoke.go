@@ -102,10 +102,18 @@ func (h *Host) failed(in Invocation, c *child, ctx context.Context, err error) R
 
 // noticed waits until the host knows that the process has ended, if that is why a call failed: the next one shall wait for the next process.
 func (h *Host) noticed(c *child) {
-	select {
-	case <-c.ended:
-	case <-time.After(pollInterval):
-		return
+	for ended := false; !ended; {
+		select {
+		case <-c.ended:
+			ended = true
+		case <-time.After(pollInterval):
+			ctx, cancel := context.WithTimeout(context.Background(), pingInterval)
+			alive := h.question(ctx, c)
+			cancel()
+			if alive {
+				return
+			}
+		}
 	}
 	for {
 		h.mu.Lock()

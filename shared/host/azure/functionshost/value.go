@@ -63,7 +63,7 @@ func encode(v any) json.RawMessage {
 }
 
 // body is the request's body for one message.
-func (m *held) body(f function, how variant, now time.Time) []byte {
+func (m Delivery) body(f function, how variant, now time.Time) []byte {
 	meta := map[string]json.RawMessage{}
 	put := func(name string, v any) { meta[name] = value(v, how) }
 	empty := map[string]any{}
@@ -71,14 +71,14 @@ func (m *held) body(f function, how variant, now time.Time) []byte {
 		put(name, empty)
 	}
 	put("Client", map[string]any{"FullyQualifiedNamespace": "namespace", "IsClosed": false, "TransportType": 0, "Identifier": "namespace-1"})
-	put("DeliveryCount", m.deliveries)
-	put("LockToken", m.lock)
-	put("ExpiresAtUtc", localTime(m.expires))
-	put("ExpiresAt", m.expires)
-	put("EnqueuedTimeUtc", localTime(m.enqueued))
-	put("EnqueuedTime", m.enqueued)
+	put("DeliveryCount", m.Deliveries)
+	put("LockToken", m.LockToken)
+	put("ExpiresAtUtc", localTime(m.Expires))
+	put("ExpiresAt", m.Expires)
+	put("EnqueuedTimeUtc", localTime(m.Enqueued))
+	put("EnqueuedTime", m.Enqueued)
 	put("MessageId", m.ID)
-	put("SequenceNumber", m.sequence)
+	put("SequenceNumber", m.Sequence)
 	properties := m.Properties
 	if properties == nil {
 		properties = map[string]string{}
