@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -77,6 +78,10 @@ func unpackFile(f *zip.File, to string) (err error) {
 		return err
 	}
 	defer in.Close()
+	// A process that another goroutine starts meanwhile would inherit the open file for a moment, and a file that is open for writing
+	// can't be executed.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_EXCL, f.Mode().Perm())
 	if err != nil {
 		return err
