@@ -110,6 +110,9 @@ func serveAzure(ctx context.Context, port string, getenv func(string) string, st
 		if prog, err = wire(ctx, c, t, startOptions{pace: c.pace(), logger: logger, tracer: tracer}); err != nil {
 			return azure.Functions{}, err
 		}
+		// An instance may have started after the time that is due, and be gone before the next one. So what is due is begun whenever it is
+		// found, also the first time.
+		prog.audits.Since = time.Time{}
 		background.Go(func() { prog.host.Run(running) }) // what the store keeps for later, it hands out itself
 		background.Go(func() { prog.audits.Woken(running) })
 		return azure.Functions{

@@ -277,6 +277,12 @@ func TestModelStory(t *testing.T) {
 			}
 		}
 	}
+	eventually(t, "the timer began no audit", func() bool {
+		for _, err := range d.api.LatestAudits(t.Context()) {
+			return err == nil
+		}
+		return false
+	})
 	run, err := d.api.StartAudits(t.Context(), "does a request of all audits begin without a timer")
 	if err != nil {
 		t.Fatal(err)
