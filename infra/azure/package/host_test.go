@@ -278,8 +278,10 @@ func TestModelStory(t *testing.T) {
 		}
 	}
 	eventually(t, "the timer began no audit", func() bool {
-		for _, err := range d.api.LatestAudits(t.Context()) {
-			return err == nil
+		for a, err := range d.api.TenantAudits(t.Context(), graphsim.Contoso) {
+			if err == nil && a.Cause == events.AuditBySchedule {
+				return true
+			}
 		}
 		return false
 	})
