@@ -44,6 +44,7 @@ func deploy(t *testing.T, sent func(*deployed, functionshost.Invocation)) *deplo
 		t.Skip("Functions runs programs for linux/amd64")
 	}
 	t.Log(functionshost.Model)
+	sources(t)
 	dir := t.TempDir()
 	d := &deployed{t: t, broker: functionshost.NewBroker(0, 0), data: filepath.Join(dir, "data"), runs: map[string][]string{}}
 	var err error
