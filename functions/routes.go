@@ -68,7 +68,7 @@ func routes(n needs) []dispatch.Route {
 		(&policyrollout.Handler{Directory: n.graph, Policies: n.graph, Store: n.store, Links: n.links, Schedule: n.pace.rollout, Audit: auditBy(events.AuditByRollout)}).Route(),
 		(&announcement.Handler{Logger: n.logger, Kept: n.metrics.announced}).Route(),
 		(&devicereport.Handler{}).Route(),
-		(&tenantaudit.Handler{Cloud: n.graph, Store: n.store, Place: n.place, Schedule: n.pace.audit}).Route(),
+		(&tenantaudit.Handler{Cloud: n.graph, Store: n.store, Place: n.place, Schedule: n.pace.audit, Beside: true}).Route(),
 		(&graphsubscription.Handler{Graph: n.graph, Store: n.store, Callback: n.callback}).Route(),
 		n.housekeeping().Route(),
 	}

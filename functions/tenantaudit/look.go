@@ -30,6 +30,7 @@ type look struct {
 	now    time.Time
 	last   survey.Last
 	whole  bool // read every setting, whatever the dates of policies
+	beside bool // see [Handler.Beside]
 
 	facts     readiness.TenantFacts
 	status    *survey.Status
@@ -51,8 +52,7 @@ func (l *look) read(ctx context.Context) {
 	maps.Copy(l.delta, l.last.Delta)
 	l.facts = readiness.TenantFacts{TenantID: l.tenant, Kind: readiness.Entra, Cloud: l.place, ReadAt: l.now, Policies: map[policy.Store]reading.Of[[]policy.Found]{}}
 	known := l.applicationsKnown()
-	v1 := l.round(ctx, graph.V1, slices.Concat(l.directoryReads(), l.holdings(known, l.follows() && len(known) > 0), l.unseen(known), l.statusReads()))
-	beta := l.round(ctx, graph.Beta, l.intuneReads())
+	v1, beta := l.firstRound(ctx, slices.Concat(l.directoryReads(), l.holdings(known, l.follows() && len(known) > 0), l.unseen(known), l.statusReads()))
 	// What the first round showed to be worth a further look.
 	stores := l.stores(ctx, beta)
 	more := l.round(ctx, graph.Beta, stores.reads)
@@ -69,28 +69,74 @@ func (l *look) read(ctx context.Context) {
 // maxFindings bounds what is kept of a tenant with policies beyond number.
 const maxFindings = 100
 
-// round makes the reads, as many batches as they need, and returns an answer for each: of a batch that failed as a whole, its error.
+// firstRound makes the reads that rest on no other, of both versions of Graph: at the same time where that is allowed.
+func (l *look) firstRound(ctx context.Context, reads []graph.BatchRequest) (v1, beta answers) {
+	if !l.beside {
+		return l.round(ctx, graph.V1, reads), l.round(ctx, graph.Beta, l.intuneReads())
+	}
+	var other said
+	var panicked any
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { panicked = recover() }()
+		other = l.ask(ctx, graph.Beta, l.intuneReads())
+	}()
+	v1 = l.round(ctx, graph.V1, reads)
+	<-done
+	if panicked != nil {
+		panic(panicked) // it is the run's
+	}
+	return v1, l.hear(other)
+}
+
+// round makes the reads and returns an answer for each.
 func (l *look) round(ctx context.Context, version string, reads []graph.BatchRequest) answers {
-	all := make(answers, len(reads))
+	return l.hear(l.ask(ctx, version, reads))
+}
+
+// said is what Graph said to a round of reads.
+type said struct {
+	all       answers
+	errs      []error // in order
+	requests  int
+	throttled int
+}
+
+// ask makes the reads, as many batches as they need; of a batch that failed as a whole, each read has its error. It changes nothing
+// of the look.
+func (l *look) ask(ctx context.Context, version string, reads []graph.BatchRequest) said {
+	s := said{all: make(answers, len(reads))}
 	for part := range slices.Chunk(reads, graph.MaxBatch) {
 		got, err := l.cloud.Batch(ctx, l.tenant, version, part)
 		if err = inTime(err); err != nil {
 			for _, r := range part {
-				all[r.ID()] = graph.BatchResponse{ID: r.ID(), Err: err}
+				s.all[r.ID()] = graph.BatchResponse{ID: r.ID(), Err: err}
 			}
-			l.note(err)
+			s.errs = append(s.errs, err)
 			continue
 		}
-		l.requests += len(part)
+		s.requests += len(part)
 		for _, r := range got {
-			all[r.ID] = r
-			l.note(r.Err)
+			s.all[r.ID] = r
+			if r.Err != nil {
+				s.errs = append(s.errs, r.Err)
+			}
 			if r.Status == http.StatusTooManyRequests {
-				l.throttled++
+				s.throttled++
 			}
 		}
 	}
-	return all
+	return s
+}
+
+// hear takes into account what was said.
+func (l *look) hear(s said) answers {
+	l.requests, l.throttled = l.requests+s.requests, l.throttled+s.throttled
+	for _, err := range s.errs {
+		l.note(err)
+	}
+	return s.all
 }
 
 // note remembers the longest wait that Graph asked for.

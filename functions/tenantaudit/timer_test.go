@@ -1,7 +1,6 @@
 package tenantaudit_test
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -82,18 +81,15 @@ func (f *fixture) timer(cron string) *tenantaudit.Timer {
 func (f *fixture) waiting() map[string]int {
 	f.T.Helper()
 	count := map[string]int{}
-	for {
-		ctx, cancel := contextFor(f.T, 100*time.Millisecond)
-		deliveries, err := f.Source().Receive(ctx, survey.Queue.Bulk(), 100)
-		cancel()
-		if err != nil {
-			return count
-		}
+	for due, _ := f.Waiting(survey.Queue.Bulk()); due > 0; due, _ = f.Waiting(survey.Queue.Bulk()) {
+		deliveries, err := f.Source().Receive(f.T.Context(), survey.Queue.Bulk(), 100)
+		f.must(err)
 		for _, d := range deliveries {
 			count[d.Partition]++
 			f.must(f.Source().Settle(f.T.Context(), d, work.Batch{}, work.Outcome{Kind: work.Done}))
 		}
 	}
+	return count
 }
 
 // TestRunReachesEveryTenantOnce kills the process between every two effects of a run over a register of several pages: each tenant gets
@@ -217,8 +213,4 @@ func TestFirstStartMakesUpForNothing(t *testing.T) {
 	if tick(f.Clock.Now()); scheduled() != 2 {
 		t.Error("a restart did not make up for what was missed")
 	}
-}
-
-func contextFor(t testing.TB, d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(t.Context(), d)
 }
