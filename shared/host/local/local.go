@@ -110,26 +110,31 @@ func (h *Host) serve(ctx context.Context, q Queue) {
 func (h *Host) run(ctx context.Context, d work.Delivery) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var renewal sync.WaitGroup
-	defer renewal.Wait()
-	defer cancel()
-	renewal.Go(func() { h.renew(ctx, cancel, d) })
+	// Most runs end long before their lease has to be renewed: until then no goroutine waits for that.
+	ended := make(chan struct{})
+	renewal := time.AfterFunc(untilRenewal(d.LeasedUntil), func() {
+		defer close(ended)
+		h.renew(ctx, cancel, d)
+	})
+	defer func() {
+		cancel()
+		if !renewal.Stop() {
+			<-ended
+		}
+	}()
 	if err := h.processor.Process(ctx, d); err != nil {
 		h.logger.WarnContext(ctx, "delivery not settled; it comes back when its lease ends", "message", d.ID, "queue", string(d.Queue), "cause", err.Error())
 	}
 }
 
+// untilRenewal is a third of what is left of the lease: that leaves two more tries before it ends.
+func untilRenewal(until time.Time) time.Duration {
+	return max(time.Until(until)/3, 50*time.Millisecond)
+}
+
+// renew renews the lease now and again until ctx ends, which it does when the lease is lost.
 func (h *Host) renew(ctx context.Context, lost func(), d work.Delivery) {
-	until := d.LeasedUntil
-	for {
-		// At a third of the lease: two more tries before it ends.
-		timer := time.NewTimer(max(time.Until(until)/3, 50*time.Millisecond))
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-timer.C:
-		}
+	for until := d.LeasedUntil; ; {
 		renewed, err := h.source.Renew(ctx, d)
 		switch {
 		case err == nil:
@@ -139,6 +144,13 @@ func (h *Host) renew(ctx context.Context, lost func(), d work.Delivery) {
 			return
 		case ctx.Err() == nil:
 			h.logger.WarnContext(ctx, "renew lease", "message", d.ID, "cause", err.Error())
+		}
+		timer := time.NewTimer(untilRenewal(until))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
 		}
 	}
 }
