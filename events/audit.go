@@ -56,7 +56,7 @@ func (TenantAuditCompleted) subject() Subject  { return "" }
 
 // Validate implements Data.
 func (d TenantAuditCompleted) Validate() error {
-	page := func(field, value string) error { return match(field, value, pagePattern, "must be a link") }
+	page := func(field, value string) error { return match(field, value, pagePattern(), "must be a link") }
 	return check(id("requestId", d.RequestID),
 		oneOf("cause", d.Cause, AuditBySchedule, AuditByOperator, AuditByPortal, AuditByNotification, AuditByDevice, AuditByRollout),
 		oneOf("outcome", d.Outcome, AuditWhole, AuditPartly, AuditNot), id("state", d.State), optional("code", d.Code, id),
@@ -85,9 +85,9 @@ func (TenantDriftFound) subject() Subject  { return "" }
 // Validate implements Data.
 func (d TenantDriftFound) Validate() error {
 	fix := func(field, value string) error { return CheckText(field, value, maxFix, true) }
-	link := func(field, value string) error { return match(field, value, linkPattern, "must be an https link") }
+	link := func(field, value string) error { return match(field, value, linkPattern(), "must be an https link") }
 	return check(id("requestId", d.RequestID), id("code", d.Code),
 		CheckText("title", d.Title, 200, true), CheckText("cause", d.Cause, 1000, true), CheckText("detail", d.Detail, MaxDetail, true),
 		optional("policyId", d.PolicyID, guid), list("fix", d.Fix, 1, maxList, fix), list("learnMore", d.LearnMore, 0, maxList, link),
-		optional("remedyId", d.RemedyID, id), match("diagnostics", d.Diagnostics, pagePattern, "must be a link"))
+		optional("remedyId", d.RemedyID, id), match("diagnostics", d.Diagnostics, pagePattern(), "must be a link"))
 }

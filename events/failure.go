@@ -30,9 +30,9 @@ func (d FailureRaised) Validate() error {
 		}
 	}
 	fix := func(field, value string) error { return CheckText(field, value, maxFix, true) }
-	link := func(field, value string) error { return match(field, value, linkPattern, "must be an https link") }
+	link := func(field, value string) error { return match(field, value, linkPattern(), "must be an https link") }
 	return check(id("requestId", d.RequestID), id("function", d.Function), id("code", d.Code),
 		CheckText("title", d.Title, 200, true), CheckText("cause", d.Cause, 1000, true),
 		list("fix", d.Fix, 1, maxList, fix), list("learnMore", d.LearnMore, 0, maxList, link),
-		match("diagnostics", d.Diagnostics, pagePattern, "must be a link"))
+		match("diagnostics", d.Diagnostics, pagePattern(), "must be a link"))
 }

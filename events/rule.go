@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -30,8 +31,10 @@ var (
 
 	// A page of pinreset, by path or by address. The path's second character keeps out "//host", which is a link to
 	// another host.
-	pagePattern = regexp.MustCompile(`^(https?://|/[0-9A-Za-z])[!-~]{1,500}$`)
-	linkPattern = regexp.MustCompile(`^https://[!-~]{1,500}$`)
+	//
+	// Both are made at their first use: so large a count takes a while, which every start of the program would pay.
+	pagePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(https?://|/[0-9A-Za-z])[!-~]{1,500}$`) })
+	linkPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^https://[!-~]{1,500}$`) })
 )
 
 const (

@@ -1,15 +1,18 @@
 // Command pinreset resets device passcodes through Microsoft Intune and onboards tenants to Microsoft's PIN reset service.
 //
 // One program is both sides: `pinreset up` is the server with everything on one machine, and the other commands are thin
-// clients of the server's HTTP API. `pinreset --help` lists them.
+// clients of the server's HTTP API. `pinreset --help` lists them. Under the Azure Functions host it is the custom handler.
 package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"pinreset/shared/host/azure"
 )
 
 func main() {
@@ -20,6 +23,18 @@ func main() {
 
 // run is the program: it carries out the command that args name (without the program's own name) and returns the exit code.
 // Data goes to stdout; progress, prompts and errors go to stderr. It ends early when ctx does.
+//
+// Without a command it works for the host that started it, which the host's own variable in the environment tells: AWS Lambda, or Azure
+// Functions.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		if getenv("AWS_LAMBDA_RUNTIME_API") != "" {
+			fmt.Fprintln(stderr, "pinreset: this build has no host for AWS Lambda")
+			return exitError
+		}
+		if port := getenv(azure.PortVariable); port != "" {
+			return runAzure(ctx, port, getenv, stdout, stderr)
+		}
+	}
 	return newProcess(getenv, stdin, stdout, stderr).run(ctx, args)
 }

@@ -146,7 +146,7 @@ func start(ctx context.Context, c config, o startOptions) (_ *server, err error)
 		}
 	}
 
-	s.http = &http.Server{Handler: onlyHosts(s.handler, s.url, c.PublicURL), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
+	s.http = &http.Server{Handler: onlyHosts(s.web(), s.url, c.PublicURL), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(o.logger.Handler(), slog.LevelWarn)}
 	go func() {
 		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

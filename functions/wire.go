@@ -52,19 +52,21 @@ type application struct{ id, secret string }
 
 // program is everything that runs in this process.
 type program struct {
-	store   *sqlitework.Store
-	keys    *sqlitework.Store
-	tokens  *identity.Tokens
-	admin   string // id of the administrator's token
-	session *identity.Sessions
-	handler http.Handler
-	host    *local.Host
-	timer   *housekeeping.Timer
-	audits  *tenantaudit.Timer
-	graph   *graph.Client
-	chain   *secret.Chain // of key-encryption keys; nil where a file is the only one
-	logger  *slog.Logger
-	health  struct {
+	store      *sqlitework.Store
+	keys       *sqlitework.Store
+	tokens     *identity.Tokens
+	admin      string // id of the administrator's token
+	session    *identity.Sessions
+	web        func() http.Handler // the API and the pages; made at the first call
+	host       *local.Host
+	dispatcher *dispatch.Dispatcher
+	triggers   map[string]work.Queue // by the function that a host calls
+	timer      *housekeeping.Timer
+	audits     *tenantaudit.Timer
+	graph      *graph.Client
+	chain      *secret.Chain // of key-encryption keys; nil where a file is the only one
+	logger     *slog.Logger
+	health     struct {
 		mu  sync.Mutex
 		at  time.Time
 		err error
@@ -110,8 +112,9 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 	}
 	table := routes(n)
 	m.expect(table)
-	dispatcher := dispatch.New(prog.store, prog.store, table, dispatch.Options{Now: now, NewID: newID, Logger: logger, Observe: m.observe, Tracer: o.tracer})
-	prog.host = local.New(prog.store, dispatcher, queues, logger)
+	prog.triggers = triggers(table)
+	prog.dispatcher = dispatch.New(prog.store, prog.store, table, dispatch.Options{Now: now, NewID: newID, Logger: logger, Observe: m.observe, Tracer: o.tracer})
+	prog.host = local.New(prog.store, prog.dispatcher, queues, logger)
 	wake := make(chan struct{}, 1)
 	prog.audits = &tenantaudit.Timer{Store: prog.store, Cron: c.AuditSchedule, Now: now, NewID: newID, Logger: logger, Since: now(), Wake: wake}
 	prog.timer = &housekeeping.Timer{Store: prog.store, Handler: n.housekeeping(), Now: now, NewID: newID, Logger: logger}
@@ -121,7 +124,7 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 		return nil, err
 	}
 	prog.session = identity.NewSessions(now)
-	prog.handler = web.New(web.Options{
+	pages := web.Options{
 		Eraser: prog.store, Keys: prog.keys, KEK: kek.devices, Counted: m.calledBack, Changed: auditBy(events.AuditByNotification), Pace: prog.graph,
 		Wake: func() {
 			select {
@@ -133,7 +136,8 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 		Links:   links,
 		Metrics: m.handler(), Ready: prog.ready, Now: now, NewID: newID, Logger: logger, Tracer: o.tracer, Version: version(),
 		SampleNotice: t.notice, SampleLink: t.noticeLink,
-	})
+	}
+	prog.web = sync.OnceValue(func() http.Handler { return web.New(pages) })
 	return prog, nil
 }
 

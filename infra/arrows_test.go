@@ -21,6 +21,8 @@ var rooms = []struct {
 	{room: "pinreset/shared/fault"},
 	{room: "pinreset/shared/work", imports: []string{"pinreset/events"}},
 	{room: "pinreset/shared/work/sqlitework", imports: []string{"pinreset/events", "pinreset/shared/work"}},
+	{room: "pinreset/shared/work/outbox", imports: []string{"pinreset/shared/work"}},
+	{room: "pinreset/shared/work/tables", imports: []string{"pinreset/shared/work"}, sdk: true},
 	{room: "pinreset/shared/work/worktest", imports: []string{"pinreset/events", "pinreset/shared/work"}},
 	{room: "pinreset/shared/graph", imports: []string{"pinreset/shared/diag", "pinreset/shared/fault", "pinreset/shared/policy", "pinreset/shared/quota", "pinreset/shared/secret"}, sdk: true},
 	{room: "pinreset/shared/graph/graphschema"},
@@ -43,11 +45,16 @@ var rooms = []struct {
 
 // mainOnly are rooms that only main wires in: how messages travel, who runs a handler, and what stands in for a tenant is
 // nobody else's matter.
-var mainOnly = []string{"pinreset/shared/host", "pinreset/shared/work/sqlitework", "pinreset/shared/graph/graphsim", "pinreset/shared/client"}
+var mainOnly = []string{"pinreset/shared/host", "pinreset/shared/work/sqlitework", "pinreset/shared/work/outbox", "pinreset/shared/work/tables", "pinreset/shared/graph/graphsim", "pinreset/shared/client"}
+
+// drivers are the rooms that may know the outbox beside main: what it is put over, what hands it its deliveries, and what
+// simulates both.
+var drivers = []string{"pinreset/shared/work", "pinreset/shared/host", "pinreset/infra/simulation"}
 
 // forTests are packages that only tests import; they may wire what main wires.
-var forTests = []string{"pinreset/shared/dispatch/dispatchtest", "pinreset/shared/credential/credentialtest", "pinreset/shared/graph/graphtest", "pinreset/shared/secret/keyvault/keyvaulttest", "pinreset/shared/secret/ringtest",
-	"pinreset/shared/work/worktest"}
+var forTests = []string{"pinreset/shared/dispatch/dispatchtest", "pinreset/shared/credential/credentialtest", "pinreset/shared/graph/graphtest",
+	"pinreset/shared/host/azure/functionshost", "pinreset/shared/secret/keyvault/keyvaulttest", "pinreset/shared/secret/ringtest",
+	"pinreset/shared/work/worktest", "pinreset/shared/work/tables/tablestest"}
 
 var sdks = []string{"github.com/Azure/", "github.com/aws/", "modernc.org/sqlite"}
 
@@ -75,7 +82,7 @@ func TestArrows(t *testing.T) {
 				t.Errorf("%s imports %s: not an allowed arrow", p.ImportPath, imported)
 			case slices.Contains(forTests, imported):
 				t.Errorf("%s imports %s outside of its tests", p.ImportPath, imported)
-			case inModule && !slices.Contains(forTests, p.ImportPath) && slices.ContainsFunc(mainOnly, func(f string) bool { return within(imported, f) && !within(p.ImportPath, f) }):
+			case inModule && !slices.Contains(forTests, p.ImportPath) && forMain(p.ImportPath, imported):
 				t.Errorf("%s imports %s, which only main may", p.ImportPath, imported)
 			case !inModule && isSDK(imported) && !rooms[room].sdk && !within(p.ImportPath, "pinreset/shared/work/sqlitework"):
 				t.Errorf("%s imports the SDK %s", p.ImportPath, imported)
@@ -92,6 +99,17 @@ func TestArrows(t *testing.T) {
 func TestArrowsCatch(t *testing.T) {
 	t.Parallel()
 	for _, wrong := range [][2]string{
+		{"pinreset/functions/consent", "pinreset/shared/work/outbox"},
+		{"pinreset/functions/consent", "pinreset/shared/work/tables"},
+		{"pinreset/shared/host/local", "pinreset/shared/work/tables"},
+	} {
+		if !forMain(wrong[0], wrong[1]) {
+			t.Errorf("%s may import %s", wrong[0], wrong[1])
+		}
+	}
+	for _, wrong := range [][2]string{
+		{"pinreset/shared/work/outbox", "pinreset/events"},
+		{"pinreset/shared/work/tables", "pinreset/shared/graph"},
 		{"pinreset/events", "pinreset/shared/work"},
 		{"pinreset/shared/work", "pinreset/shared/graph"},
 		{"pinreset/shared/diag", "pinreset/functions/web"},
@@ -111,6 +129,14 @@ func allowed(from, room, to string, imports []string) bool {
 		return within(to, from) || !within(to, "pinreset/functions") && matches(to, imports)
 	}
 	return from == to || matches(to, imports)
+}
+
+// forMain reports whether the import is one that only main may make.
+func forMain(from, to string) bool {
+	if within(to, "pinreset/shared/work/outbox") && matches(from, drivers) {
+		return false
+	}
+	return slices.ContainsFunc(mainOnly, func(f string) bool { return within(to, f) && !within(from, f) })
 }
 
 func matches(to string, imports []string) bool {

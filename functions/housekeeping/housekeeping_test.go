@@ -519,8 +519,8 @@ func TestRoundsAreBegunOnce(t *testing.T) {
 				for range 3 {
 					f.tick()
 					f.Drain(f.Clock.Now())
-					again := *f.timer // what a restart makes
-					f.timer = &again
+					// What a restart makes.
+					f.timer = &housekeeping.Timer{Store: f.Store(), Handler: f.handler, Now: f.Clock.Now, NewID: f.NewID, Logger: slog.New(slog.DiscardHandler)}
 				}
 				if got := runs(); got != want {
 					t.Fatalf("%d runs at moment %d, want %d", got, i, want)

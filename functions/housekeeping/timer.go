@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"pinreset/events"
@@ -20,8 +21,8 @@ type outbox interface {
 	Sweep(ctx context.Context) error
 }
 
-// Timer begins the rounds: one message for each tenant of the register. It remembers nothing, so it may be started again at
-// any time and may run in several processes at once.
+// Timer begins the rounds: one message for each tenant of the register. What it remembers is only what it need not do again, so it may
+// be started again at any time and may run in several processes at once.
 type Timer struct {
 	Store   work.Store
 	Outbox  outbox   // nil where the store has none
@@ -29,24 +30,23 @@ type Timer struct {
 	Now     func() time.Time
 	NewID   func() string
 	Logger  *slog.Logger
+
+	mu    sync.Mutex
+	begun time.Time // the rounds that were begun last
 }
 
-// longestWait is for machines that sleep and clocks that are set: timers don't count that.
+// longestWait is for machines that sleep and clocks that are set: timers don't count that. It is also how long what a crash left in
+// the outbox waits at most.
 const longestWait = time.Minute
 
-// Run begins the rounds at their times until ctx ends; the first ones at once, unless they were begun before.
+// Run looks until ctx ends; the first rounds begin at once, unless they were begun before.
 func (t *Timer) Run(ctx context.Context) {
-	var begun time.Time
 	for ctx.Err() == nil {
-		slot := t.Now().UTC().Truncate(t.Handler.Schedule.Watch)
-		if !slot.Equal(begun) {
-			if err := t.Tick(ctx); err == nil {
-				begun = slot
-			} else if ctx.Err() == nil {
-				t.Logger.ErrorContext(ctx, "begin housekeeping; it is tried again", "cause", err.Error())
-			}
+		if err := t.Look(ctx); err != nil && ctx.Err() == nil {
+			t.Logger.ErrorContext(ctx, "begin housekeeping; it is tried again", "cause", err.Error())
 		}
-		next := slot.Add(t.Handler.Schedule.Watch).Sub(t.Now())
+		now := t.Now()
+		next := t.slot(now).Add(t.Handler.Schedule.Watch).Sub(now)
 		select {
 		case <-ctx.Done():
 		case <-time.After(min(max(next, time.Second), longestWait)):
@@ -54,13 +54,36 @@ func (t *Timer) Run(ctx context.Context) {
 	}
 }
 
+func (t *Timer) slot(now time.Time) time.Time { return now.UTC().Truncate(t.Handler.Schedule.Watch) }
+
+// Look is for whoever calls it more often than rounds are due: it sends what is left in the outbox, and begins the rounds unless it
+// began them before.
+func (t *Timer) Look(ctx context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	slot := t.slot(t.Now())
+	if slot.Equal(t.begun) {
+		return t.sweep(ctx)
+	}
+	if err := t.Tick(ctx); err != nil {
+		return err
+	}
+	t.begun = slot
+	return nil
+}
+
+func (t *Timer) sweep(ctx context.Context) error {
+	if t.Outbox == nil {
+		return nil
+	}
+	return t.Outbox.Sweep(ctx)
+}
+
 // Tick sends what is left in the outbox, begins the rounds that are due now, and tidies the partitions that are no tenant's.
 // A round that was begun before is not begun again.
 func (t *Timer) Tick(ctx context.Context) error {
-	if t.Outbox != nil {
-		if err := t.Outbox.Sweep(ctx); err != nil {
-			return err
-		}
+	if err := t.sweep(ctx); err != nil {
+		return err
 	}
 	page := ""
 	for {

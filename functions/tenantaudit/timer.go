@@ -54,6 +54,20 @@ func (t *Timer) Run(ctx context.Context) {
 	}
 }
 
+// Woken looks each time that Wake is told, until ctx ends: for hosts whose own timer calls Tick.
+func (t *Timer) Woken(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.Wake:
+			if err := t.Tick(ctx); err != nil && ctx.Err() == nil {
+				t.Logger.ErrorContext(ctx, "begin audits; the next tick tries again", "cause", err.Error())
+			}
+		}
+	}
+}
+
 // Tick begins the run that is due last, unless it was begun before, and sends every run that is not sent. A schedule that was
 // missed while nothing ran is made up for once.
 func (t *Timer) Tick(ctx context.Context) error {

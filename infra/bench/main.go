@@ -157,6 +157,7 @@ var parts = []struct {
 	{"bulkreset", (*bench).bulkreset},
 	{"audit", (*bench).audit},
 	{"rollout", (*bench).rollouts},
+	{"azurehost", (*bench).azurehost},
 }
 
 func partNames() []string {

@@ -3,6 +3,7 @@ package devicereport
 import (
 	"regexp"
 	"strings"
+	"sync"
 
 	"pinreset/shared/fault"
 	"pinreset/shared/readiness"
@@ -95,7 +96,8 @@ func (r Report) at(name string, fits func(key string) bool) reading.Of[found] {
 
 func is(key string) func(string) bool { return func(k string) bool { return same(k, key) } }
 
-var sidPattern = regexp.MustCompile(`^S-1-[0-9-]{1,180}$`)
+// Made at its first use, like keyPattern.
+var sidPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^S-1-[0-9-]{1,180}$`) })
 
 // ofUser reports whether a key is below a user's hive, as the user's own agent or one of the system sees it.
 func ofUser(key, below string) bool {
@@ -104,7 +106,7 @@ func ofUser(key, below string) bool {
 	}
 	rest, ok := cutFold(key, `HKU\`)
 	sid, rest, _ := strings.Cut(rest, `\`)
-	return ok && sidPattern.MatchString(strings.ToUpper(sid)) && same(rest, below)
+	return ok && sidPattern().MatchString(strings.ToUpper(sid)) && same(rest, below)
 }
 
 // ofMDM reports whether a key is where Intune's policies for the tenant appear: those of the device, or of a user.
@@ -114,7 +116,7 @@ func ofMDM(key, tenant string, device bool) bool {
 		return false
 	}
 	whose, rest, _ := strings.Cut(rest, `\`)
-	return same(rest, "Policies") && same(whose, "Device") == device && (device || sidPattern.MatchString(strings.ToUpper(whose)))
+	return same(rest, "Policies") && same(whose, "Device") == device && (device || sidPattern().MatchString(strings.ToUpper(whose)))
 }
 
 func cutFold(s, prefix string) (string, bool) {

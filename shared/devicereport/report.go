@@ -9,6 +9,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -131,7 +132,8 @@ func Schema() []byte { return bytes.Clone(schema) }
 var (
 	versionPattern = regexp.MustCompile(`^[0-9]{1,3}(\.[0-9]{1,6}){1,3}$`)
 	wordPattern    = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-	keyPattern     = regexp.MustCompile(`^(?i:HKLM|HKCU|HKU)\\[^\x00-\x1f]{1,400}$`)
+	// Made at its first use: so large a count takes milliseconds, which every start of the program would pay.
+	keyPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(?i:HKLM|HKCU|HKU)\\[^\x00-\x1f]{1,400}$`) })
 )
 
 // Parse decodes and checks a report. Its error is an *events.FieldError where a field is wrong; what is no JSON object of this
@@ -213,7 +215,7 @@ func (r Report) Validate() error {
 
 func (v Value) validate(field string) error {
 	switch {
-	case !keyPattern.MatchString(v.Key):
+	case !keyPattern().MatchString(v.Key):
 		return &events.FieldError{Field: field + ".key", Problem: `must begin with HKLM\, HKCU\ or HKU\`}
 	case v.State != Set && v.State != Absent && v.State != Denied:
 		return &events.FieldError{Field: field + ".state", Problem: "must be set, absent or denied"}

@@ -25,12 +25,13 @@ var (
 )
 
 // Limits of one commit and of one row. They are Table storage's (100 operations and 4 MiB a transaction, 1 MiB an entity,
-// 64 KiB a property, keys of 1 KiB) less what the backend adds for its inbox, outbox and properties.
+// 64 KiB a property, keys of 1 KiB in UTF-16) less what the backend adds: its inbox, outbox and properties, a byte in front of each
+// key, and the third by which bytes grow on their way there in base64.
 const (
 	MaxOperations = 98
-	MaxBatchBytes = 3 << 20
-	MaxValueBytes = 900 << 10
-	MaxKeyBytes   = 512
+	MaxBatchBytes = 2816 << 10
+	MaxValueBytes = 760 << 10
+	MaxKeyBytes   = 511
 	MaxBodyBytes  = 192 << 10 // a message; Service Bus Standard takes 256 KiB with its properties
 )
 

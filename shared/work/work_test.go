@@ -43,11 +43,11 @@ func TestValidateSaysWhatAndByHowMuch(t *testing.T) {
 	t.Parallel()
 	large := work.Write{Row: "large", Value: make([]byte, work.MaxValueBytes+1)}
 	for want, b := range map[string]work.Batch{
-		"row large has 921601 bytes, at most 921600": {Partition: "p", Writes: []work.Write{large}},
+		"row large has 778241 bytes, at most 778240": {Partition: "p", Writes: []work.Write{large}},
 		"99 operations, at most 98":                  {Partition: "p", Writes: slices.Repeat([]work.Write{{Row: "r"}}, 99)},
 		"row r written twice":                        {Partition: "p", Writes: []work.Write{{Row: "r"}, {Row: "r", Delete: true}}},
 		`row has the character '/'`:                  {Partition: "p", Writes: []work.Write{{Row: "a/b"}}},
-		"partition of 0 bytes, 1 to 512":             {Writes: []work.Write{{Row: "r"}}},
+		"partition of 0 bytes, 1 to 511":             {Writes: []work.Write{{Row: "r"}}},
 	} {
 		err := b.Validate()
 		if err == nil || !strings.Contains(err.Error(), want) {

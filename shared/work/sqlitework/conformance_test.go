@@ -2,32 +2,13 @@ package sqlitework
 
 import (
 	"context"
-	"errors"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"pinreset/shared/work/worktest"
 )
-
-// clock is a clock that stands until it is moved.
-type clock struct{ now atomic.Pointer[time.Time] }
-
-func newClock() *clock {
-	c := &clock{}
-	start := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
-	c.now.Store(&start)
-	return c
-}
-
-func (c *clock) Now() time.Time { return *c.now.Load() }
-
-func (c *clock) advance(d time.Duration) {
-	later := c.Now().Add(d)
-	c.now.Store(&later)
-}
 
 // current is the store that is open over one directory at a time.
 type current[S interface{ Close() error }] struct {
@@ -71,11 +52,11 @@ func start[S interface{ Close() error }](t *testing.T, open func() (S, error)) *
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	worktest.Run(t, func(t *testing.T) worktest.Backend {
-		clock, dir := newClock(), filepath.Join(t.TempDir(), "data")
+		clock, dir := worktest.NewClock(), filepath.Join(t.TempDir(), "data")
 		c := start(t, func() (*Store, error) { return Open(dir, Options{Now: clock.Now}) })
 		return worktest.Backend{
 			Store: c.store, Source: c.store, Lease: time.Minute, Now: clock.Now,
-			Advance: func(d time.Duration) { clock.advance(d); c.store.Wake() },
+			Advance: func(d time.Duration) { clock.Advance(d); c.store.Wake() },
 			Reopen: func(t *testing.T) worktest.Backend {
 				s := c.reopen(t)
 				return worktest.Backend{Store: s, Source: s, ReopenReleases: true}
@@ -88,24 +69,18 @@ func TestConformance(t *testing.T) {
 func TestConformanceTorn(t *testing.T) {
 	t.Parallel()
 	worktest.Run(t, func(t *testing.T) worktest.Backend {
-		clock, dir := newClock(), filepath.Join(t.TempDir(), "data")
-		var crash atomic.Pointer[string]
-		before := func(step string) error {
-			if at := crash.Load(); at != nil && *at == step && crash.CompareAndSwap(at, nil) {
-				return errors.New("the process died")
-			}
-			return nil
-		}
-		c := start(t, func() (*Torn, error) { return OpenTorn(dir, Options{Now: clock.Now}, before) })
+		clock, dir := worktest.NewClock(), filepath.Join(t.TempDir(), "data")
+		crasher := &worktest.Crasher{}
+		c := start(t, func() (*Torn, error) { return OpenTorn(dir, Options{Now: clock.Now}, crasher.Before) })
 		return worktest.Backend{
 			Store: c.store, Source: c.store, Lease: time.Minute, Now: clock.Now,
-			Advance: func(d time.Duration) { clock.advance(d); c.store.Wake() },
+			Advance: func(d time.Duration) { clock.Advance(d); c.store.Wake() },
 			Reopen: func(t *testing.T) worktest.Backend {
 				s := c.reopen(t)
 				return worktest.Backend{Store: s, Source: s, ReopenReleases: true}
 			},
 			Steps: []string{StepRows, StepMessages, StepSettle, StepClear},
-			Crash: func(step string) { crash.Store(&step) },
+			Crash: crasher.Crash,
 			Sweep: func(ctx context.Context) error { return c.store.Sweep(ctx) },
 		}
 	})

@@ -25,7 +25,8 @@ type statements struct {
 	begin, commit, rollback     *statement
 	version, put, remove        *statement
 	send                        *statement
-	claim, nextDue, renew       *statement
+	claim, claimOne             *statement
+	nextDue, renew              *statement
 	done, retry, postpone, held *statement
 	oldest, forget              *statement
 	reserve, reserved           *statement
@@ -56,9 +57,11 @@ func (s *statements) prepare(ctx context.Context, c *connection) error {
 		send: prepare("send message", `INSERT INTO messages (partition, id, queue, enqueued, at, due, body)
 			VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) ON CONFLICT (partition, id) DO NOTHING`),
 
-		claim: prepare("claim messages", `UPDATE messages SET lease = ?3, due = ?4, deliveries = deliveries + 1
-			WHERE seq IN (SELECT seq FROM messages WHERE queue = ?1 AND due <= ?2 ORDER BY due LIMIT ?5)
+		claim: prepare("claim messages", `UPDATE messages SET lease = ?2, due = ?3, deliveries = deliveries + 1
+			WHERE seq IN (SELECT seq FROM messages WHERE queue = ?4 AND due <= ?1 ORDER BY due LIMIT ?5)
 			RETURNING seq, partition, id, enqueued, at, deliveries, body`),
+		claimOne: prepare("claim a message", `UPDATE messages SET lease = ?2, due = ?3, deliveries = deliveries + 1
+			WHERE partition = ?4 AND id = ?5 AND due <= ?1 RETURNING seq, partition, id, enqueued, at, deliveries, body`),
 		nextDue: prepare("find next due message",
 			`SELECT due FROM messages WHERE queue = ?1 AND due IS NOT NULL ORDER BY due LIMIT 1`),
 		renew: prepare("renew lease", `UPDATE messages SET due = ?3 WHERE seq = ?1 AND lease = ?2`),

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pinreset/shared/work"
+	"pinreset/shared/work/worktest"
 )
 
 // occupy makes the writer run fn and then stay in that group until release is closed.
@@ -241,7 +242,7 @@ func TestFailedCommitUndoesWhatWasHandedOut(t *testing.T) {
 // TestDueIsNeverEarly: times finer than the stored ones are rounded up.
 func TestDueIsNeverEarly(t *testing.T) {
 	t.Parallel()
-	now := newClock().Now()
+	now := worktest.NewClock().Now()
 	g := &group{now: microseconds(now)}
 	for after, want := range map[time.Duration]time.Duration{
 		0: 0, -time.Hour: 0, time.Nanosecond: time.Microsecond, time.Microsecond: time.Microsecond,

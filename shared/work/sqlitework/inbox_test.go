@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"pinreset/shared/work"
+	"pinreset/shared/work/worktest"
 )
 
 // TestInboxForgets: an id is remembered for as long as Options say, and the table does not grow for ever.
 func TestInboxForgets(t *testing.T) {
 	t.Parallel()
-	clock := newClock()
+	clock := worktest.NewClock()
 	s := openStore(t, Options{Now: clock.Now, Inbox: time.Hour})
 	later := message("later") // an old message that is not done must not be forgotten
 	later.Messages[0].At = clock.Now().Add(1000 * time.Hour)
@@ -46,12 +47,12 @@ func TestInboxForgets(t *testing.T) {
 	for i := range 3 * purgeEvery {
 		finish(fmt.Sprint("old-", i))
 	}
-	clock.advance(59 * time.Minute)
+	clock.Advance(59 * time.Minute)
 	mustCommit(t, s, message("old-7"))
 	if n := known(); n != 3*purgeEvery+1 {
 		t.Errorf("%d ids are known within the hour, want %d", n, 3*purgeEvery+1)
 	}
-	clock.advance(2 * time.Minute)
+	clock.Advance(2 * time.Minute)
 	for i := range 2 * purgeEvery {
 		finish(fmt.Sprint("new-", i))
 	}
@@ -59,7 +60,7 @@ func TestInboxForgets(t *testing.T) {
 		t.Errorf("%d ids are known, want the new ones and the one that waits: %d", n, 2*purgeEvery+1)
 	}
 	finish("old-7") // it is a new message now
-	clock.advance(1000 * time.Hour)
+	clock.Advance(1000 * time.Hour)
 	s.Wake()
 	if ds := receive(t, s, 1); ds[0].ID != "later" {
 		t.Errorf("%s came, want the message that waited", ds[0].ID)

@@ -90,10 +90,15 @@ func (g *group) hand(q *queue, claimed []work.Delivery) error {
 }
 
 func (g *group) claim(name work.Queue, limit int) ([]work.Delivery, error) {
+	return g.deliveries(g.sql.claim, name, string(name), int64(limit))
+}
+
+// deliveries runs a claim. Its arguments are the time, the lease and the lease's end, and then which messages.
+func (g *group) deliveries(claim *statement, name work.Queue, which ...driver.Value) ([]work.Delivery, error) {
 	lease := g.writer.numbers.take()
 	until := g.now + g.writer.store.lease.Microseconds()
 	var claimed []work.Delivery
-	err := g.sql.claim.query(g.ctx, func(columns []driver.Value) error {
+	err := claim.query(g.ctx, func(columns []driver.Value) error {
 		body, _ := columns[6].([]byte)
 		claimed = append(claimed, work.Delivery{
 			Message: work.Message{
@@ -106,7 +111,7 @@ func (g *group) claim(name work.Queue, limit int) ([]work.Delivery, error) {
 			EnqueuedAt:  instant(columns[3].(int64)),
 		})
 		return nil
-	}, string(name), g.now, lease, until, int64(limit))
+	}, append([]driver.Value{g.now, lease, until}, which...)...)
 	return claimed, err
 }
 

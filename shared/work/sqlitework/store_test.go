@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pinreset/shared/work"
+	"pinreset/shared/work/worktest"
 )
 
 func openStore(t *testing.T, o Options) *Store {
@@ -248,7 +249,7 @@ func TestCloseWaitsForTheRunningGroup(t *testing.T) {
 
 func TestStatsCountMessages(t *testing.T) {
 	t.Parallel()
-	clock := newClock()
+	clock := worktest.NewClock()
 	s := openStore(t, Options{Now: clock.Now})
 	for _, id := range []string{"a", "b", "c", "d"} {
 		mustCommit(t, s, message(id))
@@ -266,7 +267,7 @@ func TestStatsCountMessages(t *testing.T) {
 	if err := s.Settle(t.Context(), held[0], work.Batch{}, work.Outcome{}); err != nil {
 		t.Fatal(err)
 	}
-	clock.advance(7 * time.Second)
+	clock.Advance(7 * time.Second)
 	stats, err := s.Stats(t.Context())
 	if err != nil {
 		t.Fatal(err)

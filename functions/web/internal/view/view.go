@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"pinreset/functions/web/internal/problem"
@@ -62,7 +63,8 @@ type Message struct {
 	BackText  string
 }
 
-var pages = parse()
+// pages are parsed at their first use: a process that serves no page, as a queue's in Azure Functions, has no need of them.
+var pages = sync.OnceValue(parse)
 
 // parse makes each page's template: the layout and the shared parts with the page's own blocks.
 func parse() map[string]*template.Template {
@@ -85,7 +87,7 @@ func parse() map[string]*template.Template {
 // Render answers with the named page. The page is made whole before its first byte is sent, so that a mistake in it is an
 // error and not half a page.
 func Render(w http.ResponseWriter, status int, name string, p Page) {
-	t, ok := pages[name]
+	t, ok := pages()[name]
 	if !ok {
 		panic("view: no page " + name)
 	}

@@ -1,0 +1,122 @@
+package outbox
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"pinreset/shared/work"
+)
+
+// record is a message's row: a line of JSON, and behind it the body.
+type record struct {
+	Queue    work.Queue `json:"queue"`
+	Enqueued int64      `json:"enqueued"` // times are microseconds since 1970
+	Due      int64      `json:"due"`
+	Attempt  int        `json:"attempt"`        // the number of the parcel that counts; those before it are void
+	Before   int        `json:"before"`         // deliveries of earlier parcels that count
+	Done     int64      `json:"done,omitempty"` // zero while there is work to do
+	Commit   string     `json:"commit"`         // the commit that wrote the row
+
+	// Of a message that is on its way to another partition; empty in the message's own row.
+	Partition string `json:"partition,omitempty"`
+	Message   string `json:"message,omitempty"`
+
+	Body []byte `json:"-"`
+}
+
+func (r record) encode() []byte {
+	head, err := json.Marshal(r)
+	if err != nil {
+		panic("outbox: " + err.Error()) // there is nothing in a record that JSON refuses
+	}
+	return append(append(head, '\n'), r.Body...)
+}
+
+func decodeRecord(row work.Row) (r record, err error) {
+	head, body, _ := bytes.Cut(row.Value, []byte("\n"))
+	if err := json.Unmarshal(head, &r); err != nil {
+		return r, fmt.Errorf("decode row %s: %w", row.Row, err)
+	}
+	r.Body = body
+	return r, nil
+}
+
+func micro(t time.Time) int64 { return t.UnixMicro() }
+
+func instant(n int64) time.Time { return time.UnixMicro(n).UTC() }
+
+func messageKey(id string) string { return kindMessage + id }
+
+// entry of a mark: a message of the same partition and the attempt to be sent, or the row of a message for another one.
+type entry struct {
+	Message string `json:"message,omitempty"`
+	Attempt int    `json:"attempt,omitempty"`
+	Foreign string `json:"foreign,omitempty"`
+}
+
+// parcel is the attempt's parcel. Its id is the same whoever sends it.
+func (s *Store) parcel(partition, id string, r record) Parcel {
+	attempt := strconv.Itoa(r.Attempt)
+	sum := sha256.Sum256([]byte(partition + "/" + id + "/" + attempt))
+	p := Parcel{
+		ID: hex.EncodeToString(sum[:16]), Queue: r.Queue, Body: r.Body,
+		Attributes: map[string]string{AttributePartition: partition, AttributeMessage: id, AttributeAttempt: attempt},
+	}
+	if trace := traceOf(r.Body); trace != "" {
+		p.Attributes[AttributeTraceParent] = trace
+	}
+	if now := s.now(); instant(r.Due).After(now) {
+		p.Due = instant(r.Due)
+		if s.o.MaxDelay > 0 && p.Due.Sub(now) > s.o.MaxDelay {
+			p.Due = now.Add(s.o.MaxDelay)
+		}
+	}
+	return p
+}
+
+// traceOf is the trace that the event in the body belongs to; "" for a body that is no event or has none.
+func traceOf(body []byte) string {
+	var event struct {
+		TraceParent string `json:"traceparent"`
+	}
+	if json.Unmarshal(body, &event) != nil {
+		return ""
+	}
+	return event.TraceParent
+}
+
+// lease is what a delivery's Lease says: what holds the parcel, and which version of the message's row its holder has seen.
+type lease struct {
+	attempt     int
+	etag, token string
+}
+
+func (l lease) String() string {
+	return fmt.Sprintf("%d.%d.%d.%s%s", l.attempt, len(l.etag), len(l.token), l.etag, l.token)
+}
+
+func parseLease(text string) (l lease, ok bool) {
+	parts := strings.SplitN(text, ".", 4)
+	if len(parts) != 4 {
+		return lease{}, false
+	}
+	numbers := [3]int{}
+	for i := range numbers {
+		n, err := strconv.Atoi(parts[i])
+		if err != nil || n < 0 {
+			return lease{}, false
+		}
+		numbers[i] = n
+	}
+	etag, token := numbers[1], numbers[2]
+	if etag == 0 || token == 0 || len(parts[3]) != etag+token {
+		return lease{}, false
+	}
+	return lease{attempt: numbers[0], etag: parts[3][:etag], token: parts[3][etag:]}, true
+}

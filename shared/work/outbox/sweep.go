@@ -1,0 +1,187 @@
+package outbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"pinreset/shared/work"
+)
+
+// Sweep sends what crashes and failures left unsent, in every partition. It may run at any time and beside others: what is sent
+// twice has the same id. Run it every minute or so; a message that a crash left behind waits for it.
+func (s *Store) Sweep(ctx context.Context) error {
+	return s.eachPartition(ctx, func(partition string) error {
+		err := s.each(ctx, work.Query{Partition: partition, Prefix: kindMark}, func(rows []work.Row) error {
+			var failed error
+			for _, row := range rows {
+				if err := s.finish(ctx, row); err != nil {
+					failed = errors.Join(failed, fmt.Errorf("mark %s: %w", row.Row, err))
+				}
+			}
+			return failed
+		})
+		if err != nil {
+			return fmt.Errorf("sweep %s: %w", partition, err)
+		}
+		return nil
+	})
+}
+
+// finish sends what the mark names and takes it away.
+func (s *Store) finish(ctx context.Context, mark work.Row) error {
+	var entries []entry
+	if err := json.Unmarshal(mark.Value, &entries); err != nil {
+		return fmt.Errorf("decode: %w", err)
+	}
+	var parcels []Parcel
+	for _, e := range entries {
+		p, wanted, err := s.unsent(ctx, mark.Partition, e)
+		if err != nil {
+			return err
+		}
+		if wanted {
+			parcels = append(parcels, p)
+		}
+	}
+	if len(parcels) > 0 {
+		if err := s.queue.Send(ctx, parcels); err != nil {
+			return fmt.Errorf("send: %w", err)
+		}
+	}
+	if err := s.rows.Transact(ctx, mark.Partition, clearing(strings.TrimPrefix(mark.Row, kindMark), entries)); err != nil {
+		return fmt.Errorf("clear: %w", err)
+	}
+	return nil
+}
+
+// unsent returns the parcel that an entry asks for; wanted is false when its message has gone on since.
+func (s *Store) unsent(ctx context.Context, partition string, e entry) (p Parcel, wanted bool, err error) {
+	key := work.Key{Partition: partition, Row: e.Foreign}
+	if e.Foreign == "" {
+		key.Row = messageKey(e.Message)
+	}
+	row, err := s.rows.Get(ctx, key)
+	if errors.Is(err, work.ErrNotFound) {
+		return p, false, nil // done long ago, or erased; or cleared by somebody just now
+	}
+	if err != nil {
+		return p, false, fmt.Errorf("look up row %s: %w", key.Row, err)
+	}
+	r, err := decodeRecord(row)
+	if err != nil {
+		return p, false, err
+	}
+	if e.Foreign != "" {
+		fresh, err := s.place(ctx, r.Partition, r.Message, r)
+		return s.parcel(r.Partition, r.Message, r), fresh, err
+	}
+	return s.parcel(partition, e.Message, r), r.Done == 0 && r.Attempt == e.Attempt, nil
+}
+
+// Forget deletes the rows of messages that were done more than [Options].Inbox ago. Once a day will do.
+func (s *Store) Forget(ctx context.Context) error {
+	cutoff := micro(s.now().Add(-s.o.Inbox))
+	return s.eachPartition(ctx, func(partition string) error {
+		err := s.each(ctx, work.Query{Partition: partition, Prefix: kindMessage, Limit: 1000}, func(rows []work.Row) error {
+			var old []string
+			for _, row := range rows {
+				r, err := decodeRecord(row)
+				if err != nil {
+					return err
+				}
+				if r.Done != 0 && r.Done < cutoff {
+					old = append(old, row.Row)
+				}
+			}
+			return s.remove(ctx, partition, old)
+		})
+		if err != nil {
+			return fmt.Errorf("forget messages of %s: %w", partition, err)
+		}
+		return nil
+	})
+}
+
+// Erase deletes handlers' rows, whatever their version. Rows that are not there are no error.
+func (s *Store) Erase(ctx context.Context, keys ...work.Key) error {
+	byPartition := map[string][]string{}
+	for _, key := range keys {
+		byPartition[key.Partition] = append(byPartition[key.Partition], kindRow+key.Row)
+	}
+	for partition, rows := range byPartition {
+		slices.Sort(rows)
+		if err := s.remove(ctx, partition, slices.Compact(rows)); err != nil {
+			return fmt.Errorf("erase %d rows: %w", len(keys), err)
+		}
+	}
+	return nil
+}
+
+// ErasePartition deletes every row of the partition and every message for it, and returns how many there were; messages that
+// were done are not counted. Parcels that are still in a queue find no row and are completed unseen; whoever holds one gets
+// work.ErrLeaseLost. The partition's name stays in the register, because another process may write to it.
+func (s *Store) ErasePartition(ctx context.Context, partition string) (rows, messages int, err error) {
+	err = s.each(ctx, work.Query{Partition: partition, Limit: 1000}, func(page []work.Row) error {
+		var keys []string
+		for _, row := range page {
+			keys = append(keys, row.Row)
+			switch row.Row[:1] {
+			case kindRow:
+				rows++
+			case kindMessage:
+				if r, err := decodeRecord(row); err != nil || r.Done == 0 {
+					messages++
+				}
+			}
+		}
+		return s.remove(ctx, partition, keys)
+	})
+	if err != nil {
+		return rows, messages, fmt.Errorf("erase partition: %w", err)
+	}
+	return rows, messages, nil
+}
+
+func (s *Store) remove(ctx context.Context, partition string, rows []string) error {
+	for chunk := range slices.Chunk(rows, MaxTransaction) {
+		var writes []work.Write
+		for _, row := range chunk {
+			writes = append(writes, work.Write{Row: row, Delete: true})
+		}
+		if err := s.rows.Transact(ctx, partition, writes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eachPartition calls fn for every partition of the register, and goes on after an error.
+func (s *Store) eachPartition(ctx context.Context, fn func(partition string) error) error {
+	return s.each(ctx, work.Query{Partition: register, Prefix: kindPartition, Limit: 1000}, func(rows []work.Row) error {
+		var failed error
+		for _, row := range rows {
+			failed = errors.Join(failed, fn(strings.TrimPrefix(row.Row, kindPartition)))
+		}
+		return failed
+	})
+}
+
+// each calls fn for every page of the list, and goes on after an error of it.
+func (s *Store) each(ctx context.Context, q work.Query, fn func([]work.Row) error) error {
+	var failed error
+	for {
+		page, err := s.rows.List(ctx, q)
+		if err != nil {
+			return errors.Join(failed, err)
+		}
+		failed = errors.Join(failed, fn(page.Rows))
+		if page.Next == "" || ctx.Err() != nil {
+			return errors.Join(failed, ctx.Err())
+		}
+		q.Page = page.Next
+	}
+}

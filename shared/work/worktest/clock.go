@@ -1,0 +1,41 @@
+package worktest
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// Clock is a clock that stands until it is moved.
+type Clock struct{ now atomic.Pointer[time.Time] }
+
+// NewClock returns a clock that stands somewhere.
+func NewClock() *Clock {
+	c := &Clock{}
+	start := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	c.now.Store(&start)
+	return c
+}
+
+// Now tells the time.
+func (c *Clock) Now() time.Time { return *c.now.Load() }
+
+// Advance moves the clock. A backend that waits for its clock has to be woken.
+func (c *Clock) Advance(d time.Duration) {
+	later := c.Now().Add(d)
+	c.now.Store(&later)
+}
+
+// Crasher is a [Backend]'s Crash, for a store that calls Before ahead of each step of a commit.
+type Crasher struct{ at atomic.Pointer[string] }
+
+// Crash lets the next commit that reaches the step stop before it; "" calls that off.
+func (c *Crasher) Crash(step string) { c.at.Store(&step) }
+
+// Before returns an error when the commit is to stop here.
+func (c *Crasher) Before(step string) error {
+	if at := c.at.Load(); at != nil && *at == step && c.at.CompareAndSwap(at, nil) {
+		return errors.New("the process died")
+	}
+	return nil
+}
