@@ -23,7 +23,9 @@ var rooms = []struct {
 	{room: "pinreset/shared/work/sqlitework", imports: []string{"pinreset/events", "pinreset/shared/work"}},
 	{room: "pinreset/shared/work/outbox", imports: []string{"pinreset/shared/work"}},
 	{room: "pinreset/shared/work/tables", imports: []string{"pinreset/shared/work"}, sdk: true},
+	{room: "pinreset/shared/work/servicebus", imports: []string{"pinreset/shared/work"}, sdk: true},
 	{room: "pinreset/shared/work/worktest", imports: []string{"pinreset/events", "pinreset/shared/work"}},
+	{room: "pinreset/shared/work/servicebus/servicebustest", imports: []string{"pinreset/shared/work/servicebus/servicebustest"}}, // fit for any project
 	{room: "pinreset/shared/graph", imports: []string{"pinreset/shared/diag", "pinreset/shared/fault", "pinreset/shared/policy", "pinreset/shared/quota", "pinreset/shared/secret"}, sdk: true},
 	{room: "pinreset/shared/graph/graphschema"},
 	{room: "pinreset/shared/graph/graphsim", imports: []string{"pinreset/shared/graph/graphschema"}},
@@ -45,7 +47,8 @@ var rooms = []struct {
 
 // mainOnly are rooms that only main wires in: how messages travel, who runs a handler, and what stands in for a tenant is
 // nobody else's matter.
-var mainOnly = []string{"pinreset/shared/host", "pinreset/shared/work/sqlitework", "pinreset/shared/work/outbox", "pinreset/shared/work/tables", "pinreset/shared/graph/graphsim", "pinreset/shared/client"}
+var mainOnly = []string{"pinreset/shared/host", "pinreset/shared/work/sqlitework", "pinreset/shared/work/outbox", "pinreset/shared/work/tables",
+	"pinreset/shared/work/servicebus", "pinreset/shared/graph/graphsim", "pinreset/shared/client"}
 
 // drivers are the rooms that may know the outbox beside main: what it is put over, what hands it its deliveries, and what
 // simulates both.
@@ -54,7 +57,7 @@ var drivers = []string{"pinreset/shared/work", "pinreset/shared/host", "pinreset
 // forTests are packages that only tests import; they may wire what main wires.
 var forTests = []string{"pinreset/shared/dispatch/dispatchtest", "pinreset/shared/credential/credentialtest", "pinreset/shared/graph/graphtest",
 	"pinreset/shared/host/azure/functionshost", "pinreset/shared/secret/keyvault/keyvaulttest", "pinreset/shared/secret/ringtest",
-	"pinreset/shared/work/worktest", "pinreset/shared/work/tables/tablestest"}
+	"pinreset/shared/work/worktest", "pinreset/shared/work/tables/tablestest", "pinreset/shared/work/servicebus/servicebustest"}
 
 var sdks = []string{"github.com/Azure/", "github.com/aws/", "modernc.org/sqlite"}
 
@@ -102,6 +105,9 @@ func TestArrowsCatch(t *testing.T) {
 		{"pinreset/functions/consent", "pinreset/shared/work/outbox"},
 		{"pinreset/functions/consent", "pinreset/shared/work/tables"},
 		{"pinreset/shared/host/local", "pinreset/shared/work/tables"},
+		{"pinreset/functions/consent", "pinreset/shared/work/servicebus"},
+		{"pinreset/shared/work/servicebus", "pinreset/shared/work/tables"},
+		{"pinreset/shared/work/tables", "pinreset/shared/work/servicebus"},
 	} {
 		if !forMain(wrong[0], wrong[1]) {
 			t.Errorf("%s may import %s", wrong[0], wrong[1])
@@ -110,12 +116,14 @@ func TestArrowsCatch(t *testing.T) {
 	for _, wrong := range [][2]string{
 		{"pinreset/shared/work/outbox", "pinreset/events"},
 		{"pinreset/shared/work/tables", "pinreset/shared/graph"},
+		{"pinreset/shared/work/servicebus", "pinreset/events"},
 		{"pinreset/events", "pinreset/shared/work"},
 		{"pinreset/shared/work", "pinreset/shared/graph"},
 		{"pinreset/shared/diag", "pinreset/functions/web"},
 		{"pinreset/functions/consent", "pinreset/functions/passcodereset"},
 		{"pinreset/functions/consent", "pinreset/functions/web/api"},
 		{"pinreset/shared/work/sqlitework", "pinreset/shared/graph"},
+		{"pinreset/shared/work/servicebus/servicebustest", "pinreset/shared/work"},
 	} {
 		r := rooms[roomOf(t, wrong[0])]
 		if allowed(wrong[0], r.room, wrong[1], r.imports) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -26,6 +27,8 @@ import (
 	"pinreset/shared/secret"
 	"pinreset/shared/tenant"
 	"pinreset/shared/work"
+	"pinreset/shared/work/outbox"
+	"pinreset/shared/work/outbox/outboxtest"
 	"pinreset/shared/work/sqlitework"
 )
 
@@ -557,16 +560,15 @@ func TestLateIsNotLost(t *testing.T) {
 // TestOutboxIsSwept: what a crash left between a commit's rows and its messages is sent by the timer.
 func TestOutboxIsSwept(t *testing.T) {
 	t.Parallel()
-	now := dispatchtest.Start
-	died := errors.New("died")
-	before := func(string) error { return nil }
-	store, err := sqlitework.OpenTorn(t.TempDir(), sqlitework.Options{Now: func() time.Time { return now }}, func(step string) error { return before(step) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = store.Close() })
+	now, died := dispatchtest.Start, errors.New("died")
+	var before func(step string) error
+	queue, commits := &outboxtest.Queue{Now: func() time.Time { return now }}, 0
+	store := outbox.New(&outboxtest.Rows{}, queue, outbox.Options{
+		Now: queue.Now, NewID: func() string { commits++; return fmt.Sprint("commit-", commits) },
+		Before: func(step string) error { return before(step) },
+	})
 	before = func(step string) error {
-		if step == sqlitework.StepMessages {
+		if step == outbox.StepMessages {
 			return died
 		}
 		return nil
@@ -574,7 +576,7 @@ func TestOutboxIsSwept(t *testing.T) {
 	n := 0
 	newID := func() string { n++; return fmt.Sprintf("01%024d", n) }
 	u := work.NewUnit(store, contoso, now, newID)
-	_, err = u.Send(t.Context(), passcode.Queue, time.Time{}, events.PasscodeExpiryDue{RequestID: "r", DeviceID: "3b7c2a90-5e14-4f6b-8d21-c09a4e7f6b13"})
+	_, err := u.Send(t.Context(), passcode.Queue, time.Time{}, events.PasscodeExpiryDue{RequestID: "r", DeviceID: "3b7c2a90-5e14-4f6b-8d21-c09a4e7f6b13"})
 	if err := errors.Join(err, u.Commit(t.Context())); !errors.Is(err, died) {
 		t.Fatalf("the commit was not torn: %v", err)
 	}
@@ -586,8 +588,7 @@ func TestOutboxIsSwept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	stats, err := store.Stats(t.Context())
-	if err != nil || len(stats.Queues) != 1 || stats.Queues[0].Queue != passcode.Queue || stats.Queues[0].Due != 1 {
-		t.Fatalf("queues %+v, %v", stats.Queues, err)
+	if due := queue.Due(); !slices.Equal(due, []work.Queue{passcode.Queue}) || queue.Live() != 1 {
+		t.Fatalf("%d messages wait, due in %q, want one for a passcode", queue.Live(), due)
 	}
 }

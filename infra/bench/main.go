@@ -148,6 +148,7 @@ var parts = []struct {
 	measure func(*bench, context.Context) error
 }{
 	{"units", (*bench).units},
+	{"services", (*bench).services},
 	{"river", (*bench).river},
 	{"size", (*bench).size},
 	{"start", (*bench).start},

@@ -29,6 +29,7 @@ type cost struct {
 	took    time.Duration
 	cpu     time.Duration
 	commits int64
+	p99     time.Duration // of one unit, the wait for its turn included
 }
 
 func (c cost) rate() float64 { return float64(c.units) / c.took.Seconds() }
@@ -77,6 +78,29 @@ func measureStore(ctx context.Context, dir string, n int) (c cost, err error) {
 		return c, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := fill(ctx, s, n); err != nil {
+		return c, err
+	}
+	commits, err := commitsOf(ctx, s)
+	if err != nil {
+		return c, err
+	}
+	if c, err = timed(n, unitOf(ctx, s)); err != nil {
+		return c, err
+	}
+	after, err := commitsOf(ctx, s)
+	c.commits = after - commits
+	return c, err
+}
+
+// backend is where units are measured.
+type backend interface {
+	work.Store
+	work.Source
+}
+
+// fill sends the messages of n units.
+func fill(ctx context.Context, s backend, n int) error {
 	const tenants = 16
 	for sent := 0; sent < n; {
 		batch := work.Batch{Partition: fmt.Sprintf("tenant-%d", sent/90%tenants)}
@@ -84,14 +108,15 @@ func measureStore(ctx context.Context, dir string, n int) (c cost, err error) {
 			batch.Messages = append(batch.Messages, work.Message{ID: fmt.Sprintf("%026d", sent), Queue: "in", Partition: batch.Partition, Body: body})
 		}
 		if err := s.Commit(ctx, batch); err != nil {
-			return c, err
+			return err
 		}
 	}
-	commits, err := commitsOf(ctx, s)
-	if err != nil {
-		return c, err
-	}
-	c, err = timed(n, func() error {
+	return nil
+}
+
+// unitOf is one unit: receive, read, write a row, send a message, acknowledge.
+func unitOf(ctx context.Context, s backend) func() error {
+	return func() error {
 		deliveries, err := s.Receive(ctx, "in", 1)
 		if err != nil {
 			return err
@@ -106,13 +131,7 @@ func measureStore(ctx context.Context, dir string, n int) (c cost, err error) {
 		}
 		follow := work.Message{ID: "f-" + d.ID, Queue: "out", Partition: d.Partition, Body: body}
 		return s.Settle(ctx, d, work.Batch{Partition: d.Partition, Writes: []work.Write{write}, Messages: []work.Message{follow}}, work.Outcome{})
-	})
-	if err != nil {
-		return c, err
 	}
-	after, err := commitsOf(ctx, s)
-	c.commits = after - commits
-	return c, err
 }
 
 func commitsOf(ctx context.Context, s *sqlitework.Store) (int64, error) {
@@ -122,9 +141,9 @@ func commitsOf(ctx context.Context, s *sqlitework.Store) (int64, error) {
 
 // timed runs the unit n times, as many at once as are in flight.
 func timed(n int, unit func() error) (cost, error) {
-	turns := make(chan struct{}, n)
-	for range n {
-		turns <- struct{}{}
+	turns, lasted := make(chan int, n), make([]time.Duration, n)
+	for i := range n {
+		turns <- i
 	}
 	close(turns)
 	errs := make(chan error, inFlight)
@@ -132,16 +151,18 @@ func timed(n int, unit func() error) (cost, error) {
 	used, started := cpu(), time.Now()
 	for range inFlight {
 		all.Go(func() {
-			for range turns {
+			for i := range turns {
+				began := time.Now()
 				if err := unit(); err != nil {
 					errs <- err
 					return
 				}
+				lasted[i] = time.Since(began)
 			}
 		})
 	}
 	all.Wait()
-	c := cost{units: n, took: time.Since(started), cpu: cpu() - used}
+	c := cost{units: n, took: time.Since(started), cpu: cpu() - used, p99: quantile(lasted, 0.99)}
 	close(errs)
 	return c, <-errs
 }

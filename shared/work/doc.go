@@ -19,6 +19,7 @@
 //   - A message id is a dedup key: a message sent twice, or delivered again after its unit was committed, changes nothing.
 //   - Messages are delivered at least once and in no promised order, now or at a time.
 //
-// Backends: sqlitework (one machine, one transaction). Package worktest states the contract as a test suite; every backend
-// passes it. The package does no retries and knows no kind of event; see package dispatch for both.
+// Backends: sqlitework (one machine, one transaction) and outbox (rows in one service and messages in another, over drivers such
+// as tables and servicebus). Package worktest states the contract as a test suite; every backend passes it. The package does no
+// retries and knows no kind of event; see package dispatch for both.
 package work

@@ -20,6 +20,8 @@ import (
 
 	"pinreset/shared/dispatch"
 	"pinreset/shared/work"
+	"pinreset/shared/work/outbox"
+	"pinreset/shared/work/outbox/outboxtest"
 	"pinreset/shared/work/sqlitework"
 )
 
@@ -50,9 +52,36 @@ func (c *Clock) Advance(d time.Duration) {
 type backend interface {
 	work.Store
 	work.Source
-	Stats(context.Context) (sqlitework.Stats, error)
-	Close() error
+	// due returns the queues that have a message to hand out now.
+	due(context.Context) ([]work.Queue, error)
+	// sweep is what a new process does first.
+	sweep(context.Context) error
 }
+
+// atomic is a store that commits at once.
+type atomic struct{ *sqlitework.Store }
+
+func (a atomic) due(ctx context.Context) (queues []work.Queue, err error) {
+	stats, err := a.Stats(ctx)
+	for _, q := range stats.Queues {
+		if q.Due > 0 {
+			queues = append(queues, q.Queue)
+		}
+	}
+	return queues, err
+}
+
+func (atomic) sweep(context.Context) error { return nil }
+
+// torn is a store that commits in steps, over two services in memory.
+type torn struct {
+	*outbox.Store
+	queue *outboxtest.Queue
+}
+
+func (t torn) due(context.Context) ([]work.Queue, error) { return t.queue.Due(), nil }
+
+func (t torn) sweep(ctx context.Context) error { return t.Sweep(ctx) }
 
 // Bench is a store, a dispatcher and a clock.
 type Bench struct {
@@ -75,31 +104,30 @@ const (
 	longest  = 400 * time.Millisecond
 )
 
-// New opens a store in a directory of the test. Torn cuts its commits in the steps that Table storage and Service Bus have.
-func New(t testing.TB, torn bool) *Bench {
+// New opens a store of the test's own. A torn one commits in the steps that Table storage and Service Bus have.
+func New(t testing.TB, inSteps bool) *Bench {
 	t.Helper()
-	b := &Bench{T: t, Clock: &Clock{now: Start}, Log: slog.New(slog.DiscardHandler), patience: shortest}
-	o := sqlitework.Options{Now: b.Clock.Now, Lease: lease, Alone: true}
-	b.effects = &effects{}
-	var err error
-	if torn {
-		var store *sqlitework.Torn
-		store, err = sqlitework.OpenTorn(t.TempDir(), o, func(step string) error { return b.effects.boundary("torn before " + step) })
-		b.backend = store
+	b := &Bench{T: t, Clock: &Clock{now: Start}, Log: slog.New(slog.DiscardHandler), patience: shortest, effects: &effects{}}
+	if inSteps {
+		queue, commits := &outboxtest.Queue{Now: b.Clock.Now, Lock: lease}, 0
+		b.backend = torn{outbox.New(&outboxtest.Rows{}, queue, outbox.Options{
+			Now: b.Clock.Now, Logger: b.Log,
+			NewID:  func() string { commits++; return fmt.Sprintf("commit-%06d", commits) },
+			Before: func(step string) error { return b.effects.boundary("torn before " + step) },
+		}), queue}
 	} else {
-		var store *sqlitework.Store
-		store, err = sqlitework.Open(t.TempDir(), o)
-		b.backend = store
-	}
-	if err != nil {
-		t.Fatal(err)
+		store, err := sqlitework.Open(t.TempDir(), sqlitework.Options{Now: b.Clock.Now, Lease: lease, Alone: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := store.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		b.backend = atomic{store}
 	}
 	b.effects.backend = b.backend
-	t.Cleanup(func() {
-		if err := b.backend.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	return b
 }
 
@@ -173,16 +201,16 @@ func (b *Bench) Restart() { b.restart() }
 func (b *Bench) step() bool {
 	b.T.Helper()
 	ctx := b.T.Context()
-	stats, err := b.backend.Stats(ctx)
+	due, err := b.backend.due(ctx)
 	if err != nil {
 		b.T.Fatal(err)
 	}
-	for _, q := range stats.Queues {
-		if q.Due == 0 || !slices.ContainsFunc(b.routes, func(r dispatch.Route) bool { return r.Queue == q.Queue || r.Queue.Bulk() == q.Queue }) {
+	for _, q := range due {
+		if !slices.ContainsFunc(b.routes, func(r dispatch.Route) bool { return r.Queue == q || r.Queue.Bulk() == q }) {
 			continue
 		}
 		receive, cancel := context.WithTimeout(ctx, b.patience) // Receive drops a duplicate by itself and waits on
-		deliveries, err := b.effects.Receive(receive, q.Queue, 1)
+		deliveries, err := b.effects.Receive(receive, q, 1)
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) {
 			b.patience = min(2*b.patience, longest)
@@ -213,9 +241,7 @@ func (b *Bench) restart() {
 	if !b.effects.restart() {
 		return
 	}
-	if torn, ok := b.backend.(*sqlitework.Torn); ok {
-		if err := torn.Sweep(b.T.Context()); err != nil {
-			b.T.Fatal(err)
-		}
+	if err := b.backend.sweep(b.T.Context()); err != nil {
+		b.T.Fatal(err)
 	}
 }

@@ -43,6 +43,8 @@
 // A unit of work that sends messages costs one Get, two transactions (the second one clears the mark) and three calls of the queue (receive,
 // send, complete), of which receiving and sending are shared by many. Without messages it is one Get and one transaction.
 //
+// A sweep costs one List for each partition, and once a day one more for each thousand messages that it still knows.
+//
 // The package runs no goroutine of its own, and with one delivery asked for at a time it starts none: a simulation can run it
 // step by step.
 package outbox

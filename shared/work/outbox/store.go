@@ -137,8 +137,9 @@ func (s *Store) Settle(ctx context.Context, d work.Delivery, batch work.Batch, o
 	if !ok {
 		return fmt.Errorf("settle delivery %s: %w", d.ID, work.ErrLeaseLost)
 	}
-	if s.now().Add(margin).After(d.LeasedUntil) {
-		if _, err := s.queue.Renew(ctx, d.Queue, held.token); err != nil {
+	if now := s.now(); now.Add(margin).After(d.LeasedUntil) {
+		_, err := s.queue.Renew(ctx, d.Queue, held.token)
+		if errors.Is(err, work.ErrLeaseLost) || err != nil && !now.Before(d.LeasedUntil) {
 			return fmt.Errorf("settle delivery %s: renew: %w", d.ID, err)
 		}
 	}

@@ -175,6 +175,58 @@ func TestLockNearItsEndIsRenewed(t *testing.T) {
 	}
 }
 
+// TestLockThatCannotBeRenewed: a queue that does not answer is no reason to give up a lock that still holds, and one to give up
+// a lock that may not.
+func TestLockThatCannotBeRenewed(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, outbox.Options{})
+	d.calls.Fail = func(_ int, name string) outboxtest.Fault {
+		if name == "renew" {
+			return outboxtest.NotMade
+		}
+		return outboxtest.None
+	}
+	d.send(job("a"))
+	delivery := d.take()
+	d.pass(50 * time.Second)
+	d.settle(delivery, work.Outcome{})
+	d.send(job("b"))
+	delivery = d.take()
+	d.pass(time.Minute)
+	b := work.Batch{Partition: tenant, Writes: []work.Write{{Row: "late"}}}
+	if err := d.Settle(t.Context(), delivery, b, work.Outcome{}); !errors.Is(err, outboxtest.ErrFault) {
+		t.Errorf("Settle: %v, want the fault", err)
+	}
+	if _, err := d.Get(t.Context(), work.Key{Partition: tenant, Row: "late"}); !errors.Is(err, work.ErrNotFound) {
+		t.Errorf("the row was written: %v", err)
+	}
+}
+
+// TestFullTransaction: what package work allows in one commit leaves room for the delivery's row and the mark.
+func TestFullTransaction(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, outbox.Options{})
+	d.send(job("m"))
+	b := work.Batch{Partition: tenant}
+	for i := range work.MaxOperations {
+		if i%2 == 0 {
+			b.Messages = append(b.Messages, job(fmt.Sprintf("follow-%02d", i)))
+		} else {
+			b.Writes = append(b.Writes, work.Write{Row: fmt.Sprintf("row-%02d", i)})
+		}
+	}
+	before := d.calls.Counts()["writes"]
+	if err := d.Settle(t.Context(), d.take(), b, work.Outcome{Kind: work.Retry}); err != nil {
+		t.Fatalf("Settle: %v", err)
+	}
+	if n := d.calls.Counts()["writes"] - before - 1; n != outbox.MaxTransaction { // the mark's deletion aside
+		t.Errorf("the transaction had %d writes, want %d", n, outbox.MaxTransaction)
+	}
+	if n := d.queue.Live(); n != work.MaxOperations/2+1 {
+		t.Errorf("%d parcels are in the queue, want %d", n, work.MaxOperations/2+1)
+	}
+}
+
 // TestQueueThatCannotWaitForLong: a message due in an hour goes through a queue that delays for a quarter of one, uncounted.
 func TestQueueThatCannotWaitForLong(t *testing.T) {
 	t.Parallel()
@@ -287,9 +339,17 @@ func TestMessageForAnotherPartitionIsKnownThere(t *testing.T) {
 	}
 }
 
+// TestForget: once a day the sweep deletes what was done too long ago to come again, and nothing else.
 func TestForget(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, outbox.Options{Inbox: time.Hour})
+	d := newDesk(t, outbox.Options{Inbox: 48 * time.Hour})
+	known := func() int {
+		t.Helper()
+		if err := d.Sweep(t.Context()); err != nil {
+			t.Fatalf("Sweep: %v", err)
+		}
+		return len(d.rows.Keys(tenant))
+	}
 	waits := job("waits")
 	waits.At = d.clock.Now().Add(1000 * time.Hour)
 	d.send(waits)
@@ -297,21 +357,19 @@ func TestForget(t *testing.T) {
 		d.send(job(fmt.Sprintf("old-%03d", i)))
 		d.settle(d.take(), work.Outcome{})
 	}
-	d.pass(59 * time.Minute)
+	d.pass(47 * time.Hour)
 	d.send(job("young"))
 	d.settle(d.take(), work.Outcome{})
-	forget := func() int {
-		t.Helper()
-		if err := d.Forget(t.Context()); err != nil {
-			t.Fatalf("Forget: %v", err)
-		}
-		return len(d.rows.Keys(tenant))
+	if n := known(); n != 252 {
+		t.Errorf("%d ids are known within the time, want 252", n)
 	}
-	if n := forget(); n != 252 {
-		t.Errorf("%d ids are known within the hour, want 252", n)
+	d.pass(23 * time.Hour)
+	lists := d.calls.Counts()["list"]
+	if n := known(); n != 252 || d.calls.Counts()["list"] != lists+2 {
+		t.Errorf("%d ids are known, and %d lists were read within the day, want 252 and 2", n, d.calls.Counts()["list"]-lists)
 	}
-	d.pass(2 * time.Minute)
-	if n := forget(); n != 2 {
+	d.pass(time.Hour)
+	if n := known(); n != 2 {
 		t.Errorf("%d ids are known, want the young one and the one that waits", n)
 	}
 }

@@ -7,14 +7,16 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"pinreset/shared/work"
 )
 
-// Sweep sends what crashes and failures left unsent, in every partition. It may run at any time and beside others: what is sent
-// twice has the same id. Run it every minute or so; a message that a crash left behind waits for it.
+// Sweep sends what crashes and failures left unsent, in every partition, and once a day, whoever runs it, deletes the rows of
+// messages that were done more than [Options].Inbox ago. It may run at any time and beside others: what is sent twice has the same
+// id. Run it every minute or so; a message that a crash left behind waits for it.
 func (s *Store) Sweep(ctx context.Context) error {
-	return s.eachPartition(ctx, func(partition string) error {
+	err := s.eachPartition(ctx, func(partition string) error {
 		err := s.each(ctx, work.Query{Partition: partition, Prefix: kindMark}, func(rows []work.Row) error {
 			var failed error
 			for _, row := range rows {
@@ -29,6 +31,7 @@ func (s *Store) Sweep(ctx context.Context) error {
 		}
 		return nil
 	})
+	return errors.Join(err, s.forgetDaily(ctx))
 }
 
 // finish sends what the mark names and takes it away.
@@ -82,8 +85,34 @@ func (s *Store) unsent(ctx context.Context, partition string, e entry) (p Parcel
 	return s.parcel(partition, e.Message, r), r.Done == 0 && r.Attempt == e.Attempt, nil
 }
 
-// Forget deletes the rows of messages that were done more than [Options].Inbox ago. Once a day will do.
-func (s *Store) Forget(ctx context.Context) error {
+// lastForgotten is the row of the register that says when old ids were last looked for.
+const lastForgotten = "forgotten"
+
+// forgetDaily forgets if nobody has for a day. Whoever writes the row does it.
+func (s *Store) forgetDaily(ctx context.Context) error {
+	now := s.now()
+	w := work.Write{Row: lastForgotten, Value: []byte(now.Format(time.RFC3339)), If: work.IfAbsent()}
+	row, err := s.rows.Get(ctx, work.Key{Partition: register, Row: lastForgotten})
+	switch {
+	case err == nil:
+		last, err := time.Parse(time.RFC3339, string(row.Value))
+		if err == nil && now.Sub(last) < 24*time.Hour {
+			return nil
+		}
+		w.If = work.IfMatch(row.ETag)
+	case !errors.Is(err, work.ErrNotFound):
+		return fmt.Errorf("forget messages: %w", err)
+	}
+	if err := s.rows.Transact(ctx, register, []work.Write{w}); err != nil {
+		if errors.Is(err, work.ErrConflict) {
+			return nil
+		}
+		return fmt.Errorf("forget messages: %w", err)
+	}
+	return s.forget(ctx)
+}
+
+func (s *Store) forget(ctx context.Context) error {
 	cutoff := micro(s.now().Add(-s.o.Inbox))
 	return s.eachPartition(ctx, func(partition string) error {
 		err := s.each(ctx, work.Query{Partition: partition, Prefix: kindMessage, Limit: 1000}, func(rows []work.Row) error {

@@ -1,7 +1,6 @@
 package sqlitework
 
 import (
-	"context"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -61,27 +60,6 @@ func TestConformance(t *testing.T) {
 				s := c.reopen(t)
 				return worktest.Backend{Store: s, Source: s, ReopenReleases: true}
 			},
-		}
-	})
-}
-
-// TestConformanceTorn: the contract holds though a commit is not atomic, and though it is cut at any of its steps.
-func TestConformanceTorn(t *testing.T) {
-	t.Parallel()
-	worktest.Run(t, func(t *testing.T) worktest.Backend {
-		clock, dir := worktest.NewClock(), filepath.Join(t.TempDir(), "data")
-		crasher := &worktest.Crasher{}
-		c := start(t, func() (*Torn, error) { return OpenTorn(dir, Options{Now: clock.Now}, crasher.Before) })
-		return worktest.Backend{
-			Store: c.store, Source: c.store, Lease: time.Minute, Now: clock.Now,
-			Advance: func(d time.Duration) { clock.Advance(d); c.store.Wake() },
-			Reopen: func(t *testing.T) worktest.Backend {
-				s := c.reopen(t)
-				return worktest.Backend{Store: s, Source: s, ReopenReleases: true}
-			},
-			Steps: []string{StepRows, StepMessages, StepSettle, StepClear},
-			Crash: crasher.Crash,
-			Sweep: func(ctx context.Context) error { return c.store.Sweep(ctx) },
 		}
 	})
 }

@@ -17,7 +17,4 @@
 //
 // The data directory belongs to one process at a time, which an operating system lock enforces, and must be on a local
 // disk: SQLite's locks and shared memory do not work over a network file system.
-//
-// [Torn] is the same store with its commit cut in steps, for tests of what runs in the cloud, where rows and messages live
-// in different services.
 package sqlitework

@@ -25,6 +25,8 @@ type Backend struct {
 	Lease time.Duration
 	// Now is the backend's clock; time.Now if nil.
 	Now func() time.Time
+	// Skew is by how much the clock of the service that holds deliveries may differ from Now.
+	Skew time.Duration
 	// Advance moves the backend's clock and returns when the backend has noticed or will notice. Nil means that the
 	// backend's time is real: the suite waits, so its Lease should be short.
 	Advance func(time.Duration)

@@ -33,7 +33,7 @@ var deliverySentences = []sentence{
 			if d.EnqueuedAt.Before(before.Add(-grain)) || d.EnqueuedAt.After(after.Add(grain)) {
 				t.Errorf("enqueued at %s, want between %s and %s", d.EnqueuedAt, before, after)
 			}
-			if d.LeasedUntil.Before(before.Add(t.Lease-grain)) || d.LeasedUntil.After(after.Add(t.Lease+grain)) {
+			if d.LeasedUntil.Before(before.Add(t.Lease-grain-t.Skew)) || d.LeasedUntil.After(after.Add(t.Lease+grain+t.Skew)) {
 				t.Errorf("leased until %s, want %s from %s", d.LeasedUntil, t.Lease, after)
 			}
 			if d.At.Before(before.Add(-grain)) || d.At.After(after.Add(grain)) {

@@ -57,7 +57,7 @@ var leaseSentences = []sentence{
 			if err != nil {
 				t.Fatalf("Renew: %v", err)
 			}
-			if left := until.Sub(t.Now()); left > t.Lease+grain || left < t.Lease*9/10 {
+			if left := until.Sub(t.Now()); left > t.Lease+grain+t.Skew || left < t.Lease*9/10-t.Skew {
 				t.Errorf("renewed for %s, want %s", left, t.Lease)
 			}
 			t.wantNothingDue(queue)

@@ -224,6 +224,21 @@ func (q *Queue) stir() {
 	q.wake = nil
 }
 
+// Due returns the names of the queues that have a parcel to hand out now, in order.
+func (q *Queue) Due() []work.Queue {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := q.now()
+	var names []work.Queue
+	for _, p := range q.live {
+		if !p.Due.After(now) && !p.until.After(now) && !slices.Contains(names, p.Queue) {
+			names = append(names, p.Queue)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // Live returns how many parcels there are, held, waiting or due.
 func (q *Queue) Live() int {
 	q.mu.Lock()
