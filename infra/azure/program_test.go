@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"pinreset/events"
@@ -204,6 +205,33 @@ func checkSettings(d *deployment) {
 		if _, ok := set[name]; ok {
 			d.problem("setting %s is not for this plan", name)
 		}
+	}
+}
+
+// TestReadme: the operators' page names every setting, function, role and alert, and what the program does not read yet.
+func TestReadme(t *testing.T) {
+	t.Parallel()
+	page := string(file(t, "README.md"))
+	all := environments(t, func(b []byte) []byte { return b })
+	has := func(what, name string) {
+		if !strings.Contains(page, name) {
+			t.Errorf("README.md does not name %s %s", what, name)
+		}
+	}
+	all[0].each("Microsoft.Web/sites", func(r resource) {
+		for _, s := range asList(r.at("properties", "siteConfig", "appSettings")) {
+			has("setting", "`"+asText(member(s, "name"))+"`")
+		}
+	})
+	for name := range functionFiles(all[0]) {
+		has("function", "`"+name+"`")
+	}
+	for _, role := range roles {
+		has("role", role.name)
+	}
+	const sentence = "The program does not read these settings yet: "
+	if says := strings.Contains(page, sentence+strings.Join(ahead, ", ")+"."); says != (len(ahead) > 0) || len(ahead) == 0 && strings.Contains(page, sentence) {
+		t.Errorf("README.md says of settings that are not read: %t", says)
 	}
 }
 
