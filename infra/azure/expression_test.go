@@ -25,12 +25,10 @@ type scope struct {
 // value expands a value of the template: texts that are expressions, and what is in objects and arrays.
 func (s *scope) value(v any) (expanded any, err error) {
 	defer func() {
-		var r refusal
 		switch p := recover().(type) {
 		case nil:
 		case refusal:
-			r, expanded = p, nil
-			err = r.error
+			expanded, err = nil, p.error
 		default:
 			panic(p)
 		}

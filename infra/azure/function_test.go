@@ -13,7 +13,7 @@ import (
 // is among them, so a template that calls one is refused.
 var functions map[string]func(s *scope, args []expression) any
 
-func init() {
+func init() { // and not where it is declared: parameters and variables are expanded by functions again
 	functions = map[string]func(s *scope, args []expression) any{
 		"parameters": func(s *scope, args []expression) any { return s.parameter(one(s, args)) },
 		"variables":  func(s *scope, args []expression) any { return s.variable(one(s, args)) },

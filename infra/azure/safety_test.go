@@ -96,10 +96,38 @@ func checkExposure(d *deployment) {
 	for _, r := range d.resources {
 		if r.kind == "Microsoft.Network/privateEndpoints" {
 			endpoints++
+			d.checkEndpoint(r)
 		}
 	}
 	if private && endpoints != reached || !private && endpoints > 0 {
 		d.problem("%d private endpoints for %d services", endpoints, reached)
+	}
+}
+
+// links are what a private endpoint can lead to: the resource, by its type, and the zone in which its name is found, by the page "Azure
+// private endpoint private DNS zone values".
+var links = map[string]struct{ on, zone string }{
+	"blob":      {"/storageAccounts/", "privatelink.blob.core.windows.net"},
+	"table":     {"/storageAccounts/", "privatelink.table.core.windows.net"},
+	"namespace": {"/namespaces/", "privatelink.servicebus.windows.net"},
+	"vault":     {"/vaults/", "privatelink.vaultcore.azure.net"},
+}
+
+// checkEndpoint: the endpoint leads to what its group is of, and its name is found in the right zone from inside the network.
+func (d *deployment) checkEndpoint(r resource) {
+	connection := member(asList(r.at("properties", "privateLinkServiceConnections"))[0], "properties")
+	group := asText(asList(member(connection, "groupIds"))[0])
+	link, known := links[group]
+	if target := asText(member(connection, "privateLinkServiceId")); !known || !strings.Contains(target, link.on) {
+		d.problem("%s leads to %s of %s", r.name, group, target)
+	}
+	zone := resourceID([]string{"Microsoft.Network/privateDnsZones", link.zone})
+	network := resourceID([]string{"Microsoft.Network/privateDnsZones/virtualNetworkLinks", link.zone, asText(d.variable("network"))})
+	named := slices.ContainsFunc(d.resources, func(g resource) bool {
+		return g.id == r.id+"/privateDnsZoneGroups/default" && strings.Contains(fmt.Sprint(g.at("properties", "privateDnsZoneConfigs")), zone)
+	})
+	if !named || !d.declared[network] {
+		d.problem("nobody in the network finds %s in %s", r.name, link.zone)
 	}
 }
 
