@@ -12,10 +12,11 @@ import (
 	"pinreset/shared/fault"
 )
 
+// What a query looks for: kinds of event, codes, and members of the program's line.
 var (
 	quotedKind = regexp.MustCompile(`'([a-z]+(?:\.[a-z]+)+\.v\d+)'`)
 	quotedCode = regexp.MustCompile(`code in \(([^)]*)\)`)
-	member1    = regexp.MustCompile(`line\.([a-z]+)`)
+	lineMember = regexp.MustCompile(`line\.([a-z]+)`)
 )
 
 // checkAlerts: the queries look for lines that the program writes, and somebody is told.
@@ -52,7 +53,7 @@ func checkAlerts(d *deployment) {
 				}
 			}
 		}
-		for _, m := range member1.FindAllStringSubmatch(query, -1) {
+		for _, m := range lineMember.FindAllStringSubmatch(query, -1) {
 			if m[1] != "msg" && !strings.Contains(string(source), `"`+m[1]+`"`) {
 				d.problem("%s looks for %q, which is not in the line", name, m[1])
 			}

@@ -32,6 +32,14 @@ func TestChecksCatch(t *testing.T) {
 		{`"publicAccess": "None"`, `"publicAccess": "Blob"`, "publicAccess"},
 		{`if(parameters('privateNetworking'), 'Disabled', 'Enabled')`, `if(parameters('privateNetworking'), 'Enabled', 'Enabled')`, "publicNetworkAccess"},
 		{`"disableLocalAuth": true`, `"disableLocalAuth": false`, "disableLocalAuth"},
+		{`"dependsOn": ["[resourceId('Microsoft.Web/sites', variables('site'))]"]`, `"dependsOn": []`, "does not wait for"},
+		{`extensionResourceId(resourceId('Microsoft.Insights/components', variables('insights')), 'Microsoft.Authorization/roleAssignments', guid(resourceId('Microsoft.Insights/components', variables('insights')), variables('identity'), variables('roles').monitoringMetricsPublisher))`,
+			`resourceId('Microsoft.Insights/components', variables('insights'))`, "started before it has role"},
+		{`"type": "UserAssigned"`, `"type": "SystemAssigned"`, "the app's identity is"},
+		{`"FC1"`, `"Y1"`, "the plan is"},
+		{`"actionGroups": "[variables('actions')]"`, `"actionGroups": []`, "tells"},
+		{`"minTlsVersion": "1.2"`, `"minTlsVersion": "1.0"`, "minTlsVersion"},
+		{`"category": "AuditEvent"`, `"category": "AzurePolicyEvaluationDetails"`, "not logged"},
 		{`"group": "table"`, `"group": "queue"`, "leads to queue"},
 		{`privatelink.vaultcore.azure.net`, `privatelink.vault.azure.net`, "privatelink.vaultcore.azure.net"},
 		{`"httpsOnly": true`, `"httpsOnly": false`, "httpsOnly"},
@@ -94,6 +102,10 @@ func TestParametersCatch(t *testing.T) {
 		if !slices.ContainsFunc(d.problems, func(p string) bool { return strings.Contains(p, says) }) {
 			t.Errorf("%s: nobody says %q: %q", from, says, d.problems)
 		}
+	}
+	prod := strings.Replace(string(file(t, "prod.parameters.json")), "function:passcodereset", "function:passcodes", 1)
+	if problems := judge([]*deployment{expand("prod", template, []byte(prod))}); !slices.Contains(problems, `prod: always ready is "function:passcodes", and there is no such function`) {
+		t.Errorf("%q", problems)
 	}
 	longer := strings.Replace(given, `"pinresetdev"`, `"a-much-longer-name"`, 1)
 	if d := expand("longer", template, []byte(longer)); !slices.Contains(d.problems, `longer: parameter name: "a-much-longer-name" is 18 long`) {
