@@ -86,7 +86,7 @@ func expand(environment string, template, parameters []byte) *deployment {
 	}
 	d.read(parameters)
 	everything := d.expandAll()
-	d.whole, d.problems = true, d.problems[:0:0] // names are known now; what went wrong goes wrong again
+	d.whole, d.problems = true, nil // names are known now; what went wrong goes wrong again
 	d.read(parameters)
 	d.resources = slices.DeleteFunc(d.expandAll(), func(r resource) bool { return r.body["condition"] == false })
 	for name, o := range d.Outputs {
@@ -184,21 +184,16 @@ func (p parameter) takes(v any) error {
 func (d *deployment) expandAll() (all []resource) {
 	for i, raw := range d.Resources {
 		raw := maps.Clone(raw)
-		count := 1
+		count := 1.0
 		if loop, ok := raw["copy"].(map[string]any); ok {
 			n, err := (&scope{deployment: d}).value(loop["count"])
-			if err != nil {
-				d.problem("resource %d: count: %v", i, err)
-				continue
-			}
-			count, _ = n.(int)
-			if f, ok := n.(float64); ok {
-				count = int(f)
+			if count, ok = n.(float64); !ok {
+				d.problem("resource %d: a loop of %v: %v", i, loop["count"], err)
 			}
 			d.loops[fmt.Sprint(loop["name"])] = true
 			delete(raw, "copy")
 		}
-		for n := range count {
+		for n := range int(count) {
 			body, err := (&scope{deployment: d, index: map[string]int{"": n}}).value(raw)
 			if err != nil {
 				d.problem("resource %d (%v): %v", i, raw["type"], err)

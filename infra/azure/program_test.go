@@ -189,6 +189,12 @@ func checkSettings(d *deployment) {
 			d.problem("%s is set: it wins over the identity", c)
 		}
 	}
+	for output, setting := range map[string]string{"serviceBus": "PINRESET_SERVICEBUS", "tablesUrl": "PINRESET_TABLES_URL",
+		"keyVaultKey": "PINRESET_KEY_VAULT_KEY", "identityClientId": "PINRESET_IDENTITY_CLIENT_ID", "functionApp": "", "url": "", "identityPrincipalId": "", "workbook": ""} {
+		if v, ok := d.values[output]; !ok || setting != "" && v != want[setting] {
+			d.problem("output %s is %v, want %q", output, v, want[setting])
+		}
+	}
 	for name, value := range want {
 		if got, ok := set[name]; !ok || got != value {
 			d.problem("setting %s is %q, want %q", name, got, value)

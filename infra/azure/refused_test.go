@@ -63,6 +63,7 @@ func TestChecksCatch(t *testing.T) {
 		{`{"name": "PINRESET_LOG_LEVEL", "value": "info"}`, `{"name": "PINRESET_LOG_LEVEL", "value": "warn"}`, "PINRESET_LOG_LEVEL"},
 		{`"SB__fullyQualifiedNamespace"`, `"BUS__fullyQualifiedNamespace"`, "SB__fullyQualifiedNamespace"},
 		{`{"name": "PINRESET_LOG_LEVEL"`, `{"name": "FUNCTIONS_WORKER_RUNTIME", "value": "custom"}, {"name": "PINRESET_LOG_LEVEL"`, "FUNCTIONS_WORKER_RUNTIME"},
+		{`"identityPrincipalId": {`, `"principal": {`, "output identityPrincipalId"},
 		{`tenant.audit.completed.v1`, `tenant.audited.v1`, "tenant.audited.v1"},
 		{`kind !in (''tenant.settings.changed.v1''`, `kind !in (''tenant.set.v1''`, "tenant.set.v1"},
 		{`tostring(line.code)`, `tostring(line.reason)`, `looks for "reason"`},
