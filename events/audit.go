@@ -8,6 +8,7 @@ const (
 	AuditByNotification = "notification" // Microsoft told of a change
 	AuditByDevice       = "device"       // a device told something that does not fit
 	AuditByRollout      = "rollout"      // a rollout or a rollback has changed the tenant
+	AuditByConsent      = "consent"      // a consent was proven
 )
 
 // TenantAuditRequested asks to read a tenant and to compare it with what was rolled out and with the audit before. An audit
@@ -27,7 +28,7 @@ func (TenantAuditRequested) subject() Subject  { return "" }
 // Validate implements Data.
 func (d TenantAuditRequested) Validate() error {
 	return check(id("requestId", d.RequestID),
-		oneOf("cause", d.Cause, AuditBySchedule, AuditByOperator, AuditByPortal, AuditByNotification, AuditByDevice, AuditByRollout),
+		oneOf("cause", d.Cause, AuditBySchedule, AuditByOperator, AuditByPortal, AuditByNotification, AuditByDevice, AuditByRollout, AuditByConsent),
 		optional("runId", d.RunID, id), CheckText("reason", d.Reason, MaxReason, false), d.By.validate("by"))
 }
 
@@ -58,7 +59,7 @@ func (TenantAuditCompleted) subject() Subject  { return "" }
 func (d TenantAuditCompleted) Validate() error {
 	page := func(field, value string) error { return match(field, value, pagePattern(), "must be a link") }
 	return check(id("requestId", d.RequestID),
-		oneOf("cause", d.Cause, AuditBySchedule, AuditByOperator, AuditByPortal, AuditByNotification, AuditByDevice, AuditByRollout),
+		oneOf("cause", d.Cause, AuditBySchedule, AuditByOperator, AuditByPortal, AuditByNotification, AuditByDevice, AuditByRollout, AuditByConsent),
 		oneOf("outcome", d.Outcome, AuditWhole, AuditPartly, AuditNot), id("state", d.State), optional("code", d.Code, id),
 		list("unread", d.Unread, 0, maxName, id), list("drift", d.Drift, 0, maxName, id), optional("diagnostics", d.Diagnostics, page))
 }

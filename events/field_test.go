@@ -172,7 +172,7 @@ func objectRule() rule {
 }
 
 func causeRule() rule {
-	return enumRule(events.AuditBySchedule, events.AuditByOperator, events.AuditByPortal, events.AuditByNotification, events.AuditByDevice, events.AuditByRollout)
+	return enumRule(events.AuditBySchedule, events.AuditByOperator, events.AuditByPortal, events.AuditByNotification, events.AuditByDevice, events.AuditByRollout, events.AuditByConsent)
 }
 
 func boolRule() rule { return rule{good: func(*rand.Rand) any { return true }} }

@@ -41,6 +41,7 @@ var kinds = table(
 	request[TenantAuditRequested](),
 	result[TenantAuditCompleted](),
 	result[TenantDriftFound](),
+	result[SubscriptionsDue](),
 	result[FailureRaised](),
 )
 

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"pinreset/events/jsoncut"
 )
 
 // shape is the JSON form that a payload must have, read once from its Go type. encoding/json alone is too lenient for a
@@ -176,28 +178,18 @@ func attributes(raw []byte) (attrs map[string]string, data json.RawMessage, err 
 
 // members returns the members of raw, a valid JSON object, and refuses a name that is there twice.
 func members(path string, raw json.RawMessage) (map[string]json.RawMessage, error) {
-	unreadable := &FieldError{path, "could not be read"}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if _, err := d.Token(); err != nil { // the opening brace
-		return nil, unreadable
-	}
 	got := make(map[string]json.RawMessage)
-	for d.More() {
-		token, err := d.Token()
-		name, ok := token.(string)
-		if err != nil || !ok {
-			return nil, unreadable
+	err := jsoncut.Members(raw, func(name, value []byte) error {
+		if _, twice := got[string(name)]; twice {
+			return &FieldError{join(path, printed(string(name))), "is there twice"}
 		}
-		if _, twice := got[name]; twice {
-			return nil, &FieldError{join(path, printed(name)), "is there twice"}
-		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return nil, unreadable
-		}
-		got[name] = value
+		got[string(name)] = value
+		return nil
+	})
+	if errors.Is(err, jsoncut.ErrSyntax) {
+		err = &FieldError{path, "could not be read"}
 	}
-	return got, nil
+	return got, err
 }
 
 // form tells the form of a valid JSON value by its first character.

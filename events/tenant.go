@@ -87,3 +87,16 @@ func (TenantSettingsChanged) subject() Subject  { return "" }
 func (d TenantSettingsChanged) Validate() error {
 	return check(id("requestId", d.RequestID), list("names", d.Names, 1, maxName, id), d.By.validate("by"))
 }
+
+// SubscriptionsDue is pinreset's reminder to itself to look after a tenant's subscriptions to change notifications of Graph: to
+// make, renew and end them.
+type SubscriptionsDue struct {
+	RequestID string `json:"requestId"`
+}
+
+func (SubscriptionsDue) Kind() string      { return "tenant.subscriptions.due.v1" }
+func (d SubscriptionsDue) Request() string { return d.RequestID }
+func (SubscriptionsDue) subject() Subject  { return "" }
+
+// Validate implements Data.
+func (d SubscriptionsDue) Validate() error { return id("requestId", d.RequestID) }

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 
 	"pinreset/events"
 	"pinreset/shared/dispatch"
@@ -86,9 +87,17 @@ func serveAzure(ctx context.Context, port string, getenv func(string) string, st
 	defer closeTracer(tracer, logger)
 
 	var prog *program
+	running, stop := context.WithCancel(ctx)
 	var background sync.WaitGroup
 	defer func() {
-		background.Wait()
+		stop()
+		ended := make(chan struct{})
+		go func() { background.Wait(); close(ended) }()
+		select {
+		case <-ended:
+		case <-time.After(shutdown):
+			logger.Warn("runs did not end in time; their messages come back at the next start")
+		}
 		if prog != nil {
 			prog.close()
 		}
@@ -101,8 +110,11 @@ func serveAzure(ctx context.Context, port string, getenv func(string) string, st
 		if prog, err = wire(ctx, c, t, startOptions{pace: c.pace(), logger: logger, tracer: tracer}); err != nil {
 			return azure.Functions{}, err
 		}
-		background.Go(func() { prog.host.Run(ctx) }) // what the store keeps for later, it hands out itself
-		background.Go(func() { prog.audits.Woken(ctx) })
+		// An instance may have started after the time that is due, and be gone before the next one. So what is due is begun whenever it is
+		// found, also the first time.
+		prog.audits.Since = time.Time{}
+		background.Go(func() { prog.host.Run(running) }) // what the store keeps for later, it hands out itself
+		background.Go(func() { prog.audits.Woken(running) })
 		return azure.Functions{
 			Queues: prog.triggers,
 			Timers: map[string]func(context.Context) error{housekeepingTimer: prog.timer.Look, auditTimer: prog.audits.Tick},

@@ -101,7 +101,7 @@ func TestExitCodes(t *testing.T) {
 		{"device list --nope", "", 1, "unknown flag"},
 		{"device list -o xml", "", 1, "must be one of table, json, jsonl, tsv"},
 		{"device list --fields nme", "", 1, `there is no field "nme"; there are `},
-		{"device reset x", "", 1, `"reason" not set`},
+		{"device reset x", "", 1, "--reason is needed"},
 		{"device reset sales-pixel-12 --reason x", "", 1, "nobody to ask here"},
 		{"device reset sales-pixel-12 --reason x --yes --watch --timeout -1s", "", 1, "--timeout"},
 		{"device show nobody", "", 1, "device_not_found"},

@@ -239,6 +239,9 @@ func (p *process) printAudit(a client.TenantAudit) error {
 		for _, c := range a.Changes {
 			fmt.Fprintf(w, "changed: %s: %s → %s\n", clean(c.What), clean(c.Before), clean(c.After))
 		}
+		for _, l := range a.Lost {
+			fmt.Fprintf(w, "too much to keep for the next audit: %d %s\n", l.Count, clean(l.What))
+		}
 	})
 }
 

@@ -37,9 +37,6 @@ var (
 
 // bulkReset finds the devices first and shows how many they are; what is confirmed and sent is that plan and no other devices.
 func (p *process) bulkReset(ctx context.Context, many bulkFlags, reason, ticket string, w watch) error {
-	if many.group == "" && !many.all {
-		return &mistake{"--dry-run needs --group or --all"}
-	}
 	s, err := p.in(ctx, "")
 	if err != nil {
 		return err

@@ -62,12 +62,14 @@ func (p *process) deviceReset() *cobra.Command {
 			return err
 		}
 		switch {
-		case many.on() && len(args) > 0:
+		case many.on() == (len(args) > 0):
 			return &mistake{"name a device, or --group, or --all"}
+		case many.plan && many.group == "" && !many.all:
+			return &mistake{"--dry-run needs --group or --all"}
+		case reason == "" && !many.plan:
+			return errNoReason
 		case many.on():
 			return p.bulkReset(ctx, many, reason, ticket, w)
-		case len(args) == 0:
-			return &mistake{"name a device, or --group, or --all"}
 		}
 		s, err := p.in(ctx, "")
 		if err != nil {
@@ -97,7 +99,6 @@ func (p *process) deviceReset() *cobra.Command {
 	c.Flags().StringVar(&ticket, "ticket", "", "number of the ticket, for the audit log")
 	w.flags(c)
 	many.flags(c)
-	require(c, "reason")
 	c.ValidArgsFunction = p.completeDevices
 	return c
 }

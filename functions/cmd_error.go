@@ -29,6 +29,9 @@ type mistake struct{ text string }
 
 func (m *mistake) Error() string { return m.text }
 
+// errNoReason is the refusal of commands that need no reason to look only.
+var errNoReason = &mistake{"--reason is needed, unless it is a --dry-run"}
+
 // failure is an end that is explained to the person at the terminal.
 type failure struct {
 	text string     // one sentence
@@ -136,10 +139,53 @@ func (p *process) refused(c *cobra.Command, problem *client.Problem) *failure {
 	default:
 		f.next = problem.Fix
 	}
+	if problem.Code == fault.InvalidRequest && len(problem.Errors) > 0 {
+		f.text = problem.Title
+		for i, e := range problem.Errors {
+			name, flag := named(c, e.Location)
+			if flag {
+				f.next = []string{c.CommandPath() + " --help"}
+			}
+			f.text += []string{": ", "; "}[min(i, 1)] + strings.TrimSpace(name+" "+e.Message)
+		}
+	}
 	if problem.RetryAfter > 0 {
 		f.text += fmt.Sprintf("; try again in %s", problem.RetryAfter)
 	}
 	return f
+}
+
+// flagOf names the flags that have not the name of the field that they fill.
+var flagOf = map[string]string{
+	"include": "group", "planHash": "plan", "planOnly": "dry-run", "displayName": "name", "permissions": "permission", "tenants": "for",
+}
+
+// named is what the command line calls a place of the request, such as --reason for body.reason. What no flag fills, such as a
+// field of an event, keeps its name; the whole body has none.
+func named(c *cobra.Command, location string) (name string, flag bool) {
+	_, field, _ := strings.Cut(location, ".")
+	first, _, _ := strings.Cut(field, "[") // "include[0]"
+	for _, name := range []string{kebab(first), flagOf[first]} {
+		if name != "" && c.Flags().Lookup(name) != nil {
+			return "--" + name, true
+		}
+	}
+	return field, false
+}
+
+// kebab writes the name of a JSON field as a flag: allUsers as all-users.
+func kebab(field string) string {
+	var b strings.Builder
+	for i, r := range field {
+		if 'A' <= r && r <= 'Z' {
+			if i > 0 {
+				b.WriteByte('-')
+			}
+			r += 'a' - 'A'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // beside is the verb of the same noun, such as "device list" for "pinreset device show"; "" when there is none.

@@ -73,7 +73,10 @@ func (p *process) tenantOffboard() *cobra.Command {
 			return &failure{text: "Nothing was erased: rollout " + done.Rollout + " is taken back first, and false is being written to its policy", exit: exitPending,
 				next: []string{p.hint("policy status %s", done.Rollout), "the same command with another --export FILE"}}
 		}
-		return printOne(p, columns("rows", "messages", "keys", "tokens", "left"), done, nil)
+		if done.Unended > 0 {
+			p.note("Graph could not be asked to end %d subscriptions to change notifications; they end by themselves within a month", done.Unended)
+		}
+		return printOne(p, columns("rows", "messages", "keys", "tokens", "subscriptions", "left"), done, nil)
 	})
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit log")
 	c.Flags().StringVar(&export, "export", "", "file for what was kept, as JSON lines (default offboard-TENANT.jsonl)")

@@ -146,7 +146,7 @@ func (p *process) policyRollout() *cobra.Command {
 			return err
 		}
 		if !dry && n.Reason == "" {
-			return &mistake{"--reason is needed, unless it is a --dry-run"}
+			return errNoReason
 		}
 		s, err := p.in(ctx, "")
 		if err != nil {

@@ -245,7 +245,7 @@ func (p *process) printConsent(w io.Writer, c *client.Client, s client.Consent) 
 func (p *process) tenantSettings() *cobra.Command {
 	var hours, deadline int
 	var portalCodes bool
-	var remediate bool
+	var remediate, notify bool
 	var reason string
 	var c *cobra.Command
 	c = p.verb("settings [TENANT]", "Show a tenant's settings, or change those that are named", func(ctx context.Context, args []string) error {
@@ -266,6 +266,9 @@ func (p *process) tenantSettings() *cobra.Command {
 		if c.Flags().Changed("remediate-policy") {
 			change.RemediatePolicy = &remediate
 		}
+		if c.Flags().Changed("graph-notifications") {
+			change.GraphNotifications = &notify
+		}
 		var all tenant.Settings
 		if change == (client.SettingsChange{}) {
 			if reason != "" {
@@ -282,9 +285,10 @@ func (p *process) tenantSettings() *cobra.Command {
 				return err
 			}
 		}
-		return printOne(p, columns("PASSCODE HOURS=passcodeHours", "RESET DEADLINE HOURS=resetDeadlineHours", "REMEDIATE POLICY=remediatePolicy", "PORTAL CODES SEALED=sealPortalCodes"), all, nil)
+		return printOne(p, columns("PASSCODE HOURS=passcodeHours", "RESET DEADLINE HOURS=resetDeadlineHours", "REMEDIATE POLICY=remediatePolicy", "PORTAL CODES SEALED=sealPortalCodes", "GRAPH NOTIFICATIONS=graphNotifications"), all, nil)
 	})
 	c.Flags().IntVar(&hours, "passcode-hours", 0, "hours during which a code can be revealed, 1 to 168")
+	c.Flags().BoolVar(&notify, "graph-notifications", false, "whether Graph is asked to tell of changes to the members of groups that policies are assigned to")
 	c.Flags().BoolVar(&remediate, "remediate-policy", false, "whether an audit asks for the standing rollout again when its policy was removed, changed or unassigned")
 	c.Flags().StringVar(&reason, "reason", "", "why they are changed, for the audit log")
 	c.Flags().BoolVar(&portalCodes, "seal-portal-codes", false, "keep codes of resets that were started in Intune's own portal, sealed like our own")

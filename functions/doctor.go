@@ -32,17 +32,32 @@ const (
 	skewFail = 5 * time.Minute
 )
 
-// leastGeneral and leastPrivileged are the application permissions without which something does not work; each may be
-// given by one of several. The page of each call in Microsoft's "Graph REST API v1.0 reference" names them.
+// need is an application permission, which may be given by one of several; the least is the first. The page of each call in Microsoft's
+// "Graph REST API v1.0 reference" names them.
+type need struct {
+	one     []string
+	without string // what can't be done without it, while everything else works; "" is that nothing works
+}
+
+// leastGeneral and leastPrivileged are what the two applications call Graph for.
 var (
-	leastGeneral = [][]string{
-		{"Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
-		{"Directory.Read.All", "Directory.ReadWrite.All"},
-		{"Organization.Read.All", "Organization.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
-		{"DeviceManagementManagedDevices.Read.All", "DeviceManagementManagedDevices.ReadWrite.All"},
+	leastGeneral = []need{
+		{one: []string{"Application.Read.All", "Application.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"}},
+		{one: []string{"Directory.Read.All", "Directory.ReadWrite.All"}},
+		{one: []string{"Organization.Read.All", "Organization.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"}},
+		{one: []string{"DeviceManagementManagedDevices.Read.All", "DeviceManagementManagedDevices.ReadWrite.All"}},
+		{[]string{"DeviceManagementConfiguration.Read.All", "DeviceManagementConfiguration.ReadWrite.All"},
+			"audits and lint can't read policies, and readiness by policy is unknown"},
+		{[]string{"DeviceManagementConfiguration.ReadWrite.All"}, "policies can't be rolled out, rolled back or put right"},
+		{[]string{"Group.Read.All", "GroupMember.Read.All", "Group.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
+			"rollouts to groups, bulk resets of a group and readiness by group can't be done"},
+		{[]string{"DeviceManagementApps.Read.All", "DeviceManagementApps.ReadWrite.All"},
+			"what is done in Intune's portal is not read from its audit log, and only known where its records are sent in"},
 	}
-	leastPrivileged = [][]string{{"DeviceManagementManagedDevices.PrivilegedOperations.All"}}
+	leastPrivileged = []need{{one: []string{resetPermission}}}
 )
+
+const resetPermission = "DeviceManagementManagedDevices.PrivilegedOperations.All"
 
 // examination collects findings.
 type examination struct {
@@ -281,29 +296,37 @@ func (x *examination) clock(ctx context.Context, cfg graph.Config) (answers bool
 	return true
 }
 
-// permissions compares those of the app's token with the least that it needs. One that is not needed is worth a warning.
-func (x *examination) permissions(ctx context.Context, cfg graph.Config, app graph.App, tenantID, what string, least [][]string) {
+// permissions compares those of the app's token with the least that it needs. One that only some work needs is worth a warning, and
+// so is one that is not needed.
+func (x *examination) permissions(ctx context.Context, cfg graph.Config, app graph.App, tenantID, what string, least []need) {
 	check := "permissions in " + tenantID
 	roles, err := cfg.Roles(ctx, app, tenantID)
 	if err != nil {
 		x.say(check, broken, "let an administrator of the tenant consent: pinreset tenant consent "+tenantID, "the %s can't sign in: %v", what, err)
 		return
 	}
+	fix := "add the permission to the registration and let an administrator consent again: pinreset tenant consent " + tenantID + " --restart"
 	var lacking []string
-	for _, need := range least {
-		if !slices.ContainsFunc(need, func(role string) bool { return slices.Contains(roles, role) }) {
-			lacking = append(lacking, need[0])
+	sound := true
+	for _, n := range least {
+		switch {
+		case slices.ContainsFunc(n.one, func(role string) bool { return slices.Contains(roles, role) }):
+		case n.without == "":
+			lacking = append(lacking, n.one[0])
+		default:
+			sound = false
+			x.say(check, warned, "where that is wanted, "+fix, "the %s lacks %s: %s; nothing else needs it", what, n.one[0], n.without)
 		}
 	}
 	if len(lacking) > 0 {
-		x.say(check, broken, "add the permission to the registration and let an administrator consent again: pinreset tenant consent "+tenantID+" --restart",
-			"the %s lacks %s", what, strings.Join(lacking, ", "))
+		x.say(check, broken, fix, "the %s lacks %s", what, strings.Join(lacking, ", "))
 		return
 	}
-	reset := leastPrivileged[0][0]
-	if slices.Contains(roles, reset) && !slices.ContainsFunc(least, func(need []string) bool { return slices.Contains(need, reset) }) {
+	if slices.Contains(roles, resetPermission) && !slices.ContainsFunc(least, func(n need) bool { return slices.Contains(n.one, resetPermission) }) {
 		x.say(check, warned, "take the permission from the registration, and its consent back", "the %s may reset and wipe devices, and does not need to", what)
 		return
 	}
-	x.say(check, fine, "", "the %s has what it needs", what)
+	if sound {
+		x.say(check, fine, "", "the %s has what it needs", what)
+	}
 }

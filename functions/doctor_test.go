@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -59,6 +60,31 @@ func TestDoctor(t *testing.T) {
 	is(all, contoso, fine, "that reads has")
 	is(all, contoso, fine, "that resets has")
 
+	// The permissions that only some work needs, taken away: told with what they are for, and no error.
+	x := &examination{config: config{Data: r.data}, now: time.Now}
+	at, err := x.reach()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sim := &cloudProcess{pages: at.consent}
+	lacking := map[string]string{
+		"DeviceManagementApps.Read.All":               "Intune's portal",
+		"DeviceManagementConfiguration.ReadWrite.All": "rolled out",
+	}
+	for role := range lacking {
+		sim.control(t, http.MethodDelete, "/tenants/"+graphsim.Contoso+"/apps/"+at.app.id+"/roles", map[string]any{"roles": []string{role}}, nil)
+	}
+	for limit := time.Now().Add(20 * time.Second); len(all[contoso]) < 1+len(lacking) && time.Now().Before(limit); pass(50 * time.Millisecond) {
+		all, exit = doctor(time.Now, nil) // directories replicate
+	}
+	for role, text := range lacking {
+		is(all, contoso, warned, "lacks "+role)
+		is(all, contoso, warned, text)
+	}
+	if exit != exitDone {
+		t.Errorf("permissions that only some work needs: exit %d", exit)
+	}
+
 	all, exit = doctor(func() time.Time { return time.Now().Add(-90 * time.Second) }, nil)
 	is(all, "clock", warned, "1m")
 	if exit != exitDone {
@@ -93,22 +119,23 @@ func TestDoctor(t *testing.T) {
 	}
 
 	// The permissions that an app has are told from those that it lacks, and from those that it had better not have.
-	x := &examination{config: config{Data: r.data}, now: time.Now}
-	at, err := x.reach()
-	if err != nil {
-		t.Fatal(err)
-	}
 	cfg, _, err := at.signedIn(time.Now, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	x.permissions(t.Context(), cfg, cfg.App, graphsim.Contoso, "reader", [][]string{{"Nothing.Read.All", "Nothing.ReadWrite.All"}, {"Directory.Read.All"}})
-	x.permissions(t.Context(), cfg, *cfg.Privileged, graphsim.Contoso, "resetter", [][]string{{"DeviceManagementManagedDevices.Read.All"}})
+	x.permissions(t.Context(), cfg, cfg.App, graphsim.Contoso, "reader", []need{{one: []string{"Nothing.Read.All", "Nothing.ReadWrite.All"}}, {one: []string{"Directory.Read.All"}}})
+	x.permissions(t.Context(), cfg, *cfg.Privileged, graphsim.Contoso, "resetter", []need{{one: []string{"DeviceManagementManagedDevices.Read.All"}}})
 	x.permissions(t.Context(), cfg, cfg.SecretApp(at.app.id, "wrong"), graphsim.Contoso, "stranger", leastGeneral)
-	for i, want := range []struct{ state, text string }{{broken, "lacks Nothing.Read.All"}, {warned, "wipe"}, {broken, "can't sign in"}} {
+	// One that only some work needs takes away that work alone, and is told beside what is lacking for everything.
+	x.permissions(t.Context(), cfg, cfg.App, graphsim.Contoso, "reader", []need{{[]string{"Nothing.Write.All"}, "nothing is written"}, {one: []string{"Directory.Read.All"}}})
+	for i, want := range []struct{ state, text string }{{broken, "lacks Nothing.Read.All"}, {warned, "wipe"}, {broken, "can't sign in"},
+		{warned, "lacks Nothing.Write.All: nothing is written; nothing else"}} {
 		if f := x.findings[i]; f.State != want.state || !strings.Contains(f.Found, want.text) || strings.HasSuffix(f.Found, "Directory.Read.All") {
 			t.Errorf("finding %d is %+v, want %s with %q", i, f, want.state, want.text)
 		}
+	}
+	if len(x.findings) != 4 {
+		t.Errorf("%d findings of four looks: %+v", len(x.findings), x.findings)
 	}
 	if strings.Contains(x.findings[2].Found, "wrong") {
 		t.Errorf("the secret is told: %s", x.findings[2].Found)

@@ -12,6 +12,7 @@ import (
 	"pinreset/functions/web/callback"
 	"pinreset/shared/audit"
 	"pinreset/shared/dispatch"
+	"pinreset/shared/fault"
 	"pinreset/shared/graph"
 	"pinreset/shared/portal"
 	"pinreset/shared/secret"
@@ -31,6 +32,10 @@ type metrics struct {
 	records  *prometheus.CounterVec
 	letters  *prometheus.CounterVec
 	callback *prometheus.CounterVec
+	rollouts *prometheus.CounterVec
+	audits   *prometheus.CounterVec
+	drifts   *prometheus.CounterVec
+	bulks    *prometheus.CounterVec
 }
 
 func newMetrics(store *sqlitework.Store, client *graph.Client) *metrics {
@@ -50,22 +55,41 @@ func newMetrics(store *sqlitework.Store, client *graph.Client) *metrics {
 		reveals: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pinreset_secret_reveals_total", Help: "Codes that were opened to be shown."}),
 		records: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "pinreset_portal_records_total", Help: "Records of Intune's audit log by what was made of them; one that is taken again after a crash counts again."}, []string{"decision"}),
+			Name: "pinreset_portal_records_total", Help: "Records of Intune's audit log by what was made of them."}, []string{"decision"}),
 		letters: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pinreset_deadletters_total", Help: "Messages that were set aside."}, []string{"function"}),
 		callback: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "pinreset_callbacks_total", Help: "Calls of devices and of Graph, by what became of them."}, []string{"from", "outcome"}),
+		rollouts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pinreset_rollout_outcomes_total", Help: "Rollouts and rollbacks that ended: everywhere, watched, unknown, takenback, failed."}, []string{"outcome"}),
+		audits: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pinreset_audit_outcomes_total", Help: "Audits of tenants that ended: audited, partly, notaudited, failed."}, []string{"outcome"}),
+		drifts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pinreset_drifts_total", Help: "What audits found changed to the worse, by code."}, []string{"code"}),
+		bulks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "pinreset_bulk_outcomes_total", Help: "Bulk resets that ended: planned, done, cancelled, failed."}, []string{"outcome"}),
 	}
 	for _, r := range callback.Results() {
 		m.callback.WithLabelValues(r.From, r.Outcome)
 	}
-	for _, outcome := range []string{events.OutcomePasscode, events.OutcomeRemoved, events.OutcomeObserved, outcomeFailed, outcomeCancelled} {
-		m.outcomes.WithLabelValues(outcome) // there from the start: a rate needs the 0 before the 1
+	// There from the start: a rate needs the 0 before the 1.
+	for counter, values := range map[*prometheus.CounterVec][]string{
+		m.outcomes: {events.OutcomePasscode, events.OutcomeRemoved, events.OutcomeObserved, outcomeFailed, outcomeCancelled},
+		m.rollouts: {events.RolloutEverywhere, events.RolloutWatched, events.RolloutUnknown, events.RolloutTakenBack, outcomeFailed},
+		m.audits:   {events.AuditWhole, events.AuditPartly, events.AuditNot, outcomeFailed},
+		m.drifts: {string(fault.ConsentRevoked), string(fault.ServicePrincipalOff), string(fault.PolicyChanged), string(fault.PolicyRemoved),
+			string(fault.PolicyUnassigned), string(fault.CompetingPolicy), string(fault.CoverageFell)},
+		m.bulks: {events.BulkPlanned, events.BulkDone, events.BulkCancelled, outcomeFailed},
+	} {
+		for _, value := range values {
+			counter.WithLabelValues(value)
+		}
 	}
 	for _, d := range portal.Decisions() {
 		m.records.WithLabelValues(string(d))
 	}
-	m.registry.MustRegister(m.runs, m.took, m.waited, m.action, m.outcomes, m.reveals, m.records, m.letters, m.callback, &collector{store: store, client: client})
+	m.registry.MustRegister(m.runs, m.took, m.waited, m.action, m.outcomes, m.reveals, m.records, m.letters, m.callback,
+		m.rollouts, m.audits, m.drifts, m.bulks, &collector{store: store, client: client})
 	return m
 }
 
@@ -91,16 +115,33 @@ const (
 	outcomeCancelled = "cancelled"
 )
 
-// announced counts the ends of resets, which are all announced, once they are committed.
+// announced counts the ends of what was asked for, which are all announced, once they are committed.
 func (m *metrics) announced(d events.Data) {
 	switch d := d.(type) {
 	case events.PasscodeResetIssued:
 		m.outcomes.WithLabelValues(d.Outcome).Inc()
 	case events.PasscodeResetCancelled:
 		m.outcomes.WithLabelValues(outcomeCancelled).Inc()
+	case events.PolicyRolloutCompleted:
+		m.rollouts.WithLabelValues(d.Outcome).Inc()
+	case events.TenantAuditCompleted:
+		m.audits.WithLabelValues(d.Outcome).Inc()
+	case events.TenantDriftFound:
+		m.drifts.WithLabelValues(d.Code).Inc()
+	case events.BulkResetEnded:
+		m.bulks.WithLabelValues(d.Outcome).Inc()
 	case events.FailureRaised:
-		if d.DeviceID != "" && d.Function == "passcodereset" { // others tell of devices too
-			m.outcomes.WithLabelValues(outcomeFailed).Inc()
+		switch d.Function {
+		case "passcodereset":
+			if d.DeviceID != "" { // a message that can't be read is no reset that ended
+				m.outcomes.WithLabelValues(outcomeFailed).Inc()
+			}
+		case "policyrollout":
+			m.rollouts.WithLabelValues(outcomeFailed).Inc()
+		case "tenantaudit":
+			m.audits.WithLabelValues(outcomeFailed).Inc()
+		case "bulkreset":
+			m.bulks.WithLabelValues(outcomeFailed).Inc()
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,6 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pinreset/events"
+	"pinreset/shared/fault"
 	"pinreset/shared/graph/graphsim"
 	"pinreset/shared/passcode"
 	"pinreset/shared/work"
@@ -77,6 +82,54 @@ func sum(samples []sample, name, label, value string) (total float64) {
 		}
 	}
 	return total
+}
+
+// TestEndsAreCounted: whatever is announced as an end, or as a drift, is counted once, where it belongs, and nowhere else.
+func TestEndsAreCounted(t *testing.T) {
+	t.Parallel()
+	m := newMetrics(nil, nil)
+	r := prometheus.NewRegistry()
+	r.MustRegister(m.outcomes, m.rollouts, m.audits, m.drifts, m.bulks)
+	counted := func() map[string]float64 {
+		t.Helper()
+		families, err := r.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := map[string]float64{}
+		for _, f := range families {
+			for _, one := range f.GetMetric() {
+				all[f.GetName()+" "+one.GetLabel()[0].GetValue()] = one.GetCounter().GetValue()
+			}
+		}
+		return all
+	}
+	want := counted()
+	for _, c := range []struct {
+		d     events.Data
+		where string
+	}{
+		{events.PasscodeResetIssued{Outcome: events.OutcomeRemoved}, "pinreset_reset_outcomes_total removed"},
+		{events.PasscodeResetCancelled{}, "pinreset_reset_outcomes_total cancelled"},
+		{events.FailureRaised{Function: "passcodereset", DeviceID: "d"}, "pinreset_reset_outcomes_total failed"},
+		{events.PolicyRolloutCompleted{Outcome: events.RolloutTakenBack}, "pinreset_rollout_outcomes_total takenback"},
+		{events.FailureRaised{Function: "policyrollout"}, "pinreset_rollout_outcomes_total failed"},
+		{events.TenantAuditCompleted{Outcome: events.AuditPartly}, "pinreset_audit_outcomes_total partly"},
+		{events.FailureRaised{Function: "tenantaudit"}, "pinreset_audit_outcomes_total failed"},
+		{events.TenantDriftFound{Code: string(fault.PolicyRemoved)}, "pinreset_drifts_total policy_removed"},
+		{events.BulkResetEnded{Outcome: events.BulkDone}, "pinreset_bulk_outcomes_total done"},
+		{events.FailureRaised{Function: "bulkreset"}, "pinreset_bulk_outcomes_total failed"},
+		{events.FailureRaised{Function: "passcodereset"}, ""},               // a message that could not be read
+		{events.FailureRaised{Function: "devicereport", DeviceID: "d"}, ""}, // what a device tells of itself
+	} {
+		m.announced(c.d)
+		if c.where != "" {
+			want[c.where]++
+		}
+		if got := counted(); !maps.Equal(got, want) {
+			t.Errorf("%T %+v: counted are %v, want %v", c.d, c.d, got, want)
+		}
+	}
 }
 
 // dashboard is what Grafana reads of its file, as far as it matters here.
@@ -182,6 +235,11 @@ func TestDashboard(t *testing.T) {
 	for _, q := range queues {
 		if !answered(samples, "pinreset_queue_depth", `queue="`+string(q.Name)+`"`, nil) || !answered(samples, "pinreset_queue_oldest_seconds", `queue="`+string(q.Name)+`"`, nil) {
 			t.Errorf("queue %s has no gauges", q.Name)
+		}
+	}
+	for _, own := range []string{"rollout_outcomes", "audit_outcomes", "drifts", "bulk_outcomes", "callbacks", "portal_records", "deadletters", "reset_outcomes"} {
+		if !bytes.Contains(raw, []byte("pinreset_"+own+"_total")) {
+			t.Errorf("no panel shows pinreset_%s_total", own)
 		}
 	}
 	if checked < 15 {

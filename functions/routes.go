@@ -10,6 +10,7 @@ import (
 	"pinreset/functions/bulkreset"
 	"pinreset/functions/consent"
 	"pinreset/functions/devicereport"
+	"pinreset/functions/graphsubscription"
 	"pinreset/functions/housekeeping"
 	"pinreset/functions/passcodereset"
 	"pinreset/functions/policyrollout"
@@ -25,6 +26,7 @@ import (
 	"pinreset/shared/readiness"
 	"pinreset/shared/rollout"
 	"pinreset/shared/secret"
+	"pinreset/shared/subscription"
 	"pinreset/shared/survey"
 	"pinreset/shared/work"
 )
@@ -50,6 +52,7 @@ type needs struct {
 	privileged string
 	place      readiness.Cloud
 	links      onboarding.Links
+	callback   string // where Graph sends its notifications; "" where it can't reach this server
 	pace       pace
 	logger     *slog.Logger
 	metrics    *metrics
@@ -58,14 +61,15 @@ type needs struct {
 // routes is the table of functions: what runs, and for which queue.
 func routes(n needs) []dispatch.Route {
 	return []dispatch.Route{
-		(&consent.Handler{Directory: n.graph, Store: n.store, App: n.app, Privileged: n.privileged, Schedule: n.pace.consent}).Route(),
+		(&consent.Handler{Directory: n.graph, Store: n.store, App: n.app, Privileged: n.privileged, Schedule: n.pace.consent, Audit: auditBy(events.AuditByConsent)}).Route(),
 		(&passcodereset.Handler{Devices: n.graph, Vault: n.vault, Store: n.store, Schedule: n.pace.reset, Called: n.metrics.called}).Route(),
 		(&bulkreset.Handler{Intune: n.graph, Store: n.store}).Route(),
 		(&portalaction.Handler{Intune: n.graph, Store: n.store, Own: []string{n.app, n.privileged}, Audit: auditBy(events.AuditByPortal), Counted: n.metrics.record}).Route(),
-		(&policyrollout.Handler{Directory: n.graph, Policies: n.graph, Store: n.store, Links: n.links, Schedule: n.pace.rollout}).Route(),
+		(&policyrollout.Handler{Directory: n.graph, Policies: n.graph, Store: n.store, Links: n.links, Schedule: n.pace.rollout, Audit: auditBy(events.AuditByRollout)}).Route(),
 		(&announcement.Handler{Logger: n.logger, Kept: n.metrics.announced}).Route(),
 		(&devicereport.Handler{}).Route(),
-		(&tenantaudit.Handler{Cloud: n.graph, Store: n.store, Place: n.place, Schedule: n.pace.audit}).Route(),
+		(&tenantaudit.Handler{Cloud: n.graph, Store: n.store, Place: n.place, Schedule: n.pace.audit, Beside: true}).Route(),
+		(&graphsubscription.Handler{Graph: n.graph, Store: n.store, Callback: n.callback}).Route(),
 		n.housekeeping().Route(),
 	}
 }
@@ -94,7 +98,8 @@ var queues = []local.Queue{
 	{Name: work.Announcements, Workers: 8},
 	{Name: survey.Queue, Workers: 8},
 	// Most of an audit is waiting for answers. A goroutine that waits costs next to nothing.
-	{Name: survey.Queue.Bulk(), Workers: 256},
+	{Name: survey.Queue.Bulk(), Workers: 320},
+	{Name: subscription.Queue.Bulk(), Workers: 4},
 	{Name: housekeeping.Queue.Bulk(), Workers: 2},
 }
 

@@ -106,9 +106,10 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 	links := onboarding.Links{
 		Authority: t.consent, Microsoft: t.microsoft, Graph: t.graph, Callback: c.PublicURL + "/consent/callback", Key: kek.consent, NewID: newID, Now: now,
 	}
+	callback := t.callback(c.PublicURL)
 	m := newMetrics(prog.store, prog.graph)
 	n := needs{
-		store: prog.store, graph: prog.graph, vault: vault, app: t.app.id, privileged: t.privileged.id, links: links, place: t.place(), pace: o.pace, logger: logger, metrics: m,
+		store: prog.store, graph: prog.graph, vault: vault, app: t.app.id, privileged: t.privileged.id, links: links, callback: callback, place: t.place(), pace: o.pace, logger: logger, metrics: m,
 	}
 	table := routes(n)
 	m.expect(table)
@@ -133,7 +134,7 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 			}
 		},
 		Store: prog.store, Devices: prog.graph, Policies: prog.graph, Vault: openings{vault, m.reveals}, Tokens: prog.tokens, Sessions: prog.session,
-		Links:   links,
+		Links: links, Notified: callback != "", Subscriptions: prog.graph,
 		Metrics: m.handler(), Ready: prog.ready, Now: now, NewID: newID, Logger: logger, Tracer: o.tracer, Version: version(),
 		SampleNotice: t.notice, SampleLink: t.noticeLink,
 	}
@@ -153,6 +154,15 @@ func graphConfig(t cloud, now func() time.Time, wrap func(http.RoundTripper) htt
 		cfg.Transport = transport
 	}
 	return cfg
+}
+
+// callback is where Graph sends change notifications to: it takes https addresses only. The simulated one sends to this machine, however
+// it is reached.
+func (t cloud) callback(public string) string {
+	if !strings.HasPrefix(public, "https://") && !onLoopback(t.graph) {
+		return ""
+	}
+	return public + "/callbacks/graph"
 }
 
 // place is which of Microsoft's clouds Graph's address is of.

@@ -90,6 +90,9 @@ func (h *Handler) find(ctx context.Context, u *work.Unit, b passcode.Bulk) error
 		}
 	}
 	resumed := b.Place != ""
+	if !resumed {
+		b.Ineligible = 0 // a run that died after the last page has counted them already
+	}
 	for range pages {
 		devices, next, err := h.Intune.DevicePage(ctx, u.Partition(), graph.DeviceFilter{}, b.Place)
 		if verdict, ok := fault.As(err); ok && verdict.Permanent() && resumed {

@@ -3,7 +3,6 @@ package bulkreset_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
@@ -351,41 +350,35 @@ func TestGroup(t *testing.T) {
 // still reset once, and by one reset.
 func TestCrashAtEveryBoundary(t *testing.T) {
 	t.Parallel()
-	for _, torn := range []bool{false, true} {
-		t.Run(fmt.Sprintf("torn %t", torn), func(t *testing.T) {
-			t.Parallel()
-			boundaries := 1
-			for n := 0; n <= boundaries; n++ {
-				f := setUp(t, torn, 5)
-				id := f.start(passcode.Bulk{})
-				f.CrashAt(n)
-				f.RunUntil(2*time.Hour, func() bool { b := f.bulk(id); return b.BegunAll && b.State == passcode.BulkRunning })
-				passed, crashed := f.Boundaries()
-				if n == 0 {
-					boundaries = passed
-				} else if crashed == "" && n <= passed {
-					t.Fatalf("crash %d of %d did not happen", n, boundaries)
-				}
-				f.CrashAt(0)
-				b := f.end(id)
-				most, all := f.resets()
-				resets, _, err := passcode.List(t.Context(), f.Store(), f.tenant.ID, 500, "")
-				if err != nil {
-					t.Fatal(err)
-				}
-				lost := 0 // between the intent and the call: nobody can tell, so it is not called again
-				for _, r := range resets {
-					if r.FailureCode == fault.OutcomeUnknown && strings.HasPrefix(crashed, "after") {
-						lost++
-					}
-				}
-				if b.State != passcode.BulkDone || b.Tally.Ended() != b.Tally.Total || len(resets) != b.Tally.Total || most != 1 || all+lost != b.Tally.Total || lost > 1 {
-					t.Errorf("crash %d (%s): %s %+v, %d resets, a device was reset %d times, all %d, lost %d", n, crashed, b.State, b.Tally, len(resets), most, all, lost)
-				}
+	dispatchtest.EachCrash(t, 6, 4, func(t *testing.T, torn bool, n int) (int, string) {
+		f := setUp(t, torn, 3)
+		id := f.start(passcode.Bulk{})
+		f.CrashAt(n)
+		f.RunUntil(2*time.Hour, func() bool { b := f.bulk(id); return b.BegunAll && b.State == passcode.BulkRunning })
+		passed, crashed := f.Boundaries()
+		f.CrashAt(0)
+		b := f.end(id)
+		most, all := f.resets()
+		resets, _, err := passcode.List(t.Context(), f.Store(), f.tenant.ID, 500, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := f.sim.Tenant(f.tenant.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := b.Tally.Total + b.Tally.Ineligible; found != len(info.Devices) {
+			t.Errorf("crash %d (%s): %d devices were counted of %d", n, crashed, found, len(info.Devices))
+		}
+		lost := 0 // between the intent and the call: nobody can tell, so it is not called again
+		for _, r := range resets {
+			if r.FailureCode == fault.OutcomeUnknown && strings.HasPrefix(crashed, "after") {
+				lost++
 			}
-			if boundaries < 6 {
-				t.Errorf("only %d boundaries", boundaries)
-			}
-		})
-	}
+		}
+		if b.State != passcode.BulkDone || b.Tally.Ended() != b.Tally.Total || len(resets) != b.Tally.Total || most != 1 || all+lost != b.Tally.Total || lost > 1 {
+			t.Errorf("crash %d (%s): %s %+v, %d resets, a device was reset %d times, all %d, lost %d", n, crashed, b.State, b.Tally, len(resets), most, all, lost)
+		}
+		return passed, crashed
+	})
 }

@@ -55,7 +55,12 @@ type Handler struct {
 	App        string     // client id of pinreset's application
 	Privileged string     // client id of the second one; "" when there is none
 	Schedule   Schedule
+	// Audit stages the request of the unit's tenant's audit, due at the time. Nil asks for none.
+	Audit func(ctx context.Context, u *work.Unit, due time.Time) error
 }
+
+// settle is how long after a consent was proven the tenant is audited: a replica that is behind would show less of it.
+const settle = time.Minute
 
 // Route binds the handler to its queue.
 func (h *Handler) Route() dispatch.Route {
@@ -279,6 +284,9 @@ func (h *Handler) prove(ctx context.Context, u *work.Unit, c onboarding.Consent)
 		ServiceServicePrincipal: c.Step(onboarding.StepService).ServicePrincipal,
 		ClientServicePrincipal:  c.Step(onboarding.StepClient).ServicePrincipal,
 	})
+	if h.Audit != nil {
+		err = errors.Join(err, h.Audit(ctx, u, u.Now().Add(settle)))
+	}
 	return errors.Join(err, onboarding.Write(u, c),
 		audit.Append(u, audit.Entry{Actor: events.Pinreset(), Action: audit.ConsentProven, RequestID: c.RequestID}))
 }

@@ -1,7 +1,7 @@
 // Package housekeeping keeps a tenant's partition in order, a little at a time, behind everybody's work:
 //
 //	watch      every quarter of an hour: codes past their expiry, keys that nothing needs, requests that came to a standstill
-//	retention  once a day: history that is older than it is kept
+//	retention  once a day: history that is older than it is kept; subscriptions to Graph are asked to be looked after
 //
 //	timer → one message for each tenant and round → a page of rows → … the rest by a follow-up message
 //

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -414,49 +415,38 @@ func TestCrashAtEveryBoundary(t *testing.T) {
 	t.Parallel()
 	begin, expire := losses[0], losses[len(losses)-1]
 	begin.state, begin.calls, expire.calls = passcode.Issued, 1, 1
-	for _, torn := range []bool{false, true} {
-		t.Run(fmt.Sprintf("torn %t", torn), func(t *testing.T) {
-			t.Parallel()
-			boundaries, unknown, where := 1, 0, map[string]int{}
-			for n := 0; n <= boundaries; n++ {
-				f := setUp(t, torn)
-				expired := expire.make(f)
-				id := begin.make(f)
-				f.orphan()
-				f.old(3)
-				f.Clock.Advance(time.Hour)
-				f.CrashAt(n)
-				f.handler.Schedule.Watch = 30 * time.Minute // fewer rounds, fewer crashes that are the same
-				f.pass(2 * time.Hour)                       // a crash between a key and its code leaves the key, for an hour
-				passed, crashed := f.Boundaries()
-				if n == 0 {
-					boundaries = passed
-				} else if where[crashed]++; crashed == "" {
-					t.Fatalf("crash %d of %d did not happen", n, boundaries)
-				}
-				when := fmt.Sprintf("crash %d (%s): ", n, crashed)
-				// Right between the intent and the call a crash can't be told from a lost answer: a person decides.
-				if r := f.reset(id); r.FailureCode == fault.OutcomeUnknown && crashed == "after commit" {
-					unknown++
-					continue
-				}
-				f.ended(id, begin, when)
-				if r := f.reset(expired); r.State != passcode.Expired || r.Code != nil || f.audited(expired)[audit.PasscodeExpired] != 1 {
-					t.Errorf("%sthe expired one is %s, audit %v", when, r.State, f.audited(expired))
-				}
-				if keys := rows(t, f.keys, contoso, ""); keys != 1 { // of the new code
-					t.Errorf("%s%d keys are left, want 1", when, keys)
-				}
-				if left := rows(t, f.Store(), contoso, "idem|"); left != 0 {
-					t.Errorf("%s%d rows that had expired are left", when, left)
-				}
+	unknown := map[bool]*atomic.Int64{false: {}, true: {}} // by whether the store is torn
+	dispatchtest.EachCrash(t, 20, 4, func(t *testing.T, torn bool, n int) (int, string) {
+		f := setUp(t, torn)
+		expired := expire.make(f)
+		id := begin.make(f)
+		f.orphan()
+		f.old(3)
+		f.Clock.Advance(time.Hour)
+		f.CrashAt(n)
+		f.handler.Schedule.Watch = 30 * time.Minute // fewer rounds, fewer crashes that are the same
+		f.pass(2 * time.Hour)                       // a crash between a key and its code leaves the key, for an hour
+		passed, crashed := f.Boundaries()
+		when := fmt.Sprintf("crash %d (%s): ", n, crashed)
+		// Right between the intent and the call a crash can't be told from a lost answer: a person decides.
+		if r := f.reset(id); r.FailureCode == fault.OutcomeUnknown && crashed == "after commit" {
+			if unknown[torn].Add(1) > 1 {
+				t.Errorf("%sa second outcome that nobody knows", when)
 			}
-			if boundaries < 20 || len(where) < 4 || unknown > 1 {
-				t.Errorf("%d boundaries of %d kinds, %d of them with an unknown outcome", boundaries, len(where), unknown)
-			}
-			t.Logf("%d crashes: %v", boundaries, where)
-		})
-	}
+			return passed, crashed
+		}
+		f.ended(id, begin, when)
+		if r := f.reset(expired); r.State != passcode.Expired || r.Code != nil || f.audited(expired)[audit.PasscodeExpired] != 1 {
+			t.Errorf("%sthe expired one is %s, audit %v", when, r.State, f.audited(expired))
+		}
+		if keys := rows(t, f.keys, contoso, ""); keys != 1 { // of the new code
+			t.Errorf("%s%d keys are left, want 1", when, keys)
+		}
+		if left := rows(t, f.Store(), contoso, "idem|"); left != 0 {
+			t.Errorf("%s%d rows that had expired are left", when, left)
+		}
+		return passed, crashed
+	})
 }
 
 // orphan makes a key without a code, as a crash between the two leaves it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,8 +15,10 @@ import (
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
 	"pinreset/shared/portal"
+	"pinreset/shared/readiness"
 	"pinreset/shared/subscription"
 	"pinreset/shared/survey"
+	"pinreset/shared/tenant"
 	"pinreset/shared/work"
 )
 
@@ -41,14 +44,19 @@ const (
 	seenPrefix    = "pinseen|" // PIN resets that were announced
 )
 
+// Whether a device is still there is not asked of Graph, so that a tenant that can't be read loses nothing: it may report for as
+// long as it has a valid key. Its facts are the exception. After Keep.Audit they tell of a device that was, valid key or not, and
+// readiness without them is unknown.
+
 // stamps are the times that rows carry.
 type stamps struct {
-	At        time.Time `json:"at"`
-	StartedAt time.Time `json:"startedAt"`
-	Time      time.Time `json:"time"`
-	ExpiresAt time.Time `json:"expiresAt"`
-	RevokedAt time.Time `json:"revokedAt"`
-	EndedAt   time.Time `json:"endedAt"`
+	At         time.Time `json:"at"`
+	StartedAt  time.Time `json:"startedAt"`
+	Time       time.Time `json:"time"`
+	ExpiresAt  time.Time `json:"expiresAt"`
+	RevokedAt  time.Time `json:"revokedAt"`
+	EndedAt    time.Time `json:"endedAt"`
+	ReportedAt time.Time `json:"reportedAt"`
 }
 
 // history is one kind of row that is deleted by its age.
@@ -59,11 +67,12 @@ type history struct {
 	needed func(ctx context.Context, u *work.Unit, row string) (bool, error) // keeps it whatever its age; may be nil
 }
 
-// retention are the tasks of the daily round. Resets come first: attempts stay as long as the reset they were made for.
+// retention are the tasks of the daily round, beginning with what is only to be done once a day. Resets come first: attempts stay as long as the reset they were made for.
 func (h *Handler) retention() []task {
 	at := func(s stamps) time.Time { return s.At }
 	expires := func(s stamps) time.Time { return s.ExpiresAt }
-	tasks := []task{{"resets.old", h.oldResets}, {"rollouts.old", h.oldRollouts}}
+	reported := func(s stamps) time.Time { return s.ReportedAt }
+	tasks := []task{{"subscriptions", h.subscriptions}, {"resets.old", h.oldResets}, {"rollouts.old", h.oldRollouts}}
 	for _, k := range []struct {
 		name string
 		history
@@ -81,6 +90,9 @@ func (h *Handler) retention() []task {
 		{"audit.old", history{audit.Prefix, h.Keep.Audit, at, nil}},
 		{"tokens.old", history{identity.TokenPrefix, h.Keep.Audit, ended, nil}},
 		{"reports.old", history{devicereport.Prefix, h.Keep.History, at, nil}},
+		{"facts.old", history{readiness.DevicePrefix, h.Keep.History, reported, withKey(readiness.DevicePrefix)}},
+		{"facts.silent", history{readiness.DevicePrefix, h.Keep.Audit, reported, nil}},
+		{"reporters.old", history{devicereport.ReporterPrefix, h.Keep.History, at, withKey(devicereport.ReporterPrefix)}},
 		{"devicekeys.old", history{devicekey.Prefix, h.Keep.Audit, ended, nil}},
 		{"webhooks.old", history{webhookPrefix, 0, expires, nil}},
 		{"pinresets.old", history{seenPrefix, 0, expires, nil}},
@@ -181,10 +193,34 @@ func ofBulk(ctx context.Context, u *work.Unit, row string) (bool, error) {
 	return true, err
 }
 
+// withKey keeps the row of a device that has a valid key. The sequence that a device has reached refuses what is out of order,
+// and is of no use without a key: those that were signed with a revoked one do not count.
+func withKey(prefix string) func(ctx context.Context, u *work.Unit, row string) (bool, error) {
+	return func(ctx context.Context, u *work.Unit, row string) (bool, error) {
+		keys, err := devicekey.List(ctx, u, strings.TrimPrefix(row, prefix))
+		return slices.ContainsFunc(keys, devicekey.Key.Valid), err
+	}
+}
+
 func (h *Handler) old(now time.Time, r passcode.Reset) bool {
 	since := r.EndedAt
 	if r.ExpiresAt.After(since) {
 		since = r.ExpiresAt
 	}
 	return !r.Open() && r.Code == nil && !since.IsZero() && now.Sub(since) >= h.Keep.History
+}
+
+// subscriptions has the tenant's subscriptions to Graph's notifications looked after, where it has any or wants some.
+func (h *Handler) subscriptions(ctx context.Context, u *work.Unit, _ string) (next string, looked int, err error) {
+	settings, err := tenant.ReadSettings(ctx, u)
+	if err != nil {
+		return "", 0, err
+	}
+	if !settings.GraphNotifications {
+		p, err := u.List(ctx, subscription.Prefix, 1, "")
+		if err != nil || len(p.Rows) == 0 {
+			return "", 1, err
+		}
+	}
+	return "", 1, subscription.AskDaily(ctx, u)
 }

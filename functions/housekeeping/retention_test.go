@@ -1,7 +1,9 @@
 package housekeeping_test
 
 import (
+	"errors"
 	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -9,13 +11,18 @@ import (
 	"pinreset/functions/housekeeping"
 	"pinreset/functions/web/callback"
 	"pinreset/shared/audit"
+	"pinreset/shared/devicekey"
+	"pinreset/shared/devicereport"
 	"pinreset/shared/diag"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/fault"
 	"pinreset/shared/graph/graphtest"
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
+	"pinreset/shared/readiness"
+	"pinreset/shared/secret"
 	"pinreset/shared/tenant"
+	"pinreset/shared/webhook"
 	"pinreset/shared/work"
 )
 
@@ -107,6 +114,60 @@ func TestRetention(t *testing.T) {
 		if o.Verdict != "done" {
 			t.Errorf("a run of %s ended %s %s", o.Function, o.Verdict, o.Code)
 		}
+	}
+}
+
+// TestRetentionOfDevices: what a device said of itself, and how far it has got, stay while it has a valid key, and go with their age
+// when it has none. Facts of a device that has been silent for as long as the audit log is kept go in any case.
+func TestRetentionOfDevices(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false)
+	keep := housekeeping.DefaultKeep
+	kek, err := secret.OpenLocalKey(filepath.Join(t.TempDir(), "root-key"))
+	f.must(err)
+	keys := devicekey.New(kek)
+	now := f.Clock.Now()
+	cases := []struct {
+		device          string
+		valid, revoked  bool // keys that it has
+		age             time.Duration
+		facts, reporter int // rows that stay
+	}{
+		{"never-had-a-key", false, false, keep.History, 0, 0},
+		{"lately-without-a-key", false, false, keep.History - time.Second, 1, 1},
+		{"revoked", false, true, keep.History, 0, 0},
+		{"lately-revoked", false, true, keep.History - time.Second, 1, 1},
+		{"another-key", true, true, keep.History + day, 1, 1},
+		{"off-for-long", true, false, keep.Audit - time.Second, 1, 1},
+		{"silent", true, false, keep.Audit, 0, 1},
+	}
+	for _, c := range cases {
+		u := f.Unit(contoso)
+		if c.revoked {
+			key, _, err := keys.Add(t.Context(), u, devicekey.Request{Device: c.device, Scheme: webhook.HMAC, By: events.Pinreset()})
+			f.must(err, u.Commit(t.Context()))
+			u = f.Unit(contoso)
+			_, err = devicekey.Revoke(t.Context(), u, c.device, key.ID, "a test", events.Pinreset())
+			f.must(err, u.Commit(t.Context()))
+			u = f.Unit(contoso)
+		}
+		if c.valid {
+			_, _, err := keys.Add(t.Context(), u, devicekey.Request{Device: c.device, Scheme: webhook.Ed25519, By: events.Pinreset()})
+			f.must(err)
+		}
+		f.must(devicereport.WriteReporter(u, c.device, devicereport.Reporter{Sequence: 7, At: now.Add(-c.age)}),
+			readiness.WriteDevice(u, c.device, readiness.DeviceReport{ReportedAt: now.Add(-c.age), ReportID: "r"}), u.Commit(t.Context()))
+	}
+	f.tick()
+	f.Drain(f.Clock.Now())
+	for _, c := range cases {
+		facts, reporter := rows(t, f.Store(), contoso, readiness.DevicePrefix+c.device), rows(t, f.Store(), contoso, devicereport.ReporterPrefix+c.device)
+		if facts != c.facts || reporter != c.reporter {
+			t.Errorf("%s: %d rows of facts and %d of how far it has got, want %d and %d", c.device, facts, reporter, c.facts, c.reporter)
+		}
+	}
+	if _, err := readiness.ReadDevice(t.Context(), f.Unit(contoso), "silent"); !errors.Is(err, work.ErrNotFound) {
+		t.Errorf("the facts of a silent device: %v", err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -368,47 +369,33 @@ func TestOutcomeUnknown(t *testing.T) {
 // the call: nobody can tell it from a lost answer, so the call is not made again and a person must decide.
 func TestCrashAtEveryBoundary(t *testing.T) {
 	t.Parallel()
-	for _, torn := range []bool{false, true} {
-		t.Run(fmt.Sprintf("torn %t", torn), func(t *testing.T) {
-			t.Parallel()
-			boundaries, unknown, where := 1, 0, map[string]int{}
-			for n := 0; n <= boundaries; n++ {
-				f := setUp(t, torn)
-				id := f.accept("sales-pixel-12")
-				f.CrashAt(n)
-				r := f.end(id)
-				passed, crashed := f.Boundaries()
-				if n == 0 {
-					boundaries = passed
-				} else if where[crashed]++; crashed == "" {
-					t.Fatalf("crash %d of %d did not happen", n, boundaries)
-				}
-				if r.FailureCode == fault.OutcomeUnknown && crashed == "after commit" {
-					unknown++
-					if got := graphtest.Resets(t, f.sim, contoso, "sales-pixel-12"); got != 0 || len(f.failures()) != 1 {
-						t.Errorf("crash %d (%s): %d effective resets, want none and one failure", n, crashed, got)
-					}
-					continue
-				}
-				if r.State != passcode.Issued {
-					t.Errorf("crash %d (%s): ended %s %s", n, crashed, r.State, r.FailureCode)
-				}
-				if got := graphtest.Resets(t, f.sim, contoso, "sales-pixel-12"); got != 1 {
-					t.Errorf("crash %d (%s): %d effective resets, want 1", n, crashed, got)
-				}
-				if code, err := f.reveal(r); code != "4711-canary" {
-					t.Errorf("crash %d (%s): reveal: %v", n, crashed, err)
-				}
-				if failures := f.failures(); len(failures) != 0 {
-					t.Errorf("crash %d (%s): raised %v", n, crashed, failures)
-				}
+	unknown := map[bool]*atomic.Int64{false: {}, true: {}} // by whether the store is torn
+	dispatchtest.EachCrash(t, 8, 4, func(t *testing.T, torn bool, n int) (int, string) {
+		f := setUp(t, torn)
+		id := f.accept("sales-pixel-12")
+		f.CrashAt(n)
+		r := f.end(id)
+		passed, crashed := f.Boundaries()
+		if r.FailureCode == fault.OutcomeUnknown && crashed == "after commit" {
+			if got := graphtest.Resets(t, f.sim, contoso, "sales-pixel-12"); got != 0 || len(f.failures()) != 1 || unknown[torn].Add(1) > 1 {
+				t.Errorf("crash %d (%s): %d effective resets, want none and one failure, once", n, crashed, got)
 			}
-			if boundaries < 8 || len(where) < 4 || unknown > 1 {
-				t.Errorf("%d boundaries of %d kinds, %d of them with an unknown outcome", boundaries, len(where), unknown)
-			}
-			t.Logf("%d crashes: %v", boundaries, where)
-		})
-	}
+			return passed, crashed
+		}
+		if r.State != passcode.Issued {
+			t.Errorf("crash %d (%s): ended %s %s", n, crashed, r.State, r.FailureCode)
+		}
+		if got := graphtest.Resets(t, f.sim, contoso, "sales-pixel-12"); got != 1 {
+			t.Errorf("crash %d (%s): %d effective resets, want 1", n, crashed, got)
+		}
+		if code, err := f.reveal(r); code != "4711-canary" {
+			t.Errorf("crash %d (%s): reveal: %v", n, crashed, err)
+		}
+		if failures := f.failures(); len(failures) != 0 {
+			t.Errorf("crash %d (%s): raised %v", n, crashed, failures)
+		}
+		return passed, crashed
+	})
 }
 
 func TestNoSecretInMessagesOrRows(t *testing.T) {

@@ -244,7 +244,7 @@ func (h *Handler) inPlace(ctx context.Context, u *work.Unit, r rollout.Rollout) 
 	if err := rollout.Place(ctx, u, &r); err != nil {
 		return err
 	}
-	return errors.Join(h.lookAgain(ctx, u, r, h.delay(r), r.WatchUntil), audit.Append(u, audit.Entry{
+	return errors.Join(h.lookAgain(ctx, u, r, h.delay(r), r.WatchUntil), h.audit(ctx, u), audit.Append(u, audit.Entry{
 		Actor: events.Pinreset(), Action: audit.RolloutPlaced, RequestID: r.ID, Change: map[string]string{"policy": r.PolicyID, "shape": string(r.Shape)},
 	}))
 }

@@ -70,6 +70,18 @@ type Handler struct {
 	Store     work.Store
 	Links     onboarding.Links // of Microsoft's two applications
 	Schedule  Schedule
+	// Audit stages the request of the unit's tenant's audit, due at the time. Nil asks for none.
+	Audit func(ctx context.Context, u *work.Unit, due time.Time) error
+}
+
+// settle is how long after the last write the tenant is audited: a list of policies may be behind it.
+const settle = time.Minute
+
+func (h *Handler) audit(ctx context.Context, u *work.Unit) error {
+	if h.Audit == nil {
+		return nil
+	}
+	return h.Audit(ctx, u, u.Now().Add(settle))
 }
 
 // Route binds the handler to its queue.

@@ -44,7 +44,7 @@ func setUp(t testing.TB, torn bool) *fixture {
 	f := &fixture{Bench: b, intune: &intune{now: b.Clock.Now}}
 	f.handler = &policyrollout.Handler{
 		Directory: f.intune, Policies: f.intune, Store: b.Store(), Schedule: policyrollout.DefaultSchedule,
-		Links: onboarding.Links{Microsoft: "https://login.windows.net", Key: []byte("key"), NewID: b.NewID, Now: b.Clock.Now},
+		Links: onboarding.Links{Microsoft: "https://login.windows.net", Key: []byte("key"), NewID: b.NewID, Now: b.Clock.Now}, Audit: audit,
 	}
 	b.Serve(f.handler.Route())
 	u := b.Unit(tenant.Partition)
@@ -53,6 +53,20 @@ func setUp(t testing.TB, torn bool) *fixture {
 	}
 	f.commit(u)
 	return f
+}
+
+// audited is where audits that the handler asked for wait: nobody runs them here.
+const audited work.Queue = "audited"
+
+func audit(ctx context.Context, u *work.Unit, due time.Time) error {
+	_, err := u.Send(ctx, audited, due, events.TenantAuditRequested{RequestID: u.NewID(), Cause: events.AuditByRollout, By: events.Pinreset()})
+	return err
+}
+
+func (f *fixture) audits() int {
+	f.T.Helper()
+	due, later := f.Waiting(audited)
+	return due + later
 }
 
 func (f *fixture) commit(u *work.Unit) {
@@ -630,6 +644,9 @@ func TestRollbackWritesFalseFirst(t *testing.T) {
 			f := setUp(t, false)
 			f.ask(sales)
 			f.until(rollout.Watching)
+			if n := f.audits(); n != 1 {
+				t.Errorf("%d audits asked for once it is in place", n)
+			}
 			f.intune.report("compliant", "compliant", "notApplicable")
 			before := len(f.intune.writes)
 			asked := f.Clock.Now().Add(time.Hour)
@@ -647,6 +664,9 @@ func TestRollbackWritesFalseFirst(t *testing.T) {
 			r := f.until(rollout.RolledBack, rollout.Failed)
 			if got := f.intune.writes[before:]; r.State != rollout.RolledBack || !slices.Equal(got, c.writes) {
 				t.Errorf("%s %s, writes %v, want %v", r.State, r.FailureCode, got, c.writes)
+			}
+			if n := f.audits(); n != 2 {
+				t.Errorf("%d audits asked for once it is taken back", n)
 			}
 			waited := r.EndedAt.Sub(asked)
 			if c.report != (waited < time.Hour) || !c.report && waited < policyrollout.DefaultSchedule.Withdraw {

@@ -154,7 +154,7 @@ func (h *Handler) takenBack(ctx context.Context, u *work.Unit, r rollout.Rollout
 	_, err := u.Send(ctx, work.Announcements, time.Time{}, events.PolicyRolloutCompleted{
 		RequestID: r.Rollback.ID, RolloutID: r.ID, PolicyID: r.PolicyID, Shape: string(r.Shape), Outcome: events.RolloutTakenBack,
 	})
-	return errors.Join(err, rollout.End(ctx, u, r, rollout.RolledBack), audit.Append(u, audit.Entry{
+	return errors.Join(err, rollout.End(ctx, u, r, rollout.RolledBack), h.audit(ctx, u), audit.Append(u, audit.Entry{
 		Actor: events.Pinreset(), Action: audit.RolloutTakenBack, RequestID: r.Rollback.ID, Change: map[string]string{"policy": r.PolicyID, "rollout": r.ID},
 	}))
 }

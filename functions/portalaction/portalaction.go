@@ -47,7 +47,7 @@ type Handler struct {
 	Own    []string   // client ids of our applications
 	// Audit stages the request of the unit's tenant's audit, due at the time. Nil asks for none.
 	Audit func(ctx context.Context, u *work.Unit, due time.Time) error
-	// Counted, where it is set, is told of each record and what is made of it.
+	// Counted, where it is set, is told of each record that was kept and what was made of it, once.
 	Counted func(portal.Decision)
 }
 
@@ -79,12 +79,7 @@ func (h *Handler) recorded(ctx context.Context, u *work.Unit, _ events.Event, d 
 	} else if err != nil {
 		return err
 	}
-	for i, r := range portal.Parse(json.RawMessage(d.Record)) {
-		if i > 0 {
-			if err := u.Checkpoint(ctx); err != nil {
-				return fmt.Errorf("keep record: %w", err)
-			}
-		}
+	for _, r := range portal.Parse(json.RawMessage(d.Record)) {
 		if _, err := h.take(ctx, u, r); err != nil {
 			return err
 		}
@@ -118,9 +113,6 @@ func (h *Handler) catchUp(ctx context.Context, u *work.Unit, _ events.Event, d e
 			}
 			if isNew {
 				taken++
-				if err := u.Checkpoint(ctx); err != nil {
-					return fmt.Errorf("keep record %s: %w", r.ID, err)
-				}
 			}
 			if r.At.After(latest) && !r.At.After(u.Now()) {
 				latest = r.At
@@ -137,7 +129,8 @@ func (h *Handler) catchUp(ctx context.Context, u *work.Unit, _ events.Event, d e
 	return portal.WriteMark(u, mark)
 }
 
-// take stages what follows from the record, with the record itself. One that was taken before is not taken again.
+// take commits what follows from the record, with the record itself, and counts it then: a run that comes to nothing has counted
+// nothing. One that was taken before is not taken again.
 func (h *Handler) take(ctx context.Context, u *work.Unit, r portal.Record) (isNew bool, err error) {
 	if seen, err := portal.Seen(ctx, u, r); err != nil || seen {
 		return false, err
@@ -147,10 +140,16 @@ func (h *Handler) take(ctx context.Context, u *work.Unit, r portal.Record) (isNe
 		return false, err
 	}
 	diag.Decide(ctx, u.Now(), fmt.Sprintf("record %s of Intune's audit log: %s", r.ID, decision))
+	if err := portal.Keep(ctx, u, r, decision, reset); err != nil {
+		return false, err
+	}
+	if err := u.Checkpoint(ctx); err != nil {
+		return false, fmt.Errorf("keep record %s: %w", r.ID, err)
+	}
 	if h.Counted != nil {
 		h.Counted(decision)
 	}
-	return true, portal.Keep(ctx, u, r, decision, reset)
+	return true, nil
 }
 
 func (h *Handler) decide(ctx context.Context, u *work.Unit, r portal.Record) (_ portal.Decision, reset string, err error) {

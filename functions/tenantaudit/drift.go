@@ -264,7 +264,8 @@ func foundIn(f readiness.TenantFacts) []policy.Found {
 // coverageDrift: fewer of the devices that the policy applies to have it.
 func coverageDrift(l *look) []survey.Drift {
 	was, now := l.last.Status, l.status
-	if was == nil || now == nil || was.Targeted() == 0 || now.Targeted() == 0 {
+	// Of devices that report themselves it is not known which ones are meant, so a smaller share of them says nothing.
+	if was == nil || now == nil || was.Source != "" || now.Source != "" || was.Targeted() == 0 || now.Targeted() == 0 {
 		return nil
 	}
 	before, after := 100*was.Succeeded/was.Targeted(), 100*now.Succeeded/now.Targeted()
@@ -304,18 +305,18 @@ func changes(l *look) []survey.Change {
 		}
 		for _, f := range before {
 			if i := slices.IndexFunc(after, func(g policy.Found) bool { return g.ID == f.ID && g.Setting == f.Setting && g.Scope == f.Scope }); i >= 0 {
-				add(fmt.Sprintf("policy %q", f.Name), shownPolicy(f), shownPolicy(after[i]))
+				add(bounded(fmt.Sprintf("policy %q", f.Name)), shownPolicy(f), shownPolicy(after[i]))
 			} else {
-				add(fmt.Sprintf("policy %q", f.Name), shownPolicy(f), "not there")
+				add(bounded(fmt.Sprintf("policy %q", f.Name)), shownPolicy(f), "not there")
 			}
 		}
 		for _, g := range after {
-			if !slices.ContainsFunc(before, func(f policy.Found) bool { return g.ID == f.ID && g.Setting == f.Setting && g.Scope == f.Scope }) {
-				add(fmt.Sprintf("policy %q", g.Name), "not there", shownPolicy(g))
+			if !l.last.Partial && !slices.ContainsFunc(before, func(f policy.Found) bool { return g.ID == f.ID && g.Setting == f.Setting && g.Scope == f.Scope }) {
+				add(bounded(fmt.Sprintf("policy %q", g.Name)), "not there", shownPolicy(g))
 			}
 		}
 	}
-	if s := l.last.Status; s != nil && l.status != nil {
+	if s := l.last.Status; s != nil && l.status != nil && s.Source == l.status.Source {
 		add("devices with the policy", fmt.Sprintf("%d of %d", s.Succeeded, s.Targeted()), fmt.Sprintf("%d of %d", l.status.Succeeded, l.status.Targeted()))
 	}
 	before, had := was.Coverage.Get()

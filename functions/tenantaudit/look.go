@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"pinreset/events/jsoncut"
 	"pinreset/shared/fault"
 	"pinreset/shared/graph"
 	"pinreset/shared/onboarding"
@@ -29,6 +30,7 @@ type look struct {
 	now    time.Time
 	last   survey.Last
 	whole  bool // read every setting, whatever the dates of policies
+	beside bool // see [Handler.Beside]
 
 	facts     readiness.TenantFacts
 	status    *survey.Status
@@ -50,8 +52,7 @@ func (l *look) read(ctx context.Context) {
 	maps.Copy(l.delta, l.last.Delta)
 	l.facts = readiness.TenantFacts{TenantID: l.tenant, Kind: readiness.Entra, Cloud: l.place, ReadAt: l.now, Policies: map[policy.Store]reading.Of[[]policy.Found]{}}
 	known := l.applicationsKnown()
-	v1 := l.round(ctx, graph.V1, slices.Concat(l.directoryReads(), l.holdings(known, l.follows() && len(known) > 0), l.unseen(known), l.statusReads()))
-	beta := l.round(ctx, graph.Beta, l.intuneReads())
+	v1, beta := l.firstRound(ctx, slices.Concat(l.directoryReads(), l.holdings(known, l.follows() && len(known) > 0), l.unseen(known), l.statusReads()))
 	// What the first round showed to be worth a further look.
 	stores := l.stores(ctx, beta)
 	more := l.round(ctx, graph.Beta, stores.reads)
@@ -68,28 +69,74 @@ func (l *look) read(ctx context.Context) {
 // maxFindings bounds what is kept of a tenant with policies beyond number.
 const maxFindings = 100
 
-// round makes the reads, as many batches as they need, and returns an answer for each: of a batch that failed as a whole, its error.
+// firstRound makes the reads that rest on no other, of both versions of Graph: at the same time where that is allowed.
+func (l *look) firstRound(ctx context.Context, reads []graph.BatchRequest) (v1, beta answers) {
+	if !l.beside {
+		return l.round(ctx, graph.V1, reads), l.round(ctx, graph.Beta, l.intuneReads())
+	}
+	var other said
+	var panicked any
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { panicked = recover() }()
+		other = l.ask(ctx, graph.Beta, l.intuneReads())
+	}()
+	v1 = l.round(ctx, graph.V1, reads)
+	<-done
+	if panicked != nil {
+		panic(panicked) // it is the run's
+	}
+	return v1, l.hear(other)
+}
+
+// round makes the reads and returns an answer for each.
 func (l *look) round(ctx context.Context, version string, reads []graph.BatchRequest) answers {
-	all := make(answers, len(reads))
+	return l.hear(l.ask(ctx, version, reads))
+}
+
+// said is what Graph said to a round of reads.
+type said struct {
+	all       answers
+	errs      []error // in order
+	requests  int
+	throttled int
+}
+
+// ask makes the reads, as many batches as they need; of a batch that failed as a whole, each read has its error. It changes nothing
+// of the look.
+func (l *look) ask(ctx context.Context, version string, reads []graph.BatchRequest) said {
+	s := said{all: make(answers, len(reads))}
 	for part := range slices.Chunk(reads, graph.MaxBatch) {
 		got, err := l.cloud.Batch(ctx, l.tenant, version, part)
 		if err = inTime(err); err != nil {
 			for _, r := range part {
-				all[r.ID()] = graph.BatchResponse{ID: r.ID(), Err: err}
+				s.all[r.ID()] = graph.BatchResponse{ID: r.ID(), Err: err}
 			}
-			l.note(err)
+			s.errs = append(s.errs, err)
 			continue
 		}
-		l.requests += len(part)
+		s.requests += len(part)
 		for _, r := range got {
-			all[r.ID] = r
-			l.note(r.Err)
+			s.all[r.ID] = r
+			if r.Err != nil {
+				s.errs = append(s.errs, r.Err)
+			}
 			if r.Status == http.StatusTooManyRequests {
-				l.throttled++
+				s.throttled++
 			}
 		}
 	}
-	return all
+	return s
+}
+
+// hear takes into account what was said.
+func (l *look) hear(s said) answers {
+	l.requests, l.throttled = l.requests+s.requests, l.throttled+s.throttled
+	for _, err := range s.errs {
+		l.note(err)
+	}
+	return s.all
 }
 
 // note remembers the longest wait that Graph asked for.
@@ -116,22 +163,13 @@ func (l *look) part(name string, err error) {
 
 // elements reads a collection that a batch has begun, page by page.
 func elements[T any](ctx context.Context, l *look, version string, first graph.BatchResponse) (all []T, delta string, err error) {
-	begun := false
-	delta, err = l.cloud.Pages(ctx, l.tenant, version, first, func(decode func(any) error) (graph.Links, error) {
-		var page struct {
-			Value []T `json:"value"`
-			graph.Links
-		}
-		if begun {
-			l.requests++
-		}
-		begun = true
-		if err := decode(&page); err != nil {
-			return page.Links, err
-		}
-		all = append(all, page.Value...)
-		return page.Links, nil
+	called, delta, err := l.cloud.Pages(ctx, l.tenant, version, first, func(element []byte) error {
+		var v T
+		err := json.Unmarshal(element, &v)
+		all = append(all, v)
+		return err
 	})
+	l.requests += called
 	return all, delta, inTime(err)
 }
 
@@ -157,6 +195,14 @@ func (l *look) before(part string) reading.Of[readiness.ServicePrincipal] {
 	return l.last.Known.Client
 }
 
+// application is the fact of now.
+func (l *look) application(part string) reading.Of[readiness.ServicePrincipal] {
+	if part == survey.PartService {
+		return l.facts.Service
+	}
+	return l.facts.Client
+}
+
 // applicationsKnown are the object ids that the audit before saw, by part: what they hold can be asked for in the first round.
 func (l *look) applicationsKnown() map[string]string {
 	known := map[string]string{}
@@ -170,10 +216,7 @@ func (l *look) applicationsKnown() map[string]string {
 
 func (l *look) directoryReads() []graph.BatchRequest {
 	reads := []graph.BatchRequest{graph.BatchGet(survey.PartDomains, "/domains?$select=id,authenticationType,isDefault,isVerified")}
-	for _, a := range applications {
-		reads = append(reads, graph.BatchGet(a.part, "/servicePrincipals(appId='"+a.appID+"')?$select=id,accountEnabled,isDisabled,disabledByMicrosoftStatus"))
-	}
-	return reads
+	return append(reads, l.principalReads()...)
 }
 
 // holdings are reads of what service principals hold. follow reads only what has changed of the delegated grants.
@@ -233,9 +276,9 @@ func (l *look) follows() bool { return !l.whole && l.last.Delta[grantChanges] !=
 func (l *look) applications(ctx context.Context, v1 answers, asked map[string]string) {
 	read, fresh := map[string]graph.ServicePrincipal{}, map[string]string{}
 	errs := map[string]error{}
+	changed := l.changedPrincipals(ctx, v1)
 	for _, a := range applications {
-		var sp graph.ServicePrincipal
-		err := v1[a.part].Decode(&sp)
+		sp, err := l.principal(ctx, v1, changed, a)
 		if was, ok := l.before(a.part).Get(); errors.Is(err, graph.ErrNotFound) && ok && was.Present {
 			// The directory replicates: what was there is gone only if a second look says so too.
 			l.requests++
@@ -280,6 +323,7 @@ func (l *look) applications(ctx context.Context, v1 answers, asked map[string]st
 		}
 		l.part(a.part, err)
 	}
+	l.followPrincipals(changed)
 }
 
 // followGrants takes the changes of delegated grants out of the answer, with the token for the next audit. Where nothing is
@@ -387,36 +431,39 @@ func (l *look) intuneReads() []graph.BatchRequest {
 // coverage counts the tenant's devices as their pages come, so that a large tenant takes no memory.
 func (l *look) coverage(ctx context.Context, beta answers) {
 	var c readiness.Coverage
-	begun := false
-	_, err := l.cloud.Pages(ctx, l.tenant, graph.Beta, beta[survey.PartDevices], func(decode func(any) error) (graph.Links, error) {
-		var page struct {
-			Value []struct {
-				OperatingSystem string `json:"operatingSystem"`
-				OSVersion       string `json:"osVersion"`
-				EnrollmentType  string `json:"deviceEnrollmentType"`
-				Owner           string `json:"managedDeviceOwnerType"`
-				Agent           string `json:"managementAgent"`
-				SKUFamily       string `json:"skuFamily"`
-				JoinType        string `json:"joinType"`
-			} `json:"value"`
-			graph.Links
-		}
-		if begun {
-			l.requests++
-		}
-		begun = true
-		if err := decode(&page); err != nil {
-			return page.Links, err
-		}
-		for _, d := range page.Value {
-			c.Count(readiness.Managed{OperatingSystem: d.OperatingSystem, OSVersion: d.OSVersion, EnrollmentType: d.EnrollmentType,
-				Owner: d.Owner, ManagementAgent: d.Agent, SKUFamily: d.SKUFamily, JoinType: d.JoinType})
-		}
-		return page.Links, nil
+	called, _, err := l.cloud.Pages(ctx, l.tenant, graph.Beta, beta[survey.PartDevices], func(element []byte) error {
+		d, err := managed(element)
+		c.Count(d)
+		return err
 	})
+	l.requests += called
 	err = inTime(err)
 	l.facts.Coverage = reading.From(c, err)
 	l.part(survey.PartDevices, err)
+}
+
+// managed reads a device. Nothing else in an audit is read so often.
+func managed(element []byte) (d readiness.Managed, err error) {
+	err = jsoncut.Members(element, func(name, value []byte) (err error) {
+		switch string(name) {
+		case "operatingSystem":
+			d.OperatingSystem, err = jsoncut.Text(value)
+		case "osVersion":
+			d.OSVersion, err = jsoncut.Text(value)
+		case "deviceEnrollmentType":
+			d.EnrollmentType, err = jsoncut.Text(value)
+		case "managedDeviceOwnerType":
+			d.Owner, err = jsoncut.Text(value)
+		case "managementAgent":
+			d.ManagementAgent, err = jsoncut.Text(value)
+		case "skuFamily":
+			d.SKUFamily, err = jsoncut.Text(value)
+		case "joinType":
+			d.JoinType, err = jsoncut.Text(value)
+		}
+		return err
+	})
+	return d, err
 }
 
 // found are all policies that could be read, in all stores.

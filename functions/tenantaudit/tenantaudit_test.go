@@ -20,7 +20,9 @@ import (
 	"pinreset/shared/graph/graphtest"
 	"pinreset/shared/policy"
 	"pinreset/shared/readiness"
+	"pinreset/shared/reading"
 	"pinreset/shared/rollout"
+	"pinreset/shared/subscription"
 	"pinreset/shared/survey"
 	"pinreset/shared/tenant"
 	"pinreset/shared/work"
@@ -41,7 +43,7 @@ func setUp(t testing.TB, torn bool) *fixture {
 	b := dispatchtest.New(t, torn)
 	sim, client := graphtest.New(t, graphsim.Options{Now: b.Clock.Now})
 	f := &fixture{Bench: b, sim: sim, client: client}
-	f.handler = &tenantaudit.Handler{Cloud: client, Store: b.Store(), Schedule: tenantaudit.DefaultSchedule}
+	f.handler = &tenantaudit.Handler{Cloud: client, Store: b.Store(), Schedule: tenantaudit.DefaultSchedule, Beside: true}
 	b.Serve(f.handler.Route(), (&announcement.Handler{Logger: b.Log}).Route())
 	f.add(contoso)
 	return f
@@ -297,13 +299,84 @@ func TestGrantsAreFollowed(t *testing.T) {
 			}
 			f.must(f.sim.RemoveGrant(contoso, before.Grants[0].ID))
 			if old {
-				f.must(f.sim.Inject(contoso, graphsim.Fault{Kind: graphsim.DeltaGone}))
+				f.must(f.sim.Inject(contoso, graphsim.Fault{Kind: graphsim.DeltaGone, Count: 2}))
 			}
 			f.Clock.Advance(time.Hour)
-			if r := f.audit(contoso); !slices.Equal(codes(r), []string{"consent_revoked"}) || len(last().Grants) != len(before.Grants)-1 || len(last().Delta) != 1 {
+			if r := f.audit(contoso); !slices.Equal(codes(r), []string{"consent_revoked"}) || len(last().Grants) != len(before.Grants)-1 || last().Delta["grants"] == "" {
 				t.Fatalf("a grant is gone: %+v, grants %+v", r, last().Grants)
 			}
 		})
+	}
+}
+
+// TestApplicationsAreFollowed: between audits that read everything the applications cost one read in place of two, and whatever
+// happens to one is found by the first audit that can see it, and told once: with a token that is good, too old or kept back, and
+// from replicas that are behind.
+func TestApplicationsAreFollowed(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*fixture) (want string, err error){
+		"nothing": func(*fixture) (string, error) { return "", nil },
+		"deleted": func(f *fixture) (string, error) {
+			return "consent_revoked", f.sim.DeleteServicePrincipal(contoso, "client")
+		},
+		"disabled": func(f *fixture) (string, error) {
+			return "service_principal_disabled", f.sim.EnableServicePrincipal(contoso, "service", false)
+		},
+		"made anew": func(f *fixture) (string, error) {
+			return "", errors.Join(f.sim.DeleteServicePrincipal(contoso, "client"), f.sim.Consent(contoso, "client"))
+		},
+	} {
+		for _, token := range []string{"good", "too old", "lost"} {
+			for _, behind := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, token %s, replicas behind %t", name, token, behind), func(t *testing.T) {
+					t.Parallel()
+					f := setUp(t, false)
+					reads := []int{f.audit(contoso).Requests}
+					for range 2 {
+						f.Clock.Advance(time.Hour)
+						reads = append(reads, f.audit(contoso).Requests)
+					}
+					if reads[1] >= reads[0] || reads[2] > reads[1] {
+						t.Fatalf("reads %v", reads)
+					}
+					last, err := survey.ReadLast(t.Context(), f.Unit(contoso))
+					if f.must(err); len(last.Delta) != 2 {
+						t.Fatalf("nothing to follow: %v", last.Delta)
+					}
+					want, err := change(f)
+					f.must(err)
+					switch token {
+					case "too old":
+						f.must(f.sim.Inject(contoso, graphsim.Fault{Kind: graphsim.DeltaGone, Count: 2}))
+					case "lost":
+						last.Delta = nil
+						u := f.Unit(contoso)
+						f.must(survey.WriteLast(u, last), u.Commit(t.Context()))
+					}
+					if !behind {
+						f.Clock.Advance(time.Minute)
+					}
+					found := []string{}
+					for range 4 {
+						r := f.audit(contoso)
+						if r.Outcome != events.AuditWhole {
+							t.Fatalf("audit %+v", r)
+						}
+						found = append(found, codes(r)...)
+						f.Clock.Advance(time.Minute)
+					}
+					if found = slices.DeleteFunc(found, func(code string) bool { return want == "" && code == "consent_revoked" && name == "made anew" }); strings.Join(found, " ") != want {
+						t.Errorf("drifts %q, want %q", found, want)
+					}
+					facts := f.facts(contoso)
+					service, _ := facts.Service.Get()
+					client, _ := facts.Client.Get()
+					if service.Enabled() != (name != "disabled") || client.Present != (name != "deleted") {
+						t.Errorf("service %+v, client %+v", service, client)
+					}
+				})
+			}
+		}
 	}
 }
 
@@ -482,45 +555,158 @@ func TestConvergesWithoutWebhooks(t *testing.T) {
 // report, one event of the drift, and one rollout in the end.
 func TestCrashAtEveryBoundary(t *testing.T) {
 	t.Parallel()
-	for _, torn := range []bool{false, true} {
-		t.Run(fmt.Sprintf("torn %t", torn), func(t *testing.T) {
+	dispatchtest.EachCrash(t, 5, 2, func(t *testing.T, torn bool, n int) (int, string) {
+		f := setUp(t, torn)
+		f.clear()
+		id := f.policy("PIN recovery")
+		f.roll(id)
+		s := tenant.DefaultSettings()
+		s.RemediatePolicy = true
+		u := f.Unit(contoso)
+		f.must(tenant.WriteSettings(u, s), u.Commit(t.Context()))
+		f.Clock.Advance(24 * time.Hour)
+		f.audit(contoso)
+		f.must(f.sim.DeletePolicy(contoso, id))
+		asked := f.ask(contoso)
+		f.CrashAt(n)
+		f.RunUntil(3*time.Hour, func() bool { return f.report(contoso, asked).Outcome != survey.Pending })
+		f.Drain(f.Clock.Now().Add(5 * time.Minute))
+		passed, crashed := f.Boundaries()
+		r := f.report(contoso, asked)
+		rollouts, _, err := rollout.List(t.Context(), f.Store(), contoso, 100, "")
+		if err != nil || len(rollouts) != 2 || len(r.Drift) != 1 || r.Drift[0].RemedyID != rollouts[0].ID {
+			t.Fatalf("crash %d (%s): %d rollouts, %+v, %v", n, crashed, len(rollouts), r, err)
+		}
+		if told, done := announced[events.TenantDriftFound](f, contoso), announced[events.TenantAuditCompleted](f, contoso); len(told) != 1 || len(done) != 2 {
+			t.Fatalf("crash %d (%s): told %d drifts and %d ends", n, crashed, len(told), len(done))
+		}
+		return passed, crashed
+	})
+}
+
+// TestFailedAuditIsAnnounced: one that gave up by a fault of its own tells so, with the page of the failure.
+func TestFailedAuditIsAnnounced(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false)
+	u := f.Unit(tenant.Partition)
+	shop, err := tenant.AddOnPremises(u, "corp.local", "Shop", events.Pinreset())
+	f.must(err, u.Commit(t.Context()))
+	r := f.audit(shop.ID)
+	done := announced[events.TenantAuditCompleted](f, shop.ID)
+	if len(done) != 1 || done[0].RequestID != r.ID || done[0].Outcome != events.AuditNot || done[0].Code != string(fault.TenantOnPremises) || done[0].Diagnostics != r.Diagnostics {
+		t.Errorf("announced %+v of %+v", done, r)
+	}
+}
+
+// TestDevicesTellWhereGraphDoesNot: a settings catalog policy has no status of devices in Graph, and what devices report counts.
+func TestDevicesTellWhereGraphDoesNot(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false)
+	f.clear()
+	f.policy("PIN recovery", func(s *graphsim.PolicySpec) { s.Store = graphsim.ConfigurationPolicies })
+	if r := f.audit(contoso); r.Status != nil || r.Coverage.Reported != 0 {
+		t.Fatalf("without a report: %+v, %+v", r.Status, r.Coverage)
+	}
+	report := func(name string, value readiness.Setting, canReset string, trust readiness.Trust, locked bool) {
+		u := f.Unit(contoso)
+		f.must(readiness.WriteDevice(u, name, readiness.DeviceReport{ReportedAt: f.Clock.Now(), Trust: reading.Read(trust),
+			Policies:   readiness.PolicyValues{DeviceMDM: reading.Read(value)},
+			Status:     reading.Read(readiness.Status{EntraJoined: true, DomainJoined: true, CanReset: canReset}),
+			LockScreen: map[string]reading.Of[bool]{"x": reading.Read(locked), "y": reading.Read(locked)},
+		}), u.Commit(t.Context()))
+	}
+	report("a", readiness.On, "DestructiveAndNonDestructive", readiness.CloudKerberosTrust, false)
+	report("b", readiness.On, "DestructiveOnly", readiness.KeyTrust, true)
+	report("c", readiness.NotSet, "Unknown", readiness.CertificateTrust, true)
+	u := f.Unit(contoso)
+	f.must(readiness.WriteDevice(u, "d", readiness.DeviceReport{ReportedAt: f.Clock.Now()}), u.Commit(t.Context()))
+	r := f.audit(contoso)
+	if want := (survey.Status{Source: rollout.FromDevices, Succeeded: 2, Pending: 1}); r.Status == nil || *r.Status != want {
+		t.Errorf("status %+v, want %+v", r.Status, want)
+	}
+	if c := r.Coverage; c == nil || c.Targeted != 3 || c.Succeeded != 2 || c.Reported != 4 || c.Proven != 1 || c.KeyTrust != 1 || c.LockScreen != 2 || c.Devices == 0 {
+		t.Errorf("coverage %+v", c)
+	}
+	// More devices that report, without the value, are no drift: they may not be meant.
+	for i := range 20 {
+		report(fmt.Sprint("e", i), readiness.NotSet, "", readiness.KeyTrust, false)
+	}
+	if r := f.audit(contoso); len(r.Drift) > 0 || r.Status.Pending != 21 {
+		t.Errorf("report %+v", r)
+	}
+	// Where Intune counts, their reports do not.
+	f.clear()
+	f.policy("PIN recovery")
+	f.Clock.Advance(24 * time.Hour)
+	if r := f.audit(contoso); r.Status == nil || r.Status.Source != "" || r.Coverage.Reported != 0 {
+		t.Errorf("report %+v", r)
+	}
+}
+
+// TestTenantWithPoliciesBeyondNumber is audited all the same: what can't be kept is counted, and makes no drift later.
+func TestTenantWithPoliciesBeyondNumber(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false)
+	f.clear()
+	name := strings.Repeat("<", 1000) // six times as long in JSON
+	id := f.policy("PIN recovery")
+	for i := range 200 {
+		f.policy(fmt.Sprint(name, i), func(s *graphsim.PolicySpec) { s.Include = nil })
+	}
+	r := f.audit(contoso)
+	if r.Outcome != events.AuditWhole || len(r.Lost) != 1 || r.Lost[0] != (readiness.Loss{What: "unassigned policies of deviceConfigurations", Count: 200}) {
+		t.Fatalf("%s, lost %+v, parts %+v", r.Outcome, r.Lost, r.Parts)
+	}
+	if found, ok := f.facts(contoso).Policies[policy.DeviceConfigurations].Get(); !ok || len(found) != 1 {
+		t.Errorf("%d policies are kept, read %t", len(found), ok)
+	}
+	if r := f.audit(contoso); len(r.Drift)+len(r.Changes) > 0 {
+		t.Errorf("again: drift %+v, %d changes", r.Drift, len(r.Changes))
+	}
+	f.must(f.sim.DeletePolicy(contoso, id))
+	f.Clock.Advance(time.Hour)
+	if r := f.audit(contoso); !slices.Equal(codes(r), []string{"policy_removed"}) {
+		t.Errorf("removed: drift %+v", r.Drift)
+	}
+}
+
+// TestOtherGroupsAreSubscribedTo: an audit that finds policies assigned to other groups has the tenant's subscriptions looked after,
+// where it opted into them.
+func TestOtherGroupsAreSubscribedTo(t *testing.T) {
+	t.Parallel()
+	for _, opted := range []bool{false, true} {
+		t.Run(fmt.Sprint(opted), func(t *testing.T) {
 			t.Parallel()
-			boundaries, where := 1, map[string]int{}
-			for n := 0; n <= boundaries; n++ {
-				f := setUp(t, torn)
-				f.clear()
-				id := f.policy("PIN recovery")
-				f.roll(id)
-				s := tenant.DefaultSettings()
-				s.RemediatePolicy = true
-				u := f.Unit(contoso)
-				f.must(tenant.WriteSettings(u, s), u.Commit(t.Context()))
-				f.Clock.Advance(24 * time.Hour)
+			f := setUp(t, false)
+			f.clear()
+			s := tenant.DefaultSettings()
+			s.GraphNotifications = opted
+			u := f.Unit(contoso)
+			f.must(tenant.WriteSettings(u, s), u.Commit(t.Context()))
+			asked := func() int {
+				due, _ := f.Waiting(subscription.Queue.Bulk())
+				return due
+			}
+			want := 0
+			expect := func(what string, more bool) {
+				t.Helper()
 				f.audit(contoso)
-				f.must(f.sim.DeletePolicy(contoso, id))
-				asked := f.ask(contoso)
-				f.CrashAt(n)
-				f.RunUntil(3*time.Hour, func() bool { return f.report(contoso, asked).Outcome != survey.Pending })
-				f.Drain(f.Clock.Now().Add(5 * time.Minute))
-				passed, crashed := f.Boundaries()
-				if n == 0 {
-					boundaries = passed
-				} else if where[crashed]++; crashed == "" {
-					t.Fatalf("crash %d of %d did not happen", n, boundaries)
+				if more && opted {
+					want++
 				}
-				r := f.report(contoso, asked)
-				rollouts, _, err := rollout.List(t.Context(), f.Store(), contoso, 100, "")
-				if err != nil || len(rollouts) != 2 || len(r.Drift) != 1 || r.Drift[0].RemedyID != rollouts[0].ID {
-					t.Fatalf("crash %d (%s): %d rollouts, %+v, %v", n, crashed, len(rollouts), r, err)
+				if n := asked(); n != want {
+					t.Errorf("%s: asked for %d times, want %d", what, n, want)
 				}
-				if told, done := announced[events.TenantDriftFound](f, contoso), announced[events.TenantAuditCompleted](f, contoso); len(told) != 1 || len(done) != 2 {
-					t.Fatalf("crash %d (%s): told %d drifts and %d ends", n, crashed, len(told), len(done))
-				}
+				f.Clock.Advance(time.Hour)
 			}
-			if boundaries < 5 || len(where) < 2 {
-				t.Errorf("%d boundaries of %d kinds", boundaries, len(where))
-			}
-			t.Logf("%d crashes: %v", boundaries, where)
+			expect("no policy", false)
+			id := f.policy("PIN recovery", func(s *graphsim.PolicySpec) { s.Include = []string{"PIN recovery pilot"} })
+			expect("a group", true)
+			expect("the same group", false)
+			f.must(f.sim.Inject(contoso, graphsim.Fault{Kind: graphsim.Refuse, Path: "deviceManagement/deviceConfigurations"}))
+			expect("unread", false)
+			f.must(f.sim.UnassignPolicy(contoso, id))
+			expect("no group any more", true)
 		})
 	}
 }

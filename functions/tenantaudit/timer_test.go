@@ -1,7 +1,6 @@
 package tenantaudit_test
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -82,18 +81,15 @@ func (f *fixture) timer(cron string) *tenantaudit.Timer {
 func (f *fixture) waiting() map[string]int {
 	f.T.Helper()
 	count := map[string]int{}
-	for {
-		ctx, cancel := contextFor(f.T, 100*time.Millisecond)
-		deliveries, err := f.Source().Receive(ctx, survey.Queue.Bulk(), 100)
-		cancel()
-		if err != nil {
-			return count
-		}
+	for due, _ := f.Waiting(survey.Queue.Bulk()); due > 0; due, _ = f.Waiting(survey.Queue.Bulk()) {
+		deliveries, err := f.Source().Receive(f.T.Context(), survey.Queue.Bulk(), 100)
+		f.must(err)
 		for _, d := range deliveries {
 			count[d.Partition]++
 			f.must(f.Source().Settle(f.T.Context(), d, work.Batch{}, work.Outcome{Kind: work.Done}))
 		}
 	}
+	return count
 }
 
 // TestRunReachesEveryTenantOnce kills the process between every two effects of a run over a register of several pages: each tenant gets
@@ -101,50 +97,37 @@ func (f *fixture) waiting() map[string]int {
 func TestRunReachesEveryTenantOnce(t *testing.T) {
 	t.Parallel()
 	const tenants = 95 // two pages
-	for _, torn := range []bool{false, true} {
-		t.Run(fmt.Sprintf("torn %t", torn), func(t *testing.T) {
-			t.Parallel()
-			boundaries := 1
-			for n := 0; n <= boundaries; n++ {
-				b := dispatchtest.New(t, torn)
-				f := &fixture{Bench: b}
-				u := f.Unit(tenant.Partition)
-				for i := range tenants {
-					_, err := tenant.Add(u, fmt.Sprintf("%08x-0000-4000-8000-000000000000", i+1), "Tenant", events.Pinreset())
-					f.must(err)
+	dispatchtest.EachCrash(t, 6, 2, func(t *testing.T, torn bool, n int) (int, string) {
+		b := dispatchtest.New(t, torn)
+		f := &fixture{Bench: b}
+		u := f.Unit(tenant.Partition)
+		for i := range tenants {
+			_, err := tenant.Add(u, fmt.Sprintf("%08x-0000-4000-8000-000000000000", i+1), "Tenant", events.Pinreset())
+			f.must(err)
+		}
+		f.must(u.Commit(t.Context()))
+		f.CrashAt(n)
+		for range 3 {
+			if err := f.timer("0 0 */6 * * *").Tick(t.Context()); err != nil {
+				if _, crashed := f.Boundaries(); crashed == "" {
+					t.Fatal(err)
 				}
-				f.must(u.Commit(t.Context()))
-				f.CrashAt(n)
-				for range 3 {
-					if err := f.timer("0 0 */6 * * *").Tick(t.Context()); err != nil {
-						if _, crashed := f.Boundaries(); crashed == "" {
-							t.Fatal(err)
-						}
-						f.Restart()
-					}
-				}
-				passed, crashed := f.Boundaries()
-				if n == 0 {
-					boundaries = passed
-				} else if crashed == "" {
-					t.Fatalf("crash %d of %d did not happen", n, boundaries)
-				}
-				f.CrashAt(0)
-				got := f.waiting()
-				if len(got) != tenants {
-					t.Fatalf("crash %d (%s): %d of %d tenants have a message", n, crashed, len(got), tenants)
-				}
-				for id, count := range got {
-					if count != 1 {
-						t.Fatalf("crash %d (%s): %s has %d messages", n, crashed, id, count)
-					}
-				}
+				f.Restart()
 			}
-			if boundaries < 6 {
-				t.Errorf("only %d boundaries", boundaries)
+		}
+		passed, crashed := f.Boundaries()
+		f.CrashAt(0)
+		got := f.waiting()
+		if len(got) != tenants {
+			t.Fatalf("crash %d (%s): %d of %d tenants have a message", n, crashed, len(got), tenants)
+		}
+		for id, count := range got {
+			if count != 1 {
+				t.Fatalf("crash %d (%s): %s has %d messages", n, crashed, id, count)
 			}
-		})
-	}
+		}
+		return passed, crashed
+	})
 }
 
 // TestScheduleIsKept: a time of the schedule is one run, whoever ticks; one that was missed is made up for; and a run that
@@ -230,8 +213,4 @@ func TestFirstStartMakesUpForNothing(t *testing.T) {
 	if tick(f.Clock.Now()); scheduled() != 2 {
 		t.Error("a restart did not make up for what was missed")
 	}
-}
-
-func contextFor(t testing.TB, d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(t.Context(), d)
 }

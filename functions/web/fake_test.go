@@ -9,30 +9,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"pinreset/shared/graph"
 	"pinreset/shared/policy"
 	"pinreset/shared/work"
 )
-
-// clock is a time that tests move.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
 
 // fleet is Graph with a few devices; err makes every call fail, and boom makes it panic.
 type fleet struct {
@@ -195,6 +176,12 @@ func (f *fleet) have(tenant string, found ...policy.Found) {
 type brokenStore struct {
 	work.Store
 	broken atomic.Bool
+	reads  atomic.Int64
+}
+
+func (b *brokenStore) Get(ctx context.Context, key work.Key) (work.Row, error) {
+	b.reads.Add(1)
+	return b.Store.Get(ctx, key)
 }
 
 func (b *brokenStore) Commit(ctx context.Context, batch work.Batch) error {

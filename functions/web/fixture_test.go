@@ -17,6 +17,7 @@ import (
 	"pinreset/events"
 	"pinreset/functions/web"
 	"pinreset/functions/web/callback"
+	"pinreset/shared/clocktest"
 	"pinreset/shared/diag"
 	"pinreset/shared/fault"
 	"pinreset/shared/graph"
@@ -48,7 +49,7 @@ const canary = "K7mQ#2xW"
 var started = time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 
 type fixture struct {
-	*clock
+	*clocktest.Clock
 	t        testing.TB
 	rows     *sqlitework.Store
 	store    *brokenStore
@@ -64,6 +65,10 @@ type fixture struct {
 	server   *httptest.Server
 	admin    string // token with everything
 	adminID  string
+
+	reachable bool     // whether Graph can reach the callback
+	ended     []string // subscriptions that were ended at Graph
+	stuck     string   // the one that can't be
 
 	counted struct {
 		mu      sync.Mutex
@@ -96,9 +101,18 @@ func (f *fixture) change(ctx context.Context, u *work.Unit, at time.Time) error 
 	return err
 }
 
+// Unsubscribe is Graph's.
+func (f *fixture) Unsubscribe(_ context.Context, tenant, id string) error {
+	if id == f.stuck {
+		return fault.Permanent(fault.AppNotConsented, fmt.Errorf("no token for %s", tenant))
+	}
+	f.ended = append(f.ended, tenant+" "+id)
+	return nil
+}
+
 func setUp(t testing.TB) *fixture {
 	t.Helper()
-	f := &fixture{t: t, clock: &clock{now: started}, log: &buffer{}}
+	f := &fixture{t: t, Clock: clocktest.New(started), log: &buffer{}}
 	open := func(name string) *sqlitework.Store {
 		s, err := sqlitework.Open(filepath.Join(t.TempDir(), name), sqlitework.Options{Now: f.Now})
 		if err != nil {
@@ -142,7 +156,7 @@ func setUp(t testing.TB) *fixture {
 
 func (f *fixture) handler() http.Handler {
 	return web.New(web.Options{
-		Eraser: f.rows, Keys: f.ring, KEK: f.kek, Counted: f.count, Changed: f.change,
+		Eraser: f.rows, Keys: f.ring, KEK: f.kek, Counted: f.count, Changed: f.change, Notified: f.reachable, Subscriptions: f,
 		Store: f.store, Devices: f.fleet, Policies: f.fleet, Vault: f.vault, Links: f.links, Tokens: f.tokens, Sessions: f.sessions,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "pinreset_up 1\n") }),
 		Ready: func(context.Context) error {
@@ -259,9 +273,10 @@ func (f *fixture) setAside(tenantID string, body []byte) (diagID, letterID strin
 	return failure.ID, letter.ID
 }
 
-// stored counts what is in the store: rows of the partitions that tests touch, and messages.
-func (f *fixture) stored() (rows, messages int) {
+// content is every row of the partitions that tests touch, with its version: a row that is written again differs from before.
+func (f *fixture) content() map[work.Key]string {
 	f.t.Helper()
+	all := map[work.Key]string{}
 	for _, partition := range []string{contoso, fabrikam, nowhere, tenant.Partition, identity.Partition} {
 		q := work.Query{Partition: partition, Limit: 1000}
 		for {
@@ -269,12 +284,21 @@ func (f *fixture) stored() (rows, messages int) {
 			if err != nil {
 				f.t.Fatal(err)
 			}
-			rows += len(p.Rows)
+			for _, row := range p.Rows {
+				all[row.Key] = fmt.Sprintf("%v %s", row.ETag, row.Value)
+			}
 			if q.Page = p.Next; q.Page == "" {
 				break
 			}
 		}
 	}
+	return all
+}
+
+// stored counts what is in the store: rows of the partitions that tests touch, and messages.
+func (f *fixture) stored() (rows, messages int) {
+	f.t.Helper()
+	rows = len(f.content())
 	stats, err := f.rows.Stats(f.t.Context())
 	if err != nil {
 		f.t.Fatal(err)

@@ -3,6 +3,7 @@ package web_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -95,6 +96,7 @@ func TestForgedNotificationsChangeNothing(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
 	c, o := f.subscribe(contoso, groupOfContoso, time.Hour), f.subscribe(fabrikam, groupOfFabrikam, time.Minute)
+	content := f.content()
 	rows, messages := f.stored()
 	good := f.notified() // none at all is a collection too
 	good.want(t, http.StatusAccepted)
@@ -121,12 +123,31 @@ func TestForgedNotificationsChangeNothing(t *testing.T) {
 		if got := f.results(fromGraph(n.outcome)); got != before+1 {
 			t.Errorf("%s: counted %d times as %s", what, got-before, n.outcome)
 		}
-		if r, m := f.stored(); r != rows || m != messages {
-			t.Errorf("%s: left %d rows and %d messages", what, r-rows, m-messages)
+		if _, m := f.stored(); m != messages || !maps.Equal(f.content(), content) {
+			t.Errorf("%s: changed rows, or left %d messages", what, m-messages)
 		}
 	}
-	f.deliver("/callbacks/graph", nil, []byte("{")).refused(t, http.StatusBadRequest, fault.InvalidRequest)
-	f.deliverFrom("/callbacks/graph", nil, strings.NewReader(strings.Repeat("x", 2<<20))).refused(t, http.StatusRequestEntityTooLarge, fault.RequestTooLarge)
+	for what, refused := range map[string]struct {
+		body    string
+		status  int
+		code    fault.Code
+		outcome string
+	}{
+		"no collection": {"{", http.StatusBadRequest, fault.InvalidRequest, callback.Malformed},
+		"oversized":     {strings.Repeat("x", 2<<20), http.StatusRequestEntityTooLarge, fault.RequestTooLarge, callback.TooLarge},
+	} {
+		before := f.results(fromGraph(refused.outcome))
+		f.deliverFrom("/callbacks/graph", nil, strings.NewReader(refused.body)).refused(t, refused.status, refused.code)
+		if got := f.results(fromGraph(refused.outcome)); got != before+1 {
+			t.Errorf("%s: counted %d times as %s", what, got-before, refused.outcome)
+		}
+		if _, m := f.stored(); m != messages || !maps.Equal(f.content(), content) {
+			t.Errorf("%s: changed rows, or left %d messages", what, m-messages)
+		}
+	}
+	if n := f.results(fromGraph(callback.Accepted)); n != 0 {
+		t.Errorf("%d notifications are counted as accepted", n)
+	}
 	// A forged one does not keep a good one in the same body from being heard; a broken store is told, so that Graph comes again.
 	f.store.broken.Store(true)
 	f.notified(notify(contoso, groupOfContoso, c)).refused(t, http.StatusServiceUnavailable, fault.Unavailable)
@@ -134,5 +155,75 @@ func TestForgedNotificationsChangeNothing(t *testing.T) {
 	f.notified(notify(fabrikam, groupOfContoso, c), notify(contoso, groupOfContoso, c)).want(t, http.StatusAccepted)
 	if r, m := f.stored(); r != rows+1 || m != messages+1 {
 		t.Errorf("a good one left %d rows and %d messages", r-rows, m-messages)
+	}
+}
+
+// TestEachNotificationProvesItself: that one of its tenant did is no proof of another, and what comes many times is done once.
+func TestEachNotificationProvesItself(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	c := f.subscribe(contoso, groupOfContoso, time.Hour)
+	_, messages := f.stored()
+	all := []notification{notify(contoso, groupOfContoso, c), notify(contoso, groupOfContoso, c+"x"), notify(contoso, groupOfFabrikam, c)}
+	for len(all) < 250 {
+		all = append(all, notify(contoso, groupOfContoso, c))
+	}
+	before := f.store.reads.Load()
+	f.notified(all...).want(t, http.StatusAccepted)
+	if _, m := f.stored(); m != messages+1 || len(f.counted.changes) != 1 {
+		t.Errorf("%d messages, changes of %v", m-messages, f.counted.changes)
+	}
+	if n := f.store.reads.Load() - before; n > 5 {
+		t.Errorf("%d reads for two subscriptions", n)
+	}
+	for outcome, want := range map[string]int{callback.BadSecret: 1, callback.Unknown: 1, callback.Accepted: 1} {
+		if n := f.results(fromGraph(outcome)); n != want {
+			t.Errorf("%d counted as %s, want %d", n, outcome, want)
+		}
+	}
+	// One more than that is refused whole.
+	f.Advance(time.Hour / 2)
+	f.notified(append(all, all[0])...).refused(t, http.StatusRequestEntityTooLarge, fault.RequestTooLarge)
+	if _, m := f.stored(); m != messages+1 || f.results(fromGraph(callback.TooLarge)) != 1 {
+		t.Errorf("%d messages of what was refused", m-messages-1)
+	}
+}
+
+// TestLifecycleNotifications: what Graph tells of a subscription is kept with it until somebody has looked after it, once.
+func TestLifecycleNotifications(t *testing.T) {
+	t.Parallel()
+	for event, want := range map[string]struct{ tended, changed bool }{
+		"reauthorizationRequired": {true, false}, "subscriptionRemoved": {true, true}, "missed": {false, true}, "somethingNew": {true, true},
+	} {
+		t.Run(event, func(t *testing.T) {
+			t.Parallel()
+			f := setUp(t)
+			c := f.subscribe(contoso, groupOfContoso, time.Hour)
+			_, messages := f.stored()
+			n := notify(contoso, groupOfContoso, c)
+			n["lifecycleEvent"] = event
+			forged := notify(contoso, groupOfContoso, "guessed")
+			forged["lifecycleEvent"] = event
+			f.notified(forged).want(t, http.StatusAccepted)
+			if _, m := f.stored(); m != messages {
+				t.Fatalf("a forged one left %d messages", m-messages)
+			}
+			for range 2 {
+				f.notified(n, n).want(t, http.StatusAccepted)
+			}
+			s, err := subscription.Live(t.Context(), f.unit(contoso), groupOfContoso)
+			if err != nil || s.Tend != want.tended || (len(f.counted.changes) == 1) != want.changed {
+				t.Errorf("%+v, changes %v, %v", s, f.counted.changes, err)
+			}
+			expected := 0
+			for _, yes := range []bool{want.tended, want.changed} {
+				if yes {
+					expected++
+				}
+			}
+			if _, m := f.stored(); m != messages+expected {
+				t.Errorf("%d messages, want %d", m-messages, expected)
+			}
+		})
 	}
 }

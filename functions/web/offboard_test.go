@@ -3,12 +3,15 @@ package web_test
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"testing"
+	"time"
 
 	"pinreset/shared/audit"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/fault"
 	"pinreset/shared/identity"
+	"pinreset/shared/subscription"
 	"pinreset/shared/work"
 )
 
@@ -80,5 +83,62 @@ func TestOffboard(t *testing.T) {
 	f.addTenant(contoso, "Contoso")
 	if a := f.call(http.MethodGet, path+"/resets", f.admin, nil); a.status != http.StatusOK || bytes.Contains(a.body, []byte(id)) {
 		t.Errorf("looked after again, its resets are %s", a.body)
+	}
+}
+
+// TestOffboardEndsSubscriptions: Graph is told first, and one that it can't be told of holds nothing up.
+func TestOffboardEndsSubscriptions(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	f.stuck = groupOfFabrikam
+	f.subscribe(contoso, groupOfContoso, time.Hour)
+	f.subscribe(contoso, groupOfFabrikam, time.Hour)
+	f.subscribe(fabrikam, groupOfContoso, time.Hour)
+	var done struct{ Rows, Left, Subscriptions, Unended int }
+	a := f.call(http.MethodPost, "/v1/tenants/"+contoso+"/offboard", f.admin, map[string]any{"reason": "contract ended", "confirm": contoso})
+	a.want(t, http.StatusOK)
+	if a.into(t, &done); done.Subscriptions != 1 || done.Unended != 1 || done.Left != 0 || done.Rows == 0 {
+		t.Errorf("offboarding says %+v", done)
+	}
+	if want := []string{contoso + " " + groupOfContoso}; !slices.Equal(f.ended, want) {
+		t.Errorf("ended %v, want %v", f.ended, want)
+	}
+	entries, _, err := audit.List(t.Context(), f.rows, dispatch.SystemPartition, 10, "")
+	if err != nil || len(entries) == 0 || entries[0].Change["subscriptions"] != "1" || entries[0].Change["unended"] != "1" {
+		t.Errorf("the system's log says %+v (%v)", entries, err)
+	}
+}
+
+// TestGraphNotificationsAreOptedInto where Graph can reach the callback, and nowhere else.
+func TestGraphNotificationsAreOptedInto(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	path := "/v1/tenants/" + contoso + "/settings"
+	on, off := map[string]any{"graphNotifications": true}, map[string]any{"graphNotifications": false}
+	_, messages := f.stored()
+	f.call(http.MethodPatch, path, f.admin, on).refused(t, http.StatusConflict, fault.StateConflict)
+	f.call(http.MethodPatch, path, f.admin, off).want(t, http.StatusOK)
+	if _, m := f.stored(); m != messages {
+		t.Errorf("%d messages of what is as it was", m-messages)
+	}
+	f.reachable = true
+	f.server.Config.Handler = f.handler()
+	asked := func() int {
+		stats, err := f.rows.Stats(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, q := range stats.Queues {
+			if q.Queue == subscription.Queue.Bulk() {
+				return int(q.Due)
+			}
+		}
+		return 0
+	}
+	for i, body := range []map[string]any{on, on, off, off} {
+		f.call(http.MethodPatch, path, f.admin, body).want(t, http.StatusOK)
+		if n := asked(); n != i/2+1 {
+			t.Errorf("after change %d, %d messages", i, n)
+		}
 	}
 }

@@ -47,6 +47,12 @@ type Options struct {
 	// Changed stages what is to be done when Microsoft tells of a change in a tenant; see package callback. Counted is told of each call
 	// of a device or of Graph. Both may be nil.
 	Changed func(ctx context.Context, u *work.Unit, at time.Time) error
+	// Notified says that Graph can reach the callback, so that tenants may opt into its notifications. Subscriptions ends them with a
+	// tenant's offboarding; nil where there are none.
+	Notified      bool
+	Subscriptions interface {
+		Unsubscribe(ctx context.Context, tenant, id string) error
+	}
 	Counted func(callback.Result)
 
 	// SampleNotice is a sentence on every page, such as that the tenants are simulated, with SampleLink beside it.
@@ -75,6 +81,7 @@ func New(o Options) http.Handler {
 	d := desk.New(desk.Options{
 		Store: o.Store, Devices: o.Devices, Vault: o.Vault, Links: o.Links, Tokens: o.Tokens, Now: o.Now, NewID: o.NewID,
 		Eraser: o.Eraser, Keys: o.Keys, Wake: o.Wake, Pace: o.Pace, Policies: o.Policies, DeviceKeys: deviceKeys,
+		Notified: o.Notified, Subscriptions: o.Subscriptions,
 	})
 	mux := http.NewServeMux()
 	api.Mount(mux, api.Options{Desk: d, Auth: o.Auth, Now: o.Now, Version: o.Version})

@@ -14,6 +14,7 @@ import (
 	"pinreset/functions/announcement"
 	"pinreset/functions/passcodereset"
 	"pinreset/shared/audit"
+	"pinreset/shared/clocktest"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/dispatch/dispatchtest"
 	"pinreset/shared/graph/graphsim"
@@ -35,8 +36,7 @@ type spent struct {
 func measure(t *testing.T) spent {
 	t.Helper()
 	const contoso = graphsim.Contoso
-	clock := &dispatchtest.Clock{}
-	clock.Advance(dispatchtest.Start.Sub(clock.Now()))
+	clock := clocktest.New(dispatchtest.Start)
 	serial := 0
 	newID := func() string { serial++; return fmt.Sprintf("01JDX%021d", serial) }
 	rows, keyRows := &outboxtest.Calls{}, &outboxtest.Calls{}

@@ -177,8 +177,11 @@ func (p *process) resident() (int64, error) {
 }
 
 // cpu is the processor time that the process has used.
-func (p *process) cpu() time.Duration {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+func (p *process) cpu() time.Duration { return cpuOf(p.cmd.Process) }
+
+// cpuOf is the processor time that a process has used, 0 where the system has no /proc.
+func cpuOf(p *os.Process) time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid))
 	if err != nil {
 		return 0
 	}

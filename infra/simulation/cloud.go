@@ -39,8 +39,9 @@ type directory struct {
 	history    []snapshot
 	serial     int
 	records    []record
-	made       map[string]making // by policy
-	fleet      []time.Duration   // when each device reports a changed policy
+	made       map[string]making   // by policy
+	ordered    map[string]*ordered // subscriptions, by id
+	fleet      []time.Duration     // when each device reports a changed policy
 }
 
 // handset is a device.

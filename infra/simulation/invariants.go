@@ -19,6 +19,7 @@ import (
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
 	"pinreset/shared/portal"
+	"pinreset/shared/readiness"
 	"pinreset/shared/rollout"
 	"pinreset/shared/secret"
 	"pinreset/shared/survey"
@@ -192,7 +193,7 @@ func (w *world) wrote(b work.Batch) {
 			w.wroteReport(b, wr)
 		case wr.Row == "readiness":
 			w.wroteFacts(b, wr)
-		case strings.HasPrefix(wr.Row, "readiness-device|"):
+		case strings.HasPrefix(wr.Row, readiness.DevicePrefix):
 			w.wroteDevice(b, wr)
 		case wr.Row == "rollouts":
 			var turn struct {
@@ -376,6 +377,7 @@ func (w *world) checkEnd() {
 	}
 	w.endRollouts(readable)
 	w.endAudits()
+	w.endSubscriptions()
 	w.endPortal()
 	w.endBulks(readable)
 	// A copy of each envelope, as a backup would have it, and a clock set back.

@@ -44,6 +44,10 @@ const (
 	setPolicy
 	assignPolicy
 	deletePolicy
+	listSubscriptions
+	subscribe
+	renewSubscription
+	unsubscribe
 	receive
 	clock
 	device
@@ -59,6 +63,7 @@ var effectNames = [effects]string{
 	"graph prove access", "graph read principal", "graph create principal", "graph read grants", "graph read roles",
 	"graph read policies", "graph read policy", "graph read assignments", "graph read statuses", "graph read group",
 	"graph read audit log", "graph list devices", "graph read group members", "graph batch", "graph CREATE policy", "graph set policy", "graph assign policy", "graph delete policy",
+	"graph list subscriptions", "graph SUBSCRIBE", "graph renew subscription", "graph unsubscribe",
 	"queue", "clock", "device", "administrator",
 }
 
@@ -161,6 +166,9 @@ var possible = func() (p [effects][]mishap) {
 	for _, e := range []effect{setPolicy, assignPolicy, deletePolicy} { // they may be repeated, and the client says no more of a lost answer
 		p[e] = append([]mishap{answerLost, unavailableDone, forbidden, notSent}, read...)
 	}
+	p[listSubscriptions] = append([]mishap{stale, forbidden}, read...)
+	p[subscribe] = p[createPolicy]
+	p[renewSubscription], p[unsubscribe] = p[setPolicy], p[setPolicy]
 	p[receive] = []mishap{duplicate, reorder, delay, crashAfter, lost}
 	p[clock] = []mishap{jumpAhead, setBack, leap}
 	p[device] = []mishap{offline, enrolledAgain, otherUser, retired, neverAnswers, actionFails, actionNotSupported, noCode, codeOnBetaOnly}
@@ -180,6 +188,7 @@ type tally struct {
 	audits, unread, drifts, auditRuns   int64 // audits that ended, those that could not read everything, drifts told, runs over all tenants
 	records, adopted, bulks, bulkResets int64 // records of the portal, resets adopted; bulk resets ended, resets they began
 	reports, pins                       int64 // reports of devices, ends of PIN resets told
+	subscribed                          int64 // subscriptions made
 	lost, forgotten, swept              int64 // messages that were lost, rows that were tidied away, keys that the upkeep destroyed
 }
 
@@ -213,6 +222,7 @@ func (t *tally) add(o *tally) {
 	t.auditRuns += o.auditRuns
 	t.reports += o.reports
 	t.pins += o.pins
+	t.subscribed += o.subscribed
 	t.records += o.records
 	t.adopted += o.adopted
 	t.bulks += o.bulks
@@ -250,8 +260,8 @@ func (t *tally) print(w io.Writer) {
 		t.seeds, t.steps, t.runs, total, t.accepted, t.ended, t.issued, t.resets, t.reveals, t.released, t.consents, t.proven)
 	fmt.Fprintf(w, "%d policies created, %d assigned, %d deleted; %d rollouts ended, %d watched to their end, %d taken back\n",
 		t.created, t.assigned, t.deleted, t.rolled, t.watched, t.takenBack)
-	fmt.Fprintf(w, "%d audits ended, %d with something unread, %d drifts told, %d runs over all tenants; %d device reports, %d PIN resets told\n",
-		t.audits, t.unread, t.drifts, t.auditRuns, t.reports, t.pins)
+	fmt.Fprintf(w, "%d audits ended, %d with something unread, %d drifts told, %d runs over all tenants; %d device reports, %d PIN resets told; %d subscriptions\n",
+		t.audits, t.unread, t.drifts, t.auditRuns, t.reports, t.pins, t.subscribed)
 	fmt.Fprintf(w, "%d records of the portal, %d resets adopted; %d bulk resets ended, %d resets begun by them\n", t.records, t.adopted, t.bulks, t.bulkResets)
 	fmt.Fprintf(w, "%d messages lost, %d resets and rollouts forgotten, %d keys swept\n", t.lost, t.forgotten, t.swept)
 }

@@ -100,6 +100,7 @@ func (w *world) planTenant(id string) {
 	case w.scene == audits:
 		w.planRollouts(id, d)
 		w.planAudits(id)
+		w.planSubscriptions(id)
 		w.planReports(id, fmt.Sprintf("de%s-0000-4000-8000-%012x", id[30:], 1))
 		return
 	case w.scene == rollouts:

@@ -177,13 +177,15 @@ func (c *cloud) write(e effect, tenant string, carried func(d *directory) error)
 	}
 	switch m {
 	case none, slow, leaseLost, crashAfter, throttledDone, throttledBareDone, unavailableDone, answerLost:
-		w.holds(tenant, e)
+		if e <= deletePolicy {
+			w.holds(tenant, e)
+		}
 		if err := carried(c.tenants[tenant]); err != nil {
 			return err
 		}
 	}
 	if err := c.verdict(m, http.MethodPost, e); err != nil {
-		if e == createPolicy && m != notSent && m != refused && m != forbidden {
+		if (e == createPolicy || e == subscribe) && m != notSent && m != refused && m != forbidden {
 			err = fmt.Errorf("%w: %w", graph.ErrOutcomeUnknown, err)
 		}
 		return err

@@ -39,7 +39,7 @@ func TestSeeds(t *testing.T) {
 	for what, n := range map[string]int64{
 		"resets": total.resets, "codes issued": total.issued, "codes released": total.released, "consents proven": total.proven,
 		"crashes ahead of a settlement": total.hits[settle][crashBefore], "answers lost": total.hits[resetDevice][answerLost] + total.hits[createPolicy][answerLost] + total.hits[assignPolicy][answerLost] + total.hits[settle][answerLost],
-		"policies created": total.created, "rollouts taken back": total.takenBack, "audits": total.audits, "drifts": total.drifts, "reports of devices": total.reports,
+		"policies created": total.created, "rollouts taken back": total.takenBack, "audits": total.audits, "subscriptions": total.subscribed, "drifts": total.drifts, "reports of devices": total.reports,
 		"messages lost": total.lost, "rows forgotten": total.forgotten,
 	} {
 		if n == 0 {

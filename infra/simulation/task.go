@@ -138,7 +138,7 @@ func (w *world) before(e effect) (mishap, error) {
 	switch {
 	case w.force != nil:
 		m = w.force(w, e)
-	case w.now.Before(w.stop) && w.chance(w.rate):
+	case w.now.Before(w.stop) && w.chance(w.rate*seldom(e)):
 		m = pick(w, possible[e]...)
 	}
 	if m == none {
@@ -169,3 +169,11 @@ func (w *world) after(m mishap) error {
 
 // expired reports whether the current run has used up its time: its context would have ended.
 func (w *world) expired() bool { return w.now.Sub(w.cur.started) > runTimeout }
+
+// seldom makes up for effects that few worlds have: all that can go wrong at them is to be seen in as many seeds as of the others.
+func seldom(e effect) float64 {
+	if e >= listSubscriptions && e <= unsubscribe {
+		return 6
+	}
+	return 1
+}

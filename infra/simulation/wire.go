@@ -162,6 +162,27 @@ func (x wire) read(tenant, target string, at time.Time) (status int, body []byte
 	switch {
 	case path == "/domains":
 		return list(map[string]any{"id": "contoso.example", "authenticationType": "Managed", "isDefault": true, "isVerified": true})
+	case path == "/servicePrincipals/delta":
+		// The token is the state that was told.
+		var all []any
+		state := ""
+		_, told, follows := strings.Cut(query, "$deltatoken=")
+		for i, app := range bothApps {
+			now := "gone"
+			one := map[string]any{"id": objectOf(app), "@removed": map[string]any{"reason": "deleted"}}
+			if d.present(app, at) {
+				enabled := d.disabled != app
+				now, one = fmt.Sprint("enabled-", enabled), map[string]any{"id": objectOf(app), "accountEnabled": enabled}
+			}
+			if !follows && now != "gone" || follows && strings.Split(told, ".")[i] != now {
+				all = append(all, one)
+			}
+			state += now + "."
+		}
+		if all == nil {
+			all = []any{}
+		}
+		return ok(map[string]any{"value": all, "@odata.deltaLink": graphBase + "/v1.0/servicePrincipals/delta?$deltatoken=" + state})
 	case strings.HasPrefix(path, "/servicePrincipals(appId='"):
 		app := path[len("/servicePrincipals(appId='"):][:36]
 		if !d.present(app, at) {

@@ -13,6 +13,7 @@ import (
 	"pinreset/functions/bulkreset"
 	"pinreset/functions/consent"
 	"pinreset/functions/devicereport"
+	"pinreset/functions/graphsubscription"
 	"pinreset/functions/housekeeping"
 	"pinreset/functions/passcodereset"
 	"pinreset/functions/policyrollout"
@@ -129,6 +130,7 @@ func newWorld(seed uint64, kek *secret.LocalKey, o options, t *tally) *world {
 		(&devicereport.Handler{}).Route(),
 		(&portalaction.Handler{Intune: w.cloud, Store: rowsOf{w}, Own: []string{appID}, Audit: auditByPortal}).Route(),
 		(&bulkreset.Handler{Intune: w.cloud, Store: rowsOf{w}}).Route(),
+		(&graphsubscription.Handler{Graph: w.cloud, Store: rowsOf{w}, Callback: callbackURL}).Route(),
 		tidy.Route(),
 		(&announcement.Handler{Logger: log}).Route(),
 	}, dispatch.Options{Now: w.clock, NewID: w.newID, Jitter: w.rng.Float64, Logger: log})

@@ -32,6 +32,7 @@ type TenantAudit struct {
 	Status      *survey.Status      `json:"status,omitempty"`   // nil: nothing tells
 	Drift       []survey.Drift      `json:"drift"`
 	Changes     []survey.Change     `json:"changes"`
+	Lost        []readiness.Loss    `json:"lost"` // too much to be kept for the next audit
 	Requests    int                 `json:"requests"`
 	Throttled   int                 `json:"throttled"`
 }

@@ -39,7 +39,7 @@ type NewBulk struct {
 	PlanOnly bool   `json:"planOnly,omitempty"`
 	Expected int    `json:"expected,omitempty"`
 	PlanHash string `json:"planHash,omitempty"`
-	Reason   string `json:"reason"`
+	Reason   string `json:"reason,omitempty"` // why, for the audit log; a plan may do without
 	Ticket   string `json:"ticket,omitempty"`
 }
 

@@ -72,7 +72,8 @@ type SettingsChange struct {
 	ResetDeadlineHours *int   `json:"resetDeadlineHours,omitempty"`
 	SealPortalCodes    *bool  `json:"sealPortalCodes,omitempty"`
 	RemediatePolicy    *bool  `json:"remediatePolicy,omitempty"` // see tenant.Settings
-	Reason             string `json:"reason,omitempty"`          // why, for the audit log
+	GraphNotifications *bool  `json:"graphNotifications,omitempty"`
+	Reason             string `json:"reason,omitempty"` // why, for the audit log
 }
 
 // ConsentStart says how a consent is started again.
@@ -136,6 +137,9 @@ type Offboarded struct {
 	Keys     int    `json:"keys"`   // of codes
 	Tokens   int    `json:"tokens"` // revoked, or narrowed to the other tenants
 	Left     int    `json:"left"`   // rows found afterwards
+
+	Subscriptions int `json:"subscriptions"` // to change notifications, ended at Graph
+	Unended       int `json:"unended"`       // that Graph could not be asked to end; they end by themselves within a month
 }
 
 // Offboard erases everything that pinreset keeps of a tenant. It is sent once; a tenant that is gone is not found.

@@ -17,8 +17,9 @@ const Queue work.Queue = "device-report"
 const (
 	// Prefix is the row prefix of reports: devicereport|{device}|{id}, those of a device newest first. Their field "at" says when
 	// they came.
-	Prefix         = "devicereport|"
-	reporterPrefix = "reporter|" // how far a device has got
+	Prefix = "devicereport|"
+	// ReporterPrefix is the row prefix of how far a device has got: reporter|{device}. Their field "at" says when it last reported.
+	ReporterPrefix = "reporter|"
 )
 
 // Stored is a report as it is kept.
@@ -117,7 +118,7 @@ func Trim(ctx context.Context, u *work.Unit, device string, keep int) error {
 // LoadReporter returns how far a device of the unit's tenant has got; for one that never reported, that is the zero Reporter.
 func LoadReporter(ctx context.Context, u *work.Unit, device string) (Reporter, error) {
 	var r Reporter
-	err := u.Get(ctx, reporterPrefix+strings.ToLower(device), &r)
+	err := u.Get(ctx, ReporterPrefix+strings.ToLower(device), &r)
 	if errors.Is(err, work.ErrNotFound) {
 		return Reporter{}, nil
 	}
@@ -126,5 +127,5 @@ func LoadReporter(ctx context.Context, u *work.Unit, device string) (Reporter, e
 
 // WriteReporter stages how far a device has got, over what was loaded.
 func WriteReporter(u *work.Unit, device string, r Reporter) error {
-	return u.Put(reporterPrefix+strings.ToLower(device), r)
+	return u.Put(ReporterPrefix+strings.ToLower(device), r)
 }

@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"pinreset/events"
+	"pinreset/shared/clocktest"
 	"pinreset/shared/diag"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/fault"
@@ -33,8 +33,7 @@ const (
 type rig struct {
 	*sqlitework.Store
 	t        *testing.T
-	mu       sync.Mutex // of now, which the store's goroutine reads
-	now      time.Time
+	clock    *clocktest.Clock
 	serial   int
 	options  dispatch.Options
 	routes   []dispatch.Route
@@ -52,15 +51,15 @@ type (
 // newRig serves passcode resets with the handler and the hook; the hook may be nil.
 func newRig(t *testing.T, h handle, f failed) *rig {
 	t.Helper()
-	r := &rig{t: t, now: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}
-	store, err := sqlitework.Open(t.TempDir(), sqlitework.Options{Now: r.clock})
+	r := &rig{t: t, clock: clocktest.New(time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC))}
+	store, err := sqlitework.Open(t.TempDir(), sqlitework.Options{Now: r.clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
 	r.Store = store
 	r.options = dispatch.Options{
-		Now: r.clock, NewID: r.newID, Jitter: func() float64 { return 0 }, MaxDeliveries: 3,
+		Now: r.clock.Now, NewID: r.newID, Jitter: func() float64 { return 0 }, MaxDeliveries: 3,
 		Logger:  slog.New(slog.NewJSONHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Observe: func(o dispatch.Observation) { r.seen = append(r.seen, o) },
 	}
@@ -68,16 +67,8 @@ func newRig(t *testing.T, h handle, f failed) *rig {
 	return r
 }
 
-func (r *rig) clock() time.Time {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.now
-}
-
 func (r *rig) advance(d time.Duration) {
-	r.mu.Lock()
-	r.now = r.now.Add(d)
-	r.mu.Unlock()
+	r.clock.Advance(d)
 	r.Wake()
 }
 
@@ -87,7 +78,7 @@ func (r *rig) newID() string {
 }
 
 func (r *rig) unit(partition string) *work.Unit {
-	return work.NewUnit(r.Store, partition, r.clock(), r.newID)
+	return work.NewUnit(r.Store, partition, r.clock.Now(), r.newID)
 }
 
 // Settle notes the outcome on its way to the store.

@@ -78,7 +78,7 @@ func TestMessagesThatCannotBeHandled(t *testing.T) {
 			}
 			l := letters[0]
 			if !bytes.Equal(l.Body, c.body) || l.MessageID != c.id || l.Queue != queue || l.Reason != fault.MessageInvalid || l.Deliveries != 1 ||
-				l.RequestID != c.request || l.Kind != c.kind || !l.At.Equal(r.clock()) || !strings.Contains(l.Detail, c.detail) {
+				l.RequestID != c.request || l.Kind != c.kind || !l.At.Equal(r.clock.Now()) || !strings.Contains(l.Detail, c.detail) {
 				t.Errorf("letter %+v", l)
 			}
 			told := r.wantFailed(c.request, fault.MessageInvalid)
@@ -214,7 +214,7 @@ func TestHookThatFails(t *testing.T) {
 				})
 			r.send(queue, asked(request))
 			r.once()
-			if o := r.outcome(); o.Kind != work.Retry || o.At.Sub(r.clock()) != time.Second/2 {
+			if o := r.outcome(); o.Kind != work.Retry || o.At.Sub(r.clock.Now()) != time.Second/2 {
 				t.Errorf("settled %+v, want a counted retry with back-off", o)
 			}
 			r.wantNoFailure()

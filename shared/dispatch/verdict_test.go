@@ -96,7 +96,7 @@ func TestVerdicts(t *testing.T) {
 			}
 			want := work.Outcome{Kind: c.outcome}
 			if c.after > 0 {
-				want.At = r.clock().Add(c.after)
+				want.At = r.clock.Now().Add(c.after)
 			}
 			if got := r.outcome(); got.Kind != want.Kind || !got.At.Equal(want.At) {
 				t.Errorf("settled %+v, want %+v", got, want)
@@ -252,7 +252,7 @@ func TestShutdown(t *testing.T) {
 			if err := r.process(ctx, r.take(queue)); err != nil {
 				t.Fatal(err)
 			}
-			if o := r.outcome(); o.Kind != work.Postpone || o.At.After(r.clock()) {
+			if o := r.outcome(); o.Kind != work.Postpone || o.At.After(r.clock.Now()) {
 				t.Errorf("settled %+v, want given back now", o)
 			}
 			if rows := r.list(contoso, ""); len(rows) != 0 {
@@ -334,7 +334,7 @@ func TestConflictAtCommit(t *testing.T) {
 			}, recordEnd)
 			r.send(queue, asked(request))
 			r.once()
-			if o := r.outcome(); o.Kind != work.Postpone || o.At.Sub(r.clock()) > 50*time.Millisecond {
+			if o := r.outcome(); o.Kind != work.Postpone || o.At.Sub(r.clock.Now()) > 50*time.Millisecond {
 				t.Errorf("settled %+v, want postponed by a moment", o)
 			}
 			if m := decode[mark](t, r.list(contoso, "counter")); len(m) != 1 || m[0].By != "somebody else" {
@@ -464,7 +464,7 @@ func TestBackoff(t *testing.T) {
 			full := 3 * time.Second
 			for n := 1; n < 70; n++ {
 				r.once()
-				want, got := c.part(full), r.outcome().At.Sub(r.clock())
+				want, got := c.part(full), r.outcome().At.Sub(r.clock.Now())
 				if diff := (want - got).Abs(); diff > 10*time.Microsecond || got <= 0 || got > full {
 					t.Fatalf("delay %d is %s, want %s", n, got, want)
 				}
@@ -497,7 +497,7 @@ func TestRecord(t *testing.T) {
 			r.advance(1500 * time.Microsecond)
 			return nil
 		}, nil)
-		began := r.clock()
+		began := r.clock.Now()
 		r.send(queue, asked(request))
 		r.advance(time.Minute)
 		r.once()

@@ -73,6 +73,7 @@ const (
 	PINNotSet           Code = "pin_not_set"
 	PasswordNeeded      Code = "password_needed"
 	NotRead             Code = "not_read"
+	NotKept             Code = "too_much_to_keep"
 	NotAudited          Code = "not_audited"
 	DeviceNotReporting  Code = "device_not_reporting"
 	UnknownPlatform     Code = "unknown_platform"
@@ -506,6 +507,11 @@ var catalogue = map[Code]Entry{
 		Title: "Nobody has looked at this yet",
 		Cause: "The fact was not asked for when the others were read.",
 		Fix:   []string{"Run an audit of the tenant, or let the device report."},
+	},
+	NotKept: {
+		Title: "There is more of this than can be kept",
+		Cause: "It was read, and what is kept of one tenant is bounded. So it counts as not known, and the next audit compares nothing with it.",
+		Fix:   []string{"Look whether the tenant needs all of the policies that make the setting: `pinreset policy lint`."},
 	},
 	NotAudited: {
 		Title: "This tenant has not been audited yet",

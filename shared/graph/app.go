@@ -76,7 +76,7 @@ func (cfg Config) credentialOptions() policy.ClientOptions {
 }
 
 func (cfg Config) signIn() *signIn {
-	return &signIn{client: httpClient(cfg.wrapped(cfg.transport())), now: cfg.clock()}
+	return &signIn{client: httpClient(cfg.wrapped(cfg.transport())), now: cfg.clock(), discovery: discovery{now: cfg.clock()}}
 }
 
 func (a App) validate(name string) error {
@@ -151,6 +151,7 @@ func (id *identity) session(tenant string) (*session, error) {
 	if err != nil {
 		return nil, fault.Permanentf(fault.GraphUnauthorized, "make credential of app %s: %w", id.app.ClientID, err)
 	}
+	credential = apart{credential}
 	s := &session{tenant: tenant, born: id.client.now(), credential: credential, bearer: runtime.NewBearerTokenPolicy(credential, []string{id.scope}, nil)}
 	if id.byUse.Len() >= id.limit {
 		delete(id.sessions, id.byUse.Remove(id.byUse.Back()).(*session).tenant)

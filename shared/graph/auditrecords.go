@@ -10,7 +10,7 @@ import (
 
 // AuditRecords reads Intune's audit log from the moment on, page by page, as the caller consumes it: the resource auditEvent,
 // each as it came, because its activities are not published and members may be added. The order is not documented. An error is
-// the last element. The permission is DeviceManagementApps.Read.All or any other that the page "List auditEvents" names.
+// the last element. The permission is DeviceManagementApps.Read.All (page "List auditEvents").
 func (c *Client) AuditRecords(ctx context.Context, tenant string, since time.Time) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
 		if err := checkIDs("tenant", tenant); err != nil {

@@ -2,13 +2,14 @@ package graph
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
+	"pinreset/events/jsoncut"
 	"pinreset/shared/diag"
 	"pinreset/shared/fault"
 )
@@ -120,9 +121,12 @@ func (c *Client) Batch(ctx context.Context, tenant, version string, requests []B
 	var body struct {
 		Requests []batchPart `json:"requests"`
 	}
-	for _, part := range requests {
+	families := make([]Family, len(requests))
+	for i, part := range requests {
 		body.Requests = append(body.Requests, part.part())
-		r.demands = add(r.demands, demandOf(part.method(), part.address()))
+		d := demandOf(part.method(), part.address())
+		families[i] = d.family
+		r.demands = add(r.demands, d)
 		if part.action != 0 {
 			id = c.privileged.identity
 			r.oneShot = r.oneShot || part.action == resetPasscode
@@ -145,49 +149,85 @@ func (c *Client) Batch(ctx context.Context, tenant, version string, requests []B
 	}
 	responses := make([]BatchResponse, len(requests))
 	for i, part := range requests {
-		responses[i] = c.respond(ctx, part, version, parts[strings.ToLower(part.id)], a, pm)
+		responses[i] = c.respond(ctx, part, families[i], version, parts[strings.ToLower(part.id)], a, pm)
 	}
 	return responses, nil
 }
 
 // partAnswer is a part as it is answered.
 type partAnswer struct {
-	ID      string            `json:"id"`
-	Status  int               `json:"status"`
-	Headers map[string]string `json:"headers"`
-	Body    json.RawMessage   `json:"body"`
+	status int
+	header http.Header // those that are of use
+	body   []byte
 }
 
-// parts reads a batch's answer, by lower-case id: order is not kept, and ids are not case-sensitive.
+// partHeaders are those of a part that are of use.
+var partHeaders = []string{"Date", "Retry-After", "client-request-id", "request-id", "x-ms-throttle-scope", "x-ms-throttle-information"}
+
+// parts reads a batch's answer, by lower-case id: order is not kept, and ids are not case-sensitive. The bodies lie within the answer's;
+// whoever decodes one finds what is wrong with it.
 func (a *answer) parts() (map[string]partAnswer, error) {
-	var body struct {
-		Responses []partAnswer `json:"responses"`
-	}
-	if err := a.decode(a.body, &body); err != nil {
-		return nil, err
-	}
-	parts := make(map[string]partAnswer, len(body.Responses))
-	for _, p := range body.Responses {
-		parts[strings.ToLower(p.ID)] = p
+	parts := map[string]partAnswer{}
+	err := jsoncut.Members(a.body, func(name, value []byte) error {
+		if string(name) != "responses" {
+			return nil
+		}
+		return jsoncut.Entries(value, func(value []byte) error {
+			id, p, err := readPart(value)
+			parts[strings.ToLower(id)] = p
+			return err
+		})
+	})
+	if err != nil {
+		return nil, a.unreadable(err)
 	}
 	return parts, nil
 }
 
+func readPart(raw []byte) (id string, p partAnswer, err error) {
+	err = jsoncut.Members(raw, func(name, value []byte) (err error) {
+		switch string(name) {
+		case "id":
+			id, err = jsoncut.Text(value)
+		case "status":
+			p.status, err = strconv.Atoi(string(value))
+		case "headers":
+			p.header, err = readHeaders(value)
+		case "body":
+			p.body = value
+		}
+		return err
+	})
+	return id, p, err
+}
+
+func readHeaders(raw []byte) (http.Header, error) {
+	if string(raw) == "null" {
+		return nil, nil
+	}
+	header := http.Header{}
+	return header, jsoncut.Members(raw, func(name, value []byte) error {
+		for _, of := range partHeaders {
+			if strings.EqualFold(of, string(name)) {
+				text, err := jsoncut.Text(value)
+				header.Set(of, text)
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // respond is the answer to one part, judged as a call of its own.
-func (c *Client) respond(ctx context.Context, r BatchRequest, version string, p partAnswer, envelope *answer, pm *permit) BatchResponse {
-	f := demandOf(r.method(), r.address()).family
+func (c *Client) respond(ctx context.Context, r BatchRequest, f Family, version string, p partAnswer, envelope *answer, pm *permit) BatchResponse {
 	path := request{version: version, target: r.address()}.path()
-	if p.Status == 0 {
+	if p.status == 0 {
 		e := &Error{Method: r.method(), Path: path, ClientRequestID: envelope.clientRequestID,
 			RequestID: envelope.header.Get("request-id"), Date: envelope.date, Err: errors.New("missing in the answer to the batch")}
 		err := unknown(fault.After(pm.failed(f), fault.GraphUnavailable, e))
 		return BatchResponse{ID: r.id, Date: envelope.date, RequestID: e.RequestID, Err: err}
 	}
-	header := make(http.Header, len(p.Headers))
-	for name, value := range p.Headers {
-		header.Set(name, value)
-	}
-	a := newAnswer(r.method(), path, p.Status, header, p.Body, c.now())
+	a := newAnswer(r.method(), path, p.status, p.header, p.body, c.now())
 	a.secret = true
 	if a.date.IsZero() {
 		a.date = envelope.date
@@ -195,21 +235,21 @@ func (c *Client) respond(ctx context.Context, r BatchRequest, version string, p 
 	if a.clientRequestID == "" {
 		a.clientRequestID = envelope.clientRequestID
 	}
-	response := BatchResponse{ID: r.id, Status: p.Status, Date: a.date, answer: a, RequestID: header.Get("request-id")}
+	response := BatchResponse{ID: r.id, Status: p.status, Date: a.date, answer: a, RequestID: p.header.Get("request-id")}
 	if response.RequestID == "" {
 		response.RequestID = envelope.header.Get("request-id")
 	}
-	if p.Status >= 200 && p.Status < 300 {
+	if p.status >= 200 && p.status < 300 {
 		pm.succeeded(f)
 		return response
 	}
 	response.Err = classify(a, f, pm)
-	if r.action == resetPasscode && maybeExecuted(p.Status) {
+	if r.action == resetPasscode && maybeExecuted(p.status) {
 		response.Err = unknown(response.Err)
 	}
 	diag.Add(ctx, diag.Step{At: c.now(), Kind: diag.KindCall, Text: "part of a batch: " + r.method() + " " + path,
-		Status: p.Status, ErrorCode: a.odata().Error.Code, RequestID: response.RequestID, ClientRequestID: a.clientRequestID,
-		RetryAfter: header.Get("Retry-After"), Throttle: a.throttle()})
+		Status: p.status, ErrorCode: a.odata().Error.Code, RequestID: response.RequestID, ClientRequestID: a.clientRequestID,
+		RetryAfter: p.header.Get("Retry-After"), Throttle: a.throttle()})
 	return response
 }
 

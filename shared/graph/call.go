@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -56,6 +57,7 @@ type exchange struct {
 	priority Priority
 	permit   *permit // of the last sending; nil: never admitted
 	sends    int
+	answer   *answer     // of the last sending that got one
 	written  atomic.Bool // something of the last sending may have left this machine
 	clientID string
 }
@@ -135,21 +137,52 @@ func (id *identity) attempt(ctx context.Context, tenant string, r request, x *ex
 			return s, nil, fmt.Errorf("encode request: %w", err)
 		}
 	}
-	resp, err := id.pipeline.Do(req)
-	if err != nil {
+	runtime.SkipBodyDownload(req) // admission does it
+	if _, err := id.pipeline.Do(req); err != nil {
 		return s, nil, err
 	}
-	return s, x.answer(resp), nil
+	return s, x.answer, nil
 }
 
-func (x *exchange) answer(resp *http.Response) *answer {
-	body, _ := runtime.Payload(resp) // downloaded by the pipeline already
+// read takes the answer of the last sending off the wire.
+func (x *exchange) read(resp *http.Response) error {
+	body, err := download(resp)
+	if err != nil {
+		return err
+	}
 	a := newAnswer(x.request.method, x.request.path(), resp.StatusCode, resp.Header, body, x.id.client.now())
 	a.secret = x.request.secret
 	if a.clientRequestID == "" {
 		a.clientRequestID = x.clientID
 	}
-	return a
+	x.answer = a
+	return nil
+}
+
+// downloads are buffers for bodies of which the size is not known before. A body is copied out of one, because otherwise each would be
+// several times as large as it is.
+var downloads = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// maxDownload bounds, in bytes, what a buffer in wait may hold.
+const maxDownload = 256 << 10
+
+func download(resp *http.Response) ([]byte, error) {
+	if resp.StatusCode >= http.StatusBadRequest { // the pipeline has read it
+		return runtime.Payload(resp)
+	}
+	buffer := downloads.Get().(*bytes.Buffer)
+	defer func() {
+		clear(buffer.Bytes()) // a passcode may be in it
+		if buffer.Cap() <= maxDownload {
+			buffer.Reset()
+			downloads.Put(buffer)
+		}
+	}()
+	_, err := buffer.ReadFrom(resp.Body)
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		return nil, err
+	}
+	return bytes.Clone(buffer.Bytes()), nil
 }
 
 // broken is the verdict on a call that got no answer.
@@ -208,6 +241,9 @@ func (admission) Do(req *policy.Request) (*http.Response, error) {
 	}
 	started := c.now()
 	resp, err := req.WithContext(httptrace.WithClientTrace(ctx, trace)).Next()
+	if err == nil {
+		err = x.read(resp)
+	}
 	took := c.now().Sub(started)
 	x.sends++
 
@@ -219,7 +255,7 @@ func (admission) Do(req *policy.Request) (*http.Response, error) {
 		pm.answered()
 	}
 	if err == nil {
-		a := x.answer(resp)
+		a := x.answer
 		if a.status == http.StatusUnauthorized {
 			x.written.Store(false) // a refused token proves that nothing was done
 		}
@@ -231,5 +267,8 @@ func (admission) Do(req *policy.Request) (*http.Response, error) {
 		step.Throttle = a.throttle()
 	}
 	diag.Add(ctx, step)
-	return resp, err
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
 }

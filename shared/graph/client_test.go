@@ -231,14 +231,14 @@ func TestForbiddenWithAnOldTokenGetsANewOne(t *testing.T) {
 	t.Parallel()
 	s := serve(t, answerWith(403, nil, odataBody))
 	ck := newClock()
-	c := s.client(t, func(cfg *Config) { cfg.Now = ck.now })
+	c := s.client(t, func(cfg *Config) { cfg.Now = ck.Now })
 	for range 3 {
 		c.ManagedDevice(t.Context(), tenantA, deviceX)
 	}
 	if n := s.tokens.Load(); n != 1 {
 		t.Errorf("%d tokens within a minute, want 1", n)
 	}
-	ck.advance(2 * time.Minute)
+	ck.Advance(2 * time.Minute)
 	for range 2 {
 		c.ManagedDevice(t.Context(), tenantA, deviceX)
 	}
@@ -465,7 +465,7 @@ func TestRefusedByTheLimiterIsNotSent(t *testing.T) {
 	t.Parallel()
 	s := serve(t, answerWith(429, map[string]string{"Retry-After": "30"}, odataBody))
 	ck := newClock()
-	c := s.client(t, func(cfg *Config) { cfg.Now = ck.now })
+	c := s.client(t, func(cfg *Config) { cfg.Now = ck.Now })
 	_, err := c.ResetPasscode(t.Context(), tenantA, deviceX)
 	if !errors.Is(err, ErrOutcomeUnknown) {
 		t.Errorf("error %v", err)

@@ -1,7 +1,6 @@
 package graph
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,26 +9,32 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"pinreset/events/jsoncut"
 )
 
 // decodeOne reads a single entity, plain or wrapped in {"value":{…}} as on Microsoft's example pages.
 func (a *answer) decodeOne(v any) error {
-	var wrapped struct {
-		Value json.RawMessage `json:"value"`
-	}
 	body := a.body
-	if json.Unmarshal(body, &wrapped) == nil && bytes.HasPrefix(wrapped.Value, []byte("{")) {
-		body = wrapped.Value
-	}
+	_ = jsoncut.Members(a.body, func(name, value []byte) error { // what is wrong with it decode finds
+		if string(name) == "value" && value[0] == '{' {
+			body = value
+		}
+		return nil
+	})
 	return a.decode(body, v)
 }
 
 // decode reads JSON; its errors quote nothing of it.
 func (a *answer) decode(body []byte, v any) error {
-	err := json.Unmarshal(body, v)
-	if err == nil {
-		return nil
+	if err := json.Unmarshal(body, v); err != nil {
+		return a.unreadable(err)
 	}
+	return nil
+}
+
+// unreadable is the error of an answer that could not be decoded, without what it says.
+func (a *answer) unreadable(err error) error {
 	cause := errors.New("answer is not the JSON that was expected")
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		cause = fmt.Errorf("answer has the wrong type in %q", wrong.Field)

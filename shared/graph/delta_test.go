@@ -104,7 +104,7 @@ func TestSubscriptions(t *testing.T) {
 	if err := c.Unsubscribe(ctx, tenantA, policyB); !errors.Is(err, ErrNotFound) {
 		t.Errorf("one that has ended: %v", err)
 	}
-	if got, want := s.calls()[0], `POST /v1.0/subscriptions`+"\n"+`{"changeType":"updated,deleted","notificationUrl":"https://here.example/x","resource":"/groups/`+groupX+`/members","expirationDateTime":"2026-02-01T00:00:00Z","clientState":"a secret state"}`; got != want {
+	if got, want := s.calls()[0], `POST /v1.0/subscriptions`+"\n"+`{"changeType":"updated,deleted","notificationUrl":"https://here.example/x","lifecycleNotificationUrl":"https://here.example/x","resource":"/groups/`+groupX+`/members","expirationDateTime":"2026-02-01T00:00:00Z","clientState":"a secret state"}`; got != want {
 		t.Errorf("sent %s\nwant %s", got, want)
 	}
 

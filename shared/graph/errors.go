@@ -118,8 +118,10 @@ type answer struct {
 
 func newAnswer(method, path string, status int, header http.Header, body []byte, now time.Time) *answer {
 	a := &answer{method: method, path: path, status: status, header: header, body: body}
-	if d, err := http.ParseTime(header.Get("Date")); err == nil {
-		a.date = d.UTC()
+	if text := header.Get("Date"); text != "" {
+		if d, err := http.ParseTime(text); err == nil {
+			a.date = d.UTC()
+		}
 	}
 	if !a.date.IsZero() {
 		now = a.date // a Retry-After that is a date is meant on the server's clock

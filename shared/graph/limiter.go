@@ -24,15 +24,21 @@ var (
 	errTooCostly = errors.New("request needs more than Graph allows at once")
 )
 
-// bucketKey names whose limit it is. Throttling, back-off and windows are all per key, so that a throttled tenant slows no
-// other.
-type bucketKey struct {
-	app, tenant string
-	family      Family
+// accountKey names whose limits they are.
+type accountKey struct{ app, tenant string }
+
+// account is what one application has used in one tenant. An audit of ten thousand tenants has as many of them for as long as Graph's
+// windows last, so it is kept small.
+type account struct {
+	key        accountKey
+	buckets    []bucket // those of the families in use
+	prev, next *account // the limiter's list by last use
 }
 
+// bucket is one family of an account. Throttling, back-off and windows are all per bucket, so that a throttled tenant slows no
+// other.
 type bucket struct {
-	key bucketKey
+	family Family
 	pair
 
 	// Told by Graph to stay away from blockedFrom until blockedUntil; both may be past.
@@ -41,26 +47,46 @@ type bucket struct {
 	// Failures in a row without a word on how long to wait. Calls that were under way together count once.
 	failures int
 	failedAt instant
-
-	prev, next *bucket // the limiter's list by last use
 }
 
 // pair is the two windows that a call in a family counts in.
-type pair struct{ any, write window }
-
-func (w *pair) give(d demand) {
-	w.any.give(d.units)
-	w.write.give(d.writes)
+type pair struct {
+	any    window
+	write  *window // nil until the first write
+	writes *span   // of write
 }
 
-func (w *pair) answered(now instant, d demand) {
-	w.any.answered(now, d.units)
-	w.write.answered(now, d.writes)
+func newPair(any, write *span) pair { return pair{any: window{span: any}, writes: write} }
+
+// eachOf calls f with each window that the demand counts in.
+func (p *pair) eachOf(d demand, f func(w *window, cost int)) {
+	f(&p.any, d.units)
+	if d.writes == 0 {
+		return
+	}
+	if p.write == nil {
+		p.write = &window{span: p.writes}
+	}
+	f(p.write, d.writes)
 }
 
-func (w *pair) takeBack(d demand) {
-	w.any.takeBack(d.units)
-	w.write.takeBack(d.writes)
+// each calls f with each window that there is.
+func (p *pair) each(f func(*window)) {
+	f(&p.any)
+	if p.write != nil {
+		f(p.write)
+	}
+}
+
+func (p *pair) idle(now instant) bool {
+	if p.any.expire(now); !p.any.idle() {
+		return false
+	}
+	if p.write == nil {
+		return true
+	}
+	p.write.expire(now)
+	return p.write.idle()
 }
 
 // appWindows are the limits of one application in all tenants.
@@ -82,8 +108,9 @@ type limiter struct {
 	mu       sync.Mutex
 	base     time.Time
 	latest   instant
-	buckets  map[bucketKey]*bucket
-	byUse    bucket // list head: next is the least recently used
+	spans    map[Family]spans
+	accounts map[accountKey]*account
+	byUse    account // list head: next is the least recently used
 	apps     map[string]*appWindows
 	counters map[Family]*counters
 	broken   int // calls sent while told to wait
@@ -97,7 +124,8 @@ func newLimiter(limits Limits, reserve float64, inline [2]time.Duration, now fun
 		now:      now,
 		jitter:   rand.Float64,
 		base:     now(),
-		buckets:  map[bucketKey]*bucket{},
+		spans:    map[Family]spans{},
+		accounts: map[accountKey]*account{},
 		apps:     map[string]*appWindows{},
 		counters: map[Family]*counters{},
 	}
@@ -211,7 +239,7 @@ func (l *limiter) refuse(pm *permit, p Priority, now instant) error {
 	})
 	l.eachWindow(pm, func(w *window, cost int) {
 		if at > now && w.promise(now, fair(w), cost, p) == at {
-			w.promised[p].push(at, cost)
+			w.awaited(p).push(at, cost)
 		}
 	})
 	for _, d := range pm.demands {
@@ -226,14 +254,13 @@ func (l *limiter) refuse(pm *permit, p Priority, now instant) error {
 // eachWindow calls f with each limit of the tenant that the permit counts in. Promises are made in these only: what one
 // tenant waits for must not put off another.
 func (l *limiter) eachWindow(pm *permit, f func(w *window, cost int)) {
+	a := l.account(pm)
 	for _, d := range pm.demands {
-		b := l.bucket(pm, d.family)
-		if b.any.limit > 0 && d.units > 0 {
-			f(&b.any, d.units)
-		}
-		if b.write.limit > 0 && d.writes > 0 {
-			f(&b.write, d.writes)
-		}
+		l.bucket(a, d.family).eachOf(d, func(w *window, cost int) {
+			if w.limit > 0 && cost > 0 {
+				f(w, cost)
+			}
+		})
 	}
 }
 
@@ -243,14 +270,15 @@ func (pm *permit) answered() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.elapsed()
-	app := l.app(pm.app)
+	a, app := l.account(pm), l.app(pm.app)
+	answered := func(w *window, cost int) { w.answered(now, cost) }
 	for _, d := range pm.demands {
-		b := l.bucket(pm, d.family)
+		b := l.bucket(a, d.family)
 		if b.blockedFrom < pm.departed && pm.departed < b.blockedUntil {
 			l.broken++
 		}
-		b.answered(now, d)
-		l.inAllTenants(app, d.family).answered(now, d)
+		b.eachOf(d, answered)
+		l.inAllTenants(app, d.family).eachOf(d, answered)
 		app.global.answered(now, d.calls)
 	}
 }
@@ -264,25 +292,25 @@ func (pm *permit) takeBack() {
 }
 
 func (l *limiter) undo(pm *permit) {
-	app := l.app(pm.app)
+	a, app := l.account(pm), l.app(pm.app)
 	for _, d := range pm.demands {
 		c := l.counter(d.family)
 		c.calls -= d.calls
 		c.writes -= d.writes
-		l.bucket(pm, d.family).takeBack(d)
-		l.inAllTenants(app, d.family).takeBack(d)
+		l.bucket(a, d.family).eachOf(d, (*window).takeBack)
+		l.inAllTenants(app, d.family).eachOf(d, (*window).takeBack)
 		app.global.takeBack(d.calls)
 	}
 }
 
 func (l *limiter) give(pm *permit) {
-	app := l.app(pm.app)
+	a, app := l.account(pm), l.app(pm.app)
 	for _, d := range pm.demands {
 		c := l.counter(d.family)
 		c.calls += d.calls
 		c.writes += d.writes
-		l.bucket(pm, d.family).give(d)
-		l.inAllTenants(app, d.family).give(d)
+		l.bucket(a, d.family).eachOf(d, (*window).give)
+		l.inAllTenants(app, d.family).eachOf(d, (*window).give)
 		app.global.give(d.calls)
 	}
 }
@@ -294,7 +322,7 @@ func (pm *permit) throttled(f Family, retryAfter time.Duration, hinted bool) tim
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.elapsed()
-	b := l.bucket(pm, f)
+	b := l.bucket(l.account(pm), f)
 	l.counter(f).throttled++
 	delay := retryAfter
 	if !hinted {
@@ -313,7 +341,7 @@ func (pm *permit) failed(f Family) time.Duration {
 	l := pm.limiter
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.backoff(l.bucket(pm, f), pm.departed, l.elapsed())
+	return l.backoff(l.bucket(l.account(pm), f), pm.departed, l.elapsed())
 }
 
 // succeeded ends a row of failures.
@@ -321,7 +349,7 @@ func (pm *permit) succeeded(f Family) {
 	l := pm.limiter
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.bucket(pm, f).failures = 0
+	l.bucket(l.account(pm), f).failures = 0
 }
 
 func (l *limiter) backoff(b *bucket, departed, now instant) time.Duration {
@@ -336,7 +364,7 @@ func (l *limiter) backoff(b *bucket, departed, now instant) time.Duration {
 // due returns the first moment at which all windows have room.
 func (l *limiter) due(pm *permit, p Priority, now instant) (at instant, sure bool) {
 	at, sure = now, true
-	app := l.app(pm.app)
+	a, app := l.account(pm), l.app(pm.app)
 	calls := 0
 	ask := func(tenant string, w *window, cost int) {
 		t, s := w.due(now, l.allowed(l.shares.of(pm.app, tenant, w.limit, p), p), cost)
@@ -347,12 +375,8 @@ func (l *limiter) due(pm *permit, p Priority, now instant) (at instant, sure boo
 	}
 	for _, d := range pm.demands {
 		calls += d.calls
-		b := l.bucket(pm, d.family)
-		ask(pm.tenant, &b.any, d.units)
-		ask(pm.tenant, &b.write, d.writes)
-		all := l.inAllTenants(app, d.family)
-		ask(allTenants, &all.any, d.units)
-		ask(allTenants, &all.write, d.writes)
+		l.bucket(a, d.family).eachOf(d, func(w *window, cost int) { ask(pm.tenant, w, cost) })
+		l.inAllTenants(app, d.family).eachOf(d, func(w *window, cost int) { ask(allTenants, w, cost) })
 	}
 	ask(allTenants, &app.global, calls)
 	return at, sure
@@ -381,8 +405,9 @@ func (l *limiter) fits(d demand) error {
 }
 
 func (l *limiter) blockedUntil(pm *permit) (at instant) {
+	a := l.account(pm)
 	for _, d := range pm.demands {
-		at = max(at, l.bucket(pm, d.family).blockedUntil)
+		at = max(at, l.bucket(a, d.family).blockedUntil)
 	}
 	return at
 }
@@ -393,35 +418,56 @@ func (l *limiter) elapsed() instant {
 	return l.latest
 }
 
-// bucket finds or makes a bucket and moves it to the recently used end of the list.
-func (l *limiter) bucket(pm *permit, f Family) *bucket {
-	key := bucketKey{pm.app, pm.tenant, f}
-	b := l.buckets[key]
-	if b == nil {
-		limit := l.limits.Families[f]
-		b = &bucket{key: key, pair: pair{newWindow(limit.Any), newWindow(limit.Write)}}
-		l.buckets[key] = b
+// account finds or makes an account and moves it to the recently used end of the list.
+func (l *limiter) account(pm *permit) *account {
+	key := accountKey{pm.app, pm.tenant}
+	a := l.accounts[key]
+	if a == nil {
+		a = &account{key: key}
+		l.accounts[key] = a
 	} else {
-		b.prev.next, b.next.prev = b.next, b.prev
+		a.prev.next, a.next.prev = a.next, a.prev
 	}
-	b.prev, b.next = l.byUse.prev, &l.byUse
-	b.prev.next, b.next.prev = b, b
-	return b
+	a.prev, a.next = l.byUse.prev, &l.byUse
+	a.prev.next, a.next.prev = a, a
+	return a
 }
 
-// forgetIdle drops buckets that hold nothing, from the least recently used on.
+// bucket finds or makes a bucket. It is good until the account gets another one.
+func (l *limiter) bucket(a *account, f Family) *bucket {
+	for i := range a.buckets {
+		if a.buckets[i].family == f {
+			return &a.buckets[i]
+		}
+	}
+	if n := len(a.buckets); n > 0 && n == cap(a.buckets) {
+		a.buckets = append(make([]bucket, 0, n+4), a.buckets...) // an audit uses one family, and then four others
+	}
+	of := l.spansOf(f)
+	a.buckets = append(a.buckets, bucket{family: f, pair: newPair(of.any, of.write)})
+	return &a.buckets[len(a.buckets)-1]
+}
+
+// forgetIdle drops accounts that hold nothing, from the least recently used on.
 func (l *limiter) forgetIdle(now instant) {
-	for b := l.byUse.next; b != &l.byUse && b.idle(now); b = l.byUse.next {
-		l.byUse.next, b.next.prev = b.next, &l.byUse
-		delete(l.buckets, b.key)
+	for a := l.byUse.next; a != &l.byUse && a.idle(now); a = l.byUse.next {
+		l.byUse.next, a.next.prev = a.next, &l.byUse
+		delete(l.accounts, a.key)
 	}
 	l.shares.forget(now)
 }
 
+func (a *account) idle(now instant) bool {
+	for i := range a.buckets {
+		if !a.buckets[i].idle(now) {
+			return false
+		}
+	}
+	return true
+}
+
 func (b *bucket) idle(now instant) bool {
-	b.any.expire(now)
-	b.write.expire(now)
-	return b.any.idle() && b.write.idle() && b.blockedUntil <= now && (b.failures == 0 || b.failedAt+2*maxBackoff <= now)
+	return b.pair.idle(now) && b.blockedUntil <= now && (b.failures == 0 || b.failedAt+2*maxBackoff <= now)
 }
 
 func (l *limiter) app(id string) *appWindows {
@@ -436,9 +482,23 @@ func (l *limiter) app(id string) *appWindows {
 func (l *limiter) inAllTenants(a *appWindows, f Family) *pair {
 	w := a.families[f]
 	if w == nil {
-		limit := l.limits.Families[f]
-		w = &pair{newWindow(limit.AppAny), newWindow(limit.AppWrite)}
+		of := l.spansOf(f)
+		p := newPair(of.appAny, of.appWrite)
+		w = &p
 		a.families[f] = w
 	}
 	return w
+}
+
+// spans are the limits of a family, as its windows share them.
+type spans struct{ any, write, appAny, appWrite *span }
+
+func (l *limiter) spansOf(f Family) spans {
+	of, known := l.spans[f]
+	if !known {
+		limit := l.limits.Families[f]
+		of = spans{newSpan(limit.Any), newSpan(limit.Write), newSpan(limit.AppAny), newSpan(limit.AppWrite)}
+		l.spans[f] = of
+	}
+	return of
 }

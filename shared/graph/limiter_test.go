@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -11,29 +12,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pinreset/shared/clocktest"
 	"pinreset/shared/diag"
 	"pinreset/shared/fault"
 )
 
-// clock is a clock that stands still until it is moved.
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func newClock() *clock { return &clock{t: time.Date(2026, 1, 5, 10, 0, 0, 0, time.UTC)} }
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
-}
+func newClock() *clocktest.Clock { return clocktest.New(time.Date(2026, 1, 5, 10, 0, 0, 0, time.UTC)) }
 
 var (
 	noWait = [2]time.Duration{}
@@ -80,13 +64,13 @@ func TestLimiterAgainstReference(t *testing.T) {
 		limitWrites, limitAny := 1+rng.IntN(8), 4+rng.IntN(20)
 		reserve := float64(rng.IntN(5)) / 10
 		ck := newClock()
-		start := ck.now()
-		l := newLimiter(smallLimits(limitWrites, limitAny, per), reserve, noWait, ck.now)
+		start := ck.Now()
+		l := newLimiter(smallLimits(limitWrites, limitAny, per), reserve, noWait, ck.Now)
 		var all []held
 		open := map[int]*permit{}
 		for range 400 {
-			ck.advance(time.Duration(rng.IntN(int(per) / 4)))
-			now := ck.now().Sub(start)
+			ck.Advance(time.Duration(rng.IntN(int(per) / 4)))
+			now := ck.Now().Sub(start)
 			if i, pm := anyOpen(rng, open); pm != nil && rng.IntN(2) == 0 {
 				delete(open, i)
 				if rng.IntN(8) == 0 {
@@ -171,28 +155,40 @@ func anyOpen(rng *rand.Rand, open map[int]*permit) (int, *permit) {
 // anyPromised reports whether others were sent away and are still awaited: then a delay may be longer than the wait for
 // one permit.
 func anyPromised(l *limiter, now time.Duration) bool {
-	for _, b := range l.buckets {
-		for _, w := range []*window{&b.any, &b.write} {
-			for p := range w.promised {
-				if n := w.promised[p].len; n > 0 && w.promised[p].at(n-1).at > now {
-					return true
-				}
+	for w := range windows(l) {
+		for p := range 2 {
+			if w.promised != nil && w.promised[p].len > 0 && w.promised[p].at(w.promised[p].len-1).at > now {
+				return true
 			}
 		}
 	}
 	return false
 }
 
+// windows are those of all tenants.
+func windows(l *limiter) iter.Seq[*window] {
+	return func(yield func(*window) bool) {
+		for _, a := range l.accounts {
+			for i := range a.buckets {
+				b := &a.buckets[i]
+				if !yield(&b.any) || b.write != nil && !yield(b.write) {
+					return
+				}
+			}
+		}
+	}
+}
+
 func TestLimiterWindowIsExact(t *testing.T) {
 	t.Parallel()
 	ck := newClock()
-	l := newLimiter(smallLimits(2, 10, 20*time.Second), 0, noWait, ck.now)
+	l := newLimiter(smallLimits(2, 10, 20*time.Second), 0, noWait, ck.Now)
 	for i := range 2 {
 		pm, err := l.acquire(t.Context(), "app", "a", Bulk, write)
 		if err != nil {
 			t.Fatalf("write %d: %v", i, err)
 		}
-		ck.advance(3 * time.Second) // the answer takes its time: the permit comes back 20 s after it
+		ck.Advance(3 * time.Second) // the answer takes its time: the permit comes back 20 s after it
 		pm.answered()
 	}
 	_, err := l.acquire(t.Context(), "app", "a", Bulk, write)
@@ -206,11 +202,11 @@ func TestLimiterWindowIsExact(t *testing.T) {
 	if _, err := l.acquire(t.Context(), "other", "a", Bulk, write); err != nil {
 		t.Errorf("another app: %v", err)
 	}
-	ck.advance(17*time.Second - 1)
+	ck.Advance(17*time.Second - 1)
 	if _, err := l.acquire(t.Context(), "app", "a", Bulk, write); err == nil {
 		t.Error("permit a nanosecond early")
 	}
-	ck.advance(1)
+	ck.Advance(1)
 	if _, err := l.acquire(t.Context(), "app", "a", Bulk, write); err != nil {
 		t.Errorf("permit when due: %v", err)
 	}
@@ -219,7 +215,7 @@ func TestLimiterWindowIsExact(t *testing.T) {
 func TestLimiterReserve(t *testing.T) {
 	t.Parallel()
 	ck := newClock()
-	l := newLimiter(smallLimits(10, 100, 20*time.Second), 0.3, noWait, ck.now)
+	l := newLimiter(smallLimits(10, 100, 20*time.Second), 0.3, noWait, ck.Now)
 	given := map[Priority]int{}
 	for _, p := range []Priority{Bulk, People} {
 		for range 20 {
@@ -238,8 +234,8 @@ func TestLimiterReserve(t *testing.T) {
 func TestLimiterPacesAtTheBestPossibleTime(t *testing.T) {
 	t.Parallel()
 	ck := newClock()
-	start := ck.now()
-	l := newLimiter(PublishedLimits(), 0, noWait, ck.now)
+	start := ck.Now()
+	l := newLimiter(PublishedLimits(), 0, noWait, ck.Now)
 	type waiting struct{ at time.Duration }
 	var queue []waiting
 	for range 1000 {
@@ -249,7 +245,7 @@ func TestLimiterPacesAtTheBestPossibleTime(t *testing.T) {
 	var last time.Duration
 	for len(queue) > 0 {
 		next := slices.MinFunc(queue, func(a, b waiting) int { return int(a.at - b.at) }).at
-		ck.advance(next - ck.now().Sub(start))
+		ck.Advance(next - ck.Now().Sub(start))
 		var later []waiting
 		for _, w := range queue {
 			if w.at > next {
@@ -280,10 +276,10 @@ func TestLimiterPacesAtTheBestPossibleTime(t *testing.T) {
 func TestLimiterPromisesAreBounded(t *testing.T) {
 	t.Parallel()
 	ck := newClock()
-	l := newLimiter(PublishedLimits(), 0, noWait, ck.now)
+	l := newLimiter(PublishedLimits(), 0, noWait, ck.Now)
 	var longest time.Duration
 	for range 50_000 {
-		ck.advance(time.Millisecond)
+		ck.Advance(time.Millisecond)
 		pm, err := l.acquire(t.Context(), "app", "a", Bulk, write)
 		if v, ok := fault.As(err); ok {
 			longest = max(longest, v.Delay)
@@ -294,9 +290,9 @@ func TestLimiterPromisesAreBounded(t *testing.T) {
 	if longest > promiseAhead*20*time.Second || longest < 20*time.Second {
 		t.Errorf("longest delay %s", longest)
 	}
-	for _, b := range l.buckets {
-		if n := b.write.promised[Bulk].len; n > promiseAhead*promiseSteps+1 {
-			t.Errorf("%d promises are kept", n)
+	for w := range windows(l) {
+		if w.promised != nil && w.promised[Bulk].len > promiseAhead*promiseSteps+1 {
+			t.Errorf("%d promises are kept", w.promised[Bulk].len)
 		}
 	}
 }
@@ -305,7 +301,7 @@ func TestLimiterAppWideWindow(t *testing.T) {
 	t.Parallel()
 	ck := newClock()
 	limits := Limits{Families: map[Family]FamilyLimit{Identity: {Any: Window{10, time.Second}, AppAny: Window{3, 10 * time.Second}}}}
-	l := newLimiter(limits, 0, noWait, ck.now)
+	l := newLimiter(limits, 0, noWait, ck.Now)
 	one := []demand{{family: Identity, calls: 1, units: 1}}
 	for i := range 3 {
 		pm, err := l.acquire(t.Context(), "app", fmt.Sprint("tenant ", i), Bulk, one)
@@ -344,7 +340,7 @@ func TestLimiterLargeWindowRoundsUpOnly(t *testing.T) {
 func TestLimiterRetryAfterBlocksOneTenant(t *testing.T) {
 	t.Parallel()
 	ck := newClock()
-	l := newLimiter(PublishedLimits(), 0, noWait, ck.now)
+	l := newLimiter(PublishedLimits(), 0, noWait, ck.Now)
 	first, err := l.acquire(t.Context(), "app", "a", Bulk, read)
 	if err != nil {
 		t.Fatal(err)
@@ -353,7 +349,7 @@ func TestLimiterRetryAfterBlocksOneTenant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ck.advance(time.Second)
+	ck.Advance(time.Second)
 	first.answered()
 	if d := first.throttled(Devices, 30*time.Second, true); d != 30*time.Second {
 		t.Errorf("delay %s, want Retry-After", d)
@@ -369,12 +365,12 @@ func TestLimiterRetryAfterBlocksOneTenant(t *testing.T) {
 		t.Errorf("another family: %v", err)
 	}
 	// One that was under way is no violation, and its shorter delay does not shorten the block.
-	ck.advance(time.Second)
+	ck.Advance(time.Second)
 	second.answered()
 	second.throttled(Devices, 5*time.Second, true)
 	_, err = l.acquire(t.Context(), "app", "a", Bulk, read)
 	wantDelay(t, err, fault.GraphThrottled, 29*time.Second)
-	ck.advance(29 * time.Second)
+	ck.Advance(29 * time.Second)
 	if _, err = l.acquire(t.Context(), "app", "a", Bulk, read); err != nil {
 		t.Errorf("after Retry-After: %v", err)
 	}
@@ -394,7 +390,7 @@ func TestLimiterRetryAfterBlocksOneTenant(t *testing.T) {
 func TestLimiterBackoff(t *testing.T) {
 	t.Parallel()
 	ck := newClock()
-	l := newLimiter(PublishedLimits(), 0, noWait, ck.now)
+	l := newLimiter(PublishedLimits(), 0, noWait, ck.Now)
 	l.jitter = func() float64 { return 0.5 }
 	take := func() *permit {
 		t.Helper()
@@ -408,14 +404,14 @@ func TestLimiterBackoff(t *testing.T) {
 	for i, want := range []time.Duration{1500, 3000, 6000, 12000, 24000, 48000, 60000, 60000} {
 		pm := take()
 		twin := take()
-		ck.advance(time.Millisecond)
+		ck.Advance(time.Millisecond)
 		if d := pm.throttled(Devices, 0, false); d != want*time.Millisecond {
 			t.Errorf("failure %d: %s, want %s", i+1, d, want*time.Millisecond)
 		}
 		if d := twin.failed(Devices); d != want*time.Millisecond {
 			t.Errorf("failure %d of a call under way: %s, want the same %s", i+1, d, want*time.Millisecond)
 		}
-		ck.advance(want * time.Millisecond)
+		ck.Advance(want * time.Millisecond)
 	}
 	take().succeeded(Devices)
 	if d := take().failed(Devices); d != 1500*time.Millisecond {
@@ -563,7 +559,7 @@ func TestLimiterConcurrent(t *testing.T) {
 func TestLimiterForgetsIdleTenants(t *testing.T) {
 	t.Parallel()
 	ck := newClock()
-	l := newLimiter(PublishedLimits(), 0, noWait, ck.now)
+	l := newLimiter(PublishedLimits(), 0, noWait, ck.Now)
 	for i := range 10_000 {
 		pm, err := l.acquire(t.Context(), "app", fmt.Sprint("tenant ", i), Bulk, write)
 		if err != nil {
@@ -571,21 +567,21 @@ func TestLimiterForgetsIdleTenants(t *testing.T) {
 		}
 		pm.answered()
 	}
-	if n := len(l.buckets); n != 10_000 {
-		t.Fatalf("%d buckets", n)
+	if n := len(l.accounts); n != 10_000 {
+		t.Fatalf("%d accounts", n)
 	}
-	ck.advance(20 * time.Second)
+	ck.Advance(20 * time.Second)
 	if _, err := l.acquire(t.Context(), "app", "tenant 0", Bulk, write); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(l.buckets); n > 2 {
-		t.Errorf("%d buckets of idle tenants", n)
+	if n := len(l.accounts); n > 2 {
+		t.Errorf("%d accounts of idle tenants", n)
 	}
 }
 
 func TestLimiterRefusesWhatNeverFits(t *testing.T) {
 	t.Parallel()
-	l := newLimiter(PublishedLimits(), 0.2, noWait, newClock().now)
+	l := newLimiter(PublishedLimits(), 0.2, noWait, newClock().Now)
 	if _, err := l.acquire(t.Context(), "app", "a", Bulk, []demand{{family: Reports, calls: 20, units: 20}}); !errors.Is(err, errTooCostly) {
 		t.Errorf("error %v", err)
 	}
@@ -647,14 +643,14 @@ func BenchmarkLimiter(b *testing.B) {
 	for _, tenants := range []int{1, 10_000} {
 		b.Run(fmt.Sprintf("tenants=%d", tenants), func(b *testing.B) {
 			ck := newClock()
-			l := newLimiter(PublishedLimits(), 0.2, noWait, ck.now)
+			l := newLimiter(PublishedLimits(), 0.2, noWait, ck.Now)
 			names := make([]string, tenants)
 			for i := range names {
 				names[i] = fmt.Sprintf("00000000-0000-0000-0000-%012d", i)
 			}
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				ck.advance(100 * time.Microsecond)
+				ck.Advance(100 * time.Microsecond)
 				if pm, err := l.acquire(b.Context(), "app", names[i%tenants], Bulk, write); err == nil {
 					pm.answered()
 				}

@@ -303,7 +303,7 @@ func TestCreateWithoutAnAnswerIsFound(t *testing.T) {
 		if _, err := c.client.CreatePolicy(t.Context(), graphsim.Contoso, policy.OMAURI); !errors.Is(err, graph.ErrOutcomeUnknown) {
 			t.Fatalf("%s: %v", kind, err)
 		}
-		c.advance(time.Minute) // of a throttled answer
+		c.clock.Advance(time.Minute) // of a throttled answer
 		found, err := c.client.Policies(t.Context(), graphsim.Contoso)
 		if err != nil {
 			t.Fatal(err)
@@ -327,19 +327,19 @@ func TestSubscriptionsOfSimulatedTenant(t *testing.T) {
 		io.WriteString(w, r.URL.Query().Get("validationToken"))
 	}))
 	t.Cleanup(receiver.Close)
-	until := c.now().Add(time.Hour).Truncate(time.Second)
+	until := c.clock.Now().Add(time.Hour).Truncate(time.Second)
 	made, err := client.SubscribeMembers(ctx, tenant, pilot, receiver.URL, "state", until)
 	if err != nil || !made.Expires.Equal(until) {
 		t.Fatalf("%+v %v", made, err)
 	}
-	later := c.now().Add(graph.SubscriptionLife - time.Minute).Truncate(time.Second)
+	later := c.clock.Now().Add(graph.SubscriptionLife - time.Minute).Truncate(time.Second)
 	if err := client.RenewSubscription(ctx, tenant, made.ID, later); err != nil {
 		t.Error(err)
 	}
 	if all, err := client.Subscriptions(ctx, tenant); err != nil || len(all) != 1 || all[0].ID != made.ID || !all[0].Expires.Equal(later) {
 		t.Errorf("%+v %v", all, err)
 	}
-	if err := client.RenewSubscription(ctx, tenant, made.ID, c.now().Add(graph.SubscriptionLife+time.Hour)); fault.CodeOf(err) != fault.GraphRefused {
+	if err := client.RenewSubscription(ctx, tenant, made.ID, c.clock.Now().Add(graph.SubscriptionLife+time.Hour)); fault.CodeOf(err) != fault.GraphRefused {
 		t.Errorf("renewed for longer than a subscription lives: %v", err)
 	}
 	if err := client.Unsubscribe(ctx, tenant, made.ID); err != nil {

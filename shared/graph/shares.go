@@ -214,7 +214,7 @@ func (l *limiter) ask(key shareKey, h *share, longest time.Duration, now instant
 		}
 		ask.Longest = max(ask.Longest, w.per)
 		held = max(held, heldPart(w))
-		ask.Busy = ask.Busy || w.promised[Bulk].len+w.promised[People].len > 0
+		ask.Busy = ask.Busy || w.promised != nil
 	})
 	ask.Busy = ask.Busy || held > h.Part/2
 	ask.Lower = func(part int) int {
@@ -247,15 +247,13 @@ func (l *limiter) eachShared(key shareKey, f func(*window)) {
 		app := l.app(key.app)
 		f(&app.global)
 		for _, w := range app.families {
-			f(&w.any)
-			f(&w.write)
+			w.each(f)
 		}
 		return
 	}
-	for family := range l.limits.Families {
-		if b := l.buckets[bucketKey{key.app, key.tenant, family}]; b != nil {
-			f(&b.any)
-			f(&b.write)
+	if a := l.accounts[accountKey{key.app, key.tenant}]; a != nil {
+		for i := range a.buckets {
+			a.buckets[i].each(f)
 		}
 	}
 }

@@ -21,7 +21,7 @@ func TestProcessesStayInOneTenantsWindow(t *testing.T) {
 		t.Run(fmt.Sprint(count), func(t *testing.T) {
 			t.Parallel()
 			c := start(t, graphsim.Options{}, nil)
-			store, err := sqlitework.Open(t.TempDir(), sqlitework.Options{Now: c.now})
+			store, err := sqlitework.Open(t.TempDir(), sqlitework.Options{Now: c.clock.Now})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -29,7 +29,7 @@ func TestProcessesStayInOneTenantsWindow(t *testing.T) {
 			process := func(name string) *graph.Client {
 				cfg := c.config()
 				cfg.WaitBulk, cfg.WaitPeople = -1, -1 // the clock stands still while a call waits
-				cfg.Shares = quota.New(store, quota.Options{Process: name, Common: "system", Now: c.now})
+				cfg.Shares = quota.New(store, quota.Options{Process: name, Common: "system", Now: c.clock.Now})
 				client, err := graph.New(cfg)
 				if err != nil {
 					t.Fatal(err)
@@ -69,7 +69,7 @@ func TestProcessesStayInOneTenantsWindow(t *testing.T) {
 						})
 					}
 					all.Wait()
-					c.advance(step)
+					c.clock.Advance(step)
 				}
 				return done
 			}

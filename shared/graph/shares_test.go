@@ -15,6 +15,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
+	"pinreset/shared/clocktest"
 	"pinreset/shared/fault"
 	"pinreset/shared/quota"
 	"pinreset/shared/work"
@@ -101,7 +102,7 @@ func TestSharesKeepTheLimitTogether(t *testing.T) {
 			Catalog: {Write: Window{limit, 60 * time.Second}},                                            // longer than that
 		}}
 		ck := newClock()
-		start := ck.now()
+		start := ck.Now()
 		store := &rowsInMemory{rows: map[work.Key]work.Row{}}
 		store.fault = func() (before, after error) {
 			switch rng.IntN(12) {
@@ -119,13 +120,13 @@ func TestSharesKeepTheLimitTogether(t *testing.T) {
 		join := func() *worker {
 			names++
 			skew := time.Duration(rng.Int64N(int64(life/4))) - life/8
-			return newWorker(store, limits, fmt.Sprint("process-", names), func() time.Time { return ck.now().Add(skew) })
+			return newWorker(store, limits, fmt.Sprint("process-", names), func() time.Time { return ck.Now().Add(skew) })
 		}
 		workers := []*worker{join()}
 		seen := map[Family][]*sent{}
 		for range 1500 {
-			ck.advance(time.Duration(rng.IntN(int(400 * time.Millisecond))))
-			now := ck.now().Sub(start)
+			ck.Advance(time.Duration(rng.IntN(int(400 * time.Millisecond))))
+			now := ck.Now().Sub(start)
 			switch {
 			case len(workers) < 4 && rng.IntN(60) == 0:
 				workers = append(workers, join())
@@ -191,10 +192,10 @@ func TestSharesKeepTheLimitTogether(t *testing.T) {
 }
 
 // crowd runs hungry workers for a time, each with calls that are answered at once, and returns the calls of each.
-func crowd(t *testing.T, ck *clock, d time.Duration, workers ...*worker) []int {
+func crowd(t *testing.T, ck *clocktest.Clock, d time.Duration, workers ...*worker) []int {
 	t.Helper()
 	done := make([]int, len(workers))
-	for end := ck.now().Add(d); ck.now().Before(end); ck.advance(250 * time.Millisecond) {
+	for end := ck.Now().Add(d); ck.Now().Before(end); ck.Advance(250 * time.Millisecond) {
 		for i, w := range workers {
 			for {
 				pm, err := w.limiter.acquire(t.Context(), "app", "tenant", Bulk, write)
@@ -219,7 +220,7 @@ func TestSharesFollowTheNeed(t *testing.T) {
 	const bound = 160 // a window, less the reserve
 	ck := newClock()
 	store := &rowsInMemory{rows: map[work.Key]work.Row{}}
-	a, b, c := newWorker(store, limits, "a", ck.now), newWorker(store, limits, "b", ck.now), newWorker(store, limits, "c", ck.now)
+	a, b, c := newWorker(store, limits, "a", ck.Now), newWorker(store, limits, "b", ck.Now), newWorker(store, limits, "c", ck.Now)
 	const windows = 10
 	check := func(what string, done []int, share ...float64) {
 		t.Helper()
@@ -243,13 +244,13 @@ func TestSharesFollowTheNeed(t *testing.T) {
 	check("three", crowd(t, ck, windows*20*time.Second, a, b, c), 0.317, 0.317, 0.317)
 
 	// b and c die. Their shares come back after the lease, the window and a quarter of a life for the clocks.
-	gone := ck.now()
+	gone := ck.Now()
 	for a.limiter.shares.of("app", "tenant", quota.Whole, Bulk) < quota.Usable {
-		if crowd(t, ck, time.Second, a); ck.now().Sub(gone) > 2*time.Minute {
+		if crowd(t, ck, time.Second, a); ck.Now().Sub(gone) > 2*time.Minute {
 			t.Fatal("the shares of dead processes have not come back")
 		}
 	}
-	took := ck.now().Sub(gone)
+	took := ck.Now().Sub(gone)
 	t.Logf("the shares of dead processes came back after %s", took)
 	if took < life || took > life+20*time.Second+life/4+life/2 {
 		t.Errorf("shares of dead processes came back after %s", took)
@@ -261,7 +262,7 @@ func TestSharesCostNoStoreOperationPerCall(t *testing.T) {
 	t.Parallel()
 	ck := newClock()
 	store := &rowsInMemory{rows: map[work.Key]work.Row{}}
-	w := newWorker(store, smallLimits(200, 2000, 20*time.Second), "a", ck.now)
+	w := newWorker(store, smallLimits(200, 2000, 20*time.Second), "a", ck.Now)
 	const minutes = 10
 	done := crowd(t, ck, minutes*time.Minute, w)
 	// One renewal, a read and a write, in a quarter of a life; for the tenant, and for the limits in all tenants together.
@@ -269,7 +270,7 @@ func TestSharesCostNoStoreOperationPerCall(t *testing.T) {
 	if store.ops > most || done[0] < 1000 {
 		t.Errorf("%d store operations for %d calls in %d minutes, want at most %d", store.ops, done[0], minutes, most)
 	}
-	ck.advance(time.Hour)
+	ck.Advance(time.Hour)
 	w.limiter.mu.Lock()
 	defer w.limiter.mu.Unlock()
 	w.limiter.forgetIdle(w.limiter.elapsed())
@@ -284,10 +285,10 @@ func TestSharesLeaveRoomForPeople(t *testing.T) {
 	ck := newClock()
 	store := &rowsInMemory{rows: map[work.Key]work.Row{}}
 	limits := smallLimits(200, 2000, 20*time.Second)
-	busy := newWorker(store, limits, "busy", ck.now)
+	busy := newWorker(store, limits, "busy", ck.Now)
 	crowd(t, ck, time.Minute, busy)
 	for _, name := range []string{"second", "third"} {
-		w := newWorker(store, limits, name, ck.now)
+		w := newWorker(store, limits, name, ck.Now)
 		pm, err := w.limiter.acquire(t.Context(), "app", "tenant", People, write)
 		if err != nil {
 			t.Fatalf("a person's call in the process %s: %v", name, err)
@@ -377,7 +378,7 @@ func TestSharesWithoutAStore(t *testing.T) {
 	ck := newClock()
 	broken := errors.New("store does not answer")
 	store := &rowsInMemory{rows: map[work.Key]work.Row{}}
-	w := newWorker(store, smallLimits(200, 2000, 20*time.Second), "a", ck.now)
+	w := newWorker(store, smallLimits(200, 2000, 20*time.Second), "a", ck.Now)
 	call := func() error {
 		pm, err := w.limiter.acquire(t.Context(), "app", "tenant", Bulk, read)
 		if err == nil {
@@ -389,11 +390,11 @@ func TestSharesWithoutAStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	store.fault = func() (error, error) { return broken, nil }
-	ck.advance(life - time.Second)
+	ck.Advance(life - time.Second)
 	if err := call(); err != nil {
 		t.Errorf("within the lease: %v", err)
 	}
-	ck.advance(time.Second)
+	ck.Advance(time.Second)
 	if err := call(); !errors.Is(err, broken) {
 		t.Errorf("after the lease: %v", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"pinreset/shared/clocktest"
 	"pinreset/shared/diag"
 	"pinreset/shared/fault"
 	"pinreset/shared/graph"
@@ -24,16 +25,15 @@ import (
 type cloud struct {
 	*graphsim.Cloud
 	t         *testing.T
-	mu        sync.Mutex
-	at        time.Time
+	clock     *clocktest.Clock
 	recorders []*graphschema.Recorder
 	client    *graph.Client
 }
 
 func start(t *testing.T, o graphsim.Options, change func(*graph.Config)) *cloud {
 	t.Helper()
-	c := &cloud{t: t, at: time.Now().UTC()}
-	o.Now = c.now
+	c := &cloud{t: t, clock: clocktest.New(time.Now().UTC())}
+	o.Now = c.clock.Now
 	o.Timing.ReplicationLag = -1
 	sim, err := graphsim.Start(o)
 	if err != nil {
@@ -61,7 +61,7 @@ func (c *cloud) config() graph.Config {
 	transport.TLSClientConfig.RootCAs = c.RootCAs()
 	c.t.Cleanup(transport.CloseIdleConnections)
 	cfg := graph.Config{
-		Graph: c.URL(), Authority: c.URL(), Transport: transport, DisableInstanceDiscovery: true, Now: c.now,
+		Graph: c.URL(), Authority: c.URL(), Transport: transport, DisableInstanceDiscovery: true, Now: c.clock.Now,
 		Wrap: func(base http.RoundTripper) http.RoundTripper {
 			r := &graphschema.Recorder{Base: base}
 			c.recorders = append(c.recorders, r)
@@ -84,18 +84,6 @@ func (c *cloud) tally() (sum graphschema.Tally) {
 		sum.Violations = append(sum.Violations, t.Violations...)
 	}
 	return sum
-}
-
-func (c *cloud) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-func (c *cloud) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = c.at.Add(d)
 }
 
 // device finds a device of Contoso as a person does, by its name.
@@ -263,10 +251,10 @@ func TestResetLifeCycle(t *testing.T) {
 		if err != nil || first.Action != nil {
 			t.Errorf("%s: entry at once: %v %v", want.device, first, err)
 		}
-		if off := c.now().Sub(first.Device.ReadAt); off < 0 || off > time.Minute {
+		if off := c.clock.Now().Sub(first.Device.ReadAt); off < 0 || off > time.Minute {
 			t.Errorf("%s: the server's clock was read as %s, %s off", d.DeviceName, first.Device.ReadAt, off)
 		}
-		c.advance(time.Minute)
+		c.clock.Advance(time.Minute)
 		r, err := c.client.PasscodeResult(ctx, tenant, d.ID, accepted.ServerDate)
 		if err != nil || r.Action == nil || r.Action.State != want.state || r.Action.Passcode.Empty() == want.passcode {
 			t.Errorf("%s: %v %v", want.device, r, err)
@@ -275,7 +263,7 @@ func TestResetLifeCycle(t *testing.T) {
 		if r.Device.UserID != d.UserID || !r.Device.Enrolled.Equal(d.Enrolled) {
 			t.Errorf("%s: device of the result %+v", want.device, r.Device)
 		}
-		later, err := c.client.PasscodeResult(ctx, tenant, d.ID, c.now().Add(time.Minute))
+		later, err := c.client.PasscodeResult(ctx, tenant, d.ID, c.clock.Now().Add(time.Minute))
 		if err != nil || later.Action != nil {
 			t.Errorf("%s: an entry older than the call was taken for its own: %v %v", want.device, later, err)
 		}
@@ -297,7 +285,7 @@ func TestPasscodeThatOnlyBetaShows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.advance(time.Minute)
+	c.clock.Advance(time.Minute)
 	v1, err := c.client.PasscodeResult(t.Context(), graphsim.Contoso, d.ID, accepted.ServerDate)
 	if err != nil || v1.Action == nil || !v1.Action.Passcode.Empty() {
 		t.Errorf("v1.0: %v %v", v1, err)
@@ -326,7 +314,7 @@ func TestResetIsNeverSentTwice(t *testing.T) {
 		if err := c.Inject(graphsim.Contoso, f.fault); err != nil {
 			t.Fatal(err)
 		}
-		before := c.now()
+		before := c.clock.Now()
 		_, err := c.client.ResetPasscode(t.Context(), graphsim.Contoso, d.ID)
 		if !errors.Is(err, graph.ErrOutcomeUnknown) || fault.CodeOf(err) != f.code {
 			t.Errorf("%+v: %v", f.fault, err)
@@ -334,7 +322,7 @@ func TestResetIsNeverSentTwice(t *testing.T) {
 		if n := c.resets("sales-pixel-12"); n != f.executed {
 			t.Errorf("%+v: %d resets, want %d", f.fault, n, f.executed)
 		}
-		c.advance(time.Minute)
+		c.clock.Advance(time.Minute)
 		r, err := c.client.PasscodeResult(t.Context(), graphsim.Contoso, d.ID, before)
 		if err != nil || (r.Action != nil) != (f.executed == 1) {
 			t.Errorf("%+v: read afterwards: %v %v", f.fault, r, err)
@@ -469,7 +457,7 @@ func TestLimiterAgainstTheSimulator(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		c.advance(per)
+		c.clock.Advance(per)
 	}
 	if done < 4*limit || told == 0 {
 		t.Errorf("%d calls done and %d sent back", done, told)

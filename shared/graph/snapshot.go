@@ -35,6 +35,14 @@ type FamilySnapshot struct {
 	Used, Limit int
 }
 
+// fill takes over the figures of a window that is fuller than those so far.
+func (f *FamilySnapshot) fill(w *window) {
+	used := w.inUse + w.used.sum
+	if w.limit > 0 && (f.Limit == 0 || used*f.Limit > f.Used*w.limit) {
+		f.Used, f.Limit = used, w.limit
+	}
+}
+
 func (l *limiter) counter(f Family) *counters {
 	c := l.counters[f]
 	if c == nil {
@@ -54,19 +62,20 @@ func (l *limiter) snapshot() LimiterSnapshot {
 		families[f] = &FamilySnapshot{Family: f, Calls: c.calls, Writes: c.writes, Waited: c.waited,
 			WaitedFor: c.waitedFor, Refused: c.refused, Throttled: c.throttled}
 	}
-	for key, b := range l.buckets {
-		f := families[key.family]
-		if f == nil || b.idle(now) {
-			continue
-		}
-		f.Tenants++
-		if b.blockedUntil > now {
-			f.Blocked++
-		}
-		for _, w := range []*window{&b.any, &b.write} {
-			used := w.inUse + w.used.sum
-			if w.limit > 0 && (f.Limit == 0 || used*f.Limit > f.Used*w.limit) {
-				f.Used, f.Limit = used, w.limit
+	for _, a := range l.accounts {
+		for i := range a.buckets {
+			b := &a.buckets[i]
+			f := families[b.family]
+			if f == nil || b.idle(now) {
+				continue
+			}
+			f.Tenants++
+			if b.blockedUntil > now {
+				f.Blocked++
+			}
+			f.fill(&b.any)
+			if b.write != nil {
+				f.fill(b.write)
 			}
 		}
 	}

@@ -32,8 +32,8 @@ func (c *Client) Subscriptions(ctx context.Context, tenant string) ([]Subscripti
 	return all, err
 }
 
-// SubscribeMembers orders notifications of changes of a group's members. Graph asks the address for its validation before it
-// answers, so the receiver has to be up. It is sent at most once: after an error for which errors.Is(err, ErrOutcomeUnknown)
+// SubscribeMembers orders notifications of changes of a group's members, and of what becomes of the subscription, both at one
+// address. Graph asks the address for its validation before it answers, so the receiver has to be up. It is sent at most once: after an error for which errors.Is(err, ErrOutcomeUnknown)
 // holds, look into [Client.Subscriptions]. clientState comes with each notification; whoever receives one compares it.
 func (c *Client) SubscribeMembers(ctx context.Context, tenant, groupID, notificationURL, clientState string, expires time.Time) (Subscription, error) {
 	if err := checkIDs("tenant", tenant, "group", groupID); err != nil {
@@ -42,10 +42,11 @@ func (c *Client) SubscribeMembers(ctx context.Context, tenant, groupID, notifica
 	body := struct {
 		ChangeType      string `json:"changeType"`
 		NotificationURL string `json:"notificationUrl"`
+		LifecycleURL    string `json:"lifecycleNotificationUrl"`
 		Resource        string `json:"resource"`
 		Expires         string `json:"expirationDateTime"`
 		ClientState     string `json:"clientState"`
-	}{"updated,deleted", notificationURL, "/groups/" + groupID + "/members", expires.UTC().Format(time.RFC3339), clientState}
+	}{"updated,deleted", notificationURL, notificationURL, "/groups/" + groupID + "/members", expires.UTC().Format(time.RFC3339), clientState}
 	a, _, err := c.general.send(ctx, tenant, request{
 		method: http.MethodPost, version: V1, target: "/subscriptions", body: body, oneShot: true,
 		secret:  true, // the answer may repeat the client state

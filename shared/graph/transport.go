@@ -37,6 +37,8 @@ var defaultTransport = func() http.RoundTripper {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = 256, 128
+	// Over HTTP/2 one connection serves hundreds of calls. Those that begin before there is one would else dial one each.
+	t.MaxConnsPerHost = 64
 	t.ResponseHeaderTimeout = 60 * time.Second
 	return t
 }()
@@ -50,6 +52,7 @@ func once(t http.RoundTripper) http.RoundTripper {
 		return t
 	}
 	h = h.Clone()
+	h.MaxConnsPerHost = 0
 	h.Protocols = new(http.Protocols)
 	h.Protocols.SetHTTP1(true)
 	h.ForceAttemptHTTP2 = false
@@ -103,11 +106,15 @@ const tokenPath = "/{tenant}/oauth2/v2.0/token"
 
 // signIn is the transport of the credentials: it adds what the authority answered to the run's record.
 type signIn struct {
-	client *http.Client
-	now    func() time.Time
+	client    *http.Client
+	now       func() time.Time
+	discovery discovery
 }
 
 func (t *signIn) Do(req *http.Request) (*http.Response, error) {
+	if resp := t.discovery.answer(req); resp != nil {
+		return resp, nil
+	}
 	started := t.now()
 	step := diag.Step{At: started, Kind: diag.KindCall, Text: req.Method + " " + Template(req.URL.Path), ClientRequestID: req.Header.Get("client-request-id")}
 	defer func() {
@@ -124,7 +131,10 @@ func (t *signIn) Do(req *http.Request) (*http.Response, error) {
 	step.RetryAfter = resp.Header.Get("Retry-After")
 	step.RequestID = resp.Header.Get("x-ms-request-id")
 	if resp.StatusCode < 400 {
-		return resp, nil // its body has a token in it: not ours to read
+		if err := t.discovery.learn(req, resp); err != nil {
+			return nil, err
+		}
+		return resp, nil // a token's body is not ours to read
 	}
 	body, err := io.ReadAll(resp.Body)
 	resp.Body.Close()

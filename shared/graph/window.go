@@ -14,11 +14,11 @@ type mark struct {
 // ring is a queue of marks in order of time. It holds memory only while it is not empty.
 type ring struct {
 	buf       []mark
-	head, len int
+	head, len int32
 	sum       int // permits of all marks
 }
 
-func (r *ring) at(i int) *mark { return &r.buf[(r.head+i)%len(r.buf)] }
+func (r *ring) at(i int32) *mark { return &r.buf[(r.head+i)%int32(len(r.buf))] }
 
 // push appends a mark; at must not be before the last one's.
 func (r *ring) push(at instant, n int) {
@@ -29,8 +29,8 @@ func (r *ring) push(at instant, n int) {
 			return
 		}
 	}
-	if r.len == len(r.buf) {
-		grown := make([]mark, max(4, 2*r.len))
+	if int(r.len) == len(r.buf) {
+		grown := make([]mark, max(1, 2*r.len))
 		for i := range r.len {
 			grown[i] = *r.at(i)
 		}
@@ -44,7 +44,7 @@ func (r *ring) push(at instant, n int) {
 func (r *ring) dropThrough(at instant) {
 	for r.len > 0 && r.buf[r.head].at <= at {
 		r.sum -= r.buf[r.head].n
-		r.head = (r.head + 1) % len(r.buf)
+		r.head = (r.head + 1) % int32(len(r.buf))
 		r.len--
 	}
 	if r.len == 0 {
@@ -62,32 +62,51 @@ const exactUpTo = 5_000
 // answer. Graph counts a call somewhere between sending and answer; so whatever the network does, Graph never sees more
 // than the limit within any span of the window's length, be its own window fixed or sliding.
 type window struct {
+	*span
+	inUse    int      // given and not yet answered
+	used     ring     // answered within the last window-length
+	promised *[2]ring // by Priority: permits that refused callers were told to come back for; nil for none
+}
+
+// span is the limit of a window, and of all others that have the same.
+type span struct {
 	limit   int
 	per     time.Duration
 	quantum time.Duration
-
-	inUse    int     // given and not yet answered
-	used     ring    // answered within the last window-length
-	promised [2]ring // by Priority: permits that refused callers were told to come back for
 }
 
-func newWindow(w Window) window {
-	v := window{limit: w.Limit, per: w.Per}
+func newSpan(w Window) *span {
+	s := &span{limit: w.Limit, per: w.Per}
 	if w.Limit > exactUpTo {
-		v.quantum = w.Per / 2000
+		s.quantum = w.Per / 2000
 	}
-	return v
+	return s
 }
+
+func newWindow(w Window) window { return window{span: newSpan(w)} }
 
 func (w *window) expire(now instant) {
 	w.used.dropThrough(now - w.per)
+	if w.promised == nil {
+		return
+	}
 	for p := range w.promised {
 		w.promised[p].dropThrough(now)
 	}
+	if w.promised[Bulk].len == 0 && w.promised[People].len == 0 {
+		w.promised = nil
+	}
 }
 
-func (w *window) idle() bool {
-	return w.inUse == 0 && w.used.len == 0 && w.promised[Bulk].len == 0 && w.promised[People].len == 0
+// idle reports whether the window, which has expired what is past, holds nothing.
+func (w *window) idle() bool { return w.inUse == 0 && w.used.len == 0 && w.promised == nil }
+
+// awaited are the promises to a priority.
+func (w *window) awaited(p Priority) *ring {
+	if w.promised == nil {
+		w.promised = new([2]ring)
+	}
+	return &w.promised[p]
 }
 
 // due returns the first moment at which cost permits can be given without more than allowed of them being out. When that
@@ -129,8 +148,11 @@ const (
 // A promise is a delay and no claim: whoever comes first gets the permit.
 func (w *window) promise(now instant, allowed, cost int, p Priority) instant {
 	at, _ := w.due(now, allowed, cost)
-	awaited := &w.promised[p]
-	if at == now || awaited.len == 0 {
+	if at == now || w.promised == nil {
+		return at
+	}
+	awaited := w.awaited(p)
+	if awaited.len == 0 {
 		return at
 	}
 	out := w.inUse + w.used.sum

@@ -16,6 +16,7 @@ import (
 
 	"pinreset/events"
 	"pinreset/shared/audit"
+	"pinreset/shared/clocktest"
 	"pinreset/shared/identity"
 	"pinreset/shared/work"
 	"pinreset/shared/work/sqlitework"
@@ -28,26 +29,11 @@ const (
 
 var by = events.Actor{Kind: events.Operator, ID: "someone", Name: "Someone"}
 
-// clock is a time that tests move.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
+// started is when the tests begin.
+var started = time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 
 type fixture struct {
-	*clock
+	*clocktest.Clock
 	store  *sqlitework.Store
 	tokens *identity.Tokens
 	newID  func() string
@@ -55,7 +41,7 @@ type fixture struct {
 
 func setUp(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{clock: &clock{now: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}}
+	f := &fixture{Clock: clocktest.New(started)}
 	store, err := sqlitework.Open(t.TempDir(), sqlitework.Options{Now: f.Now})
 	if err != nil {
 		t.Fatal(err)
@@ -265,7 +251,7 @@ func TestAdministratorsToken(t *testing.T) {
 
 func TestSession(t *testing.T) {
 	t.Parallel()
-	c := &clock{now: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}
+	c := clocktest.New(started)
 	s := identity.NewSessions(c.Now)
 	text := s.Start("token")
 	for range 15 { // each use keeps it alive, up to its life
@@ -305,7 +291,7 @@ func TestSession(t *testing.T) {
 
 func TestOneTimeCodeOpensOneSession(t *testing.T) {
 	t.Parallel()
-	c := &clock{now: time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)}
+	c := clocktest.New(started)
 	s := identity.NewSessions(c.Now)
 	code := s.OneTimeCode("admin")
 	var opened atomic.Int64

@@ -33,3 +33,22 @@ func (c *Coverage) Count(m Managed) {
 		c.Ineligible++
 	}
 }
+
+// CountReport adds what a device last said itself.
+func (c *Coverage) CountReport(r DeviceReport) {
+	c.Reported++
+	if s, ok := r.Status.Get(); ok {
+		if s.CanReset == "NonDestructiveOnly" || s.CanReset == "DestructiveAndNonDestructive" {
+			c.Proven++
+		}
+		if trust, ok := r.Trust.Get(); ok && trust == KeyTrust && s.EntraJoined && s.DomainJoined {
+			c.KeyTrust++
+		}
+	}
+	for _, held := range r.LockScreen {
+		if holds, ok := held.Get(); ok && holds {
+			c.LockScreen++
+			break
+		}
+	}
+}

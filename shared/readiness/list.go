@@ -14,7 +14,7 @@ import (
 func Devices(ctx context.Context, u *work.Unit) iter.Seq2[DeviceReport, error] {
 	return func(yield func(DeviceReport, error) bool) {
 		for page := ""; ; {
-			p, err := u.List(ctx, reportPrefix, 500, page)
+			p, err := u.List(ctx, DevicePrefix, 500, page)
 			if err != nil {
 				yield(DeviceReport{}, fmt.Errorf("list device reports: %w", err))
 				return

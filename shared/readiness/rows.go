@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	tenantRow    = "readiness"
-	reportPrefix = "readiness-device|"
+	tenantRow = "readiness"
+	// DevicePrefix is the row prefix of what devices reported: readiness-device|{device}. Their field "reportedAt" says when.
+	DevicePrefix = "readiness-device|"
 )
 
 // WriteTenant stages the facts of the unit's tenant, in place of those of the audit before.
@@ -33,4 +34,4 @@ func ReadDevice(ctx context.Context, u *work.Unit, device string) (DeviceReport,
 }
 
 // device is Intune's id; ids are compared without case.
-func reportRow(device string) string { return reportPrefix + strings.ToLower(device) }
+func reportRow(device string) string { return DevicePrefix + strings.ToLower(device) }

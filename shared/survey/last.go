@@ -2,7 +2,11 @@ package survey
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"pinreset/shared/readiness"
@@ -31,6 +35,8 @@ type Last struct {
 	// Known is each fact as it was last read: a part that can't be read for a while is compared with what it was before that.
 	Known  readiness.TenantFacts `json:"known"`
 	Status *Status               `json:"status,omitempty"` // as last read
+	// Partial says that unassigned policies, or more, are left out of Known: that one is not in it says nothing.
+	Partial bool `json:"partial,omitempty"`
 	// Told are drifts that have been told and still hold.
 	Told []string `json:"told,omitempty"`
 	// Looked has, for each catalog policy without any of our settings, when it was last changed: while it stays so, its
@@ -58,6 +64,63 @@ func ReadLast(ctx context.Context, u *work.Unit) (Last, error) {
 		return l, err
 	}
 	return l, nil
+}
+
+// Bounds of what a row of Last holds beside facts, trend and report.
+const (
+	maxLooked = 2000
+	maxTold   = 1000
+	maxGrants = 100 << 10 // bytes of text
+	maxDelta  = 32 << 10  // bytes of a token
+	// small are facts that fit beside everything else, whatever that is.
+	small = 150 << 10
+)
+
+// Fit cuts l to what a row takes. Report.Lost says what is lost by it: of facts, that they count as unread at the next audit; of
+// Looked, Grants and Delta, that it makes the reads that they would have saved.
+func (l Last) Fit() (Last, error) {
+	l.Report.Lost = nil
+	lose := func(what string, n int) {
+		if n > 0 {
+			l.Report.Lost = append(l.Report.Lost, readiness.Loss{What: what, Count: n})
+		}
+	}
+	if n := len(l.Looked) - maxLooked; n > 0 {
+		ids := slices.Sorted(maps.Keys(l.Looked))
+		l.Looked = maps.Clone(l.Looked)
+		for _, id := range ids[maxLooked:] {
+			delete(l.Looked, id)
+		}
+		lose("catalog policies that need no read", n)
+	}
+	if n := len(l.Told) - maxTold; n > 0 {
+		l.Told = l.Told[:maxTold]
+		lose("drifts that hold", n)
+	}
+	size := 0
+	for _, g := range l.Grants {
+		size += len(g.Text)
+	}
+	delta := maps.Clone(l.Delta)
+	if size > maxGrants {
+		lose("delegated grants to follow", len(l.Grants))
+		l.Grants = nil
+		maps.DeleteFunc(delta, func(string, string) bool { return true })
+	}
+	maps.DeleteFunc(delta, func(_, token string) bool { return len(token) > maxDelta })
+	l.Delta = delta
+	known, lost, err := l.Known.Within(small)
+	if len(lost) > 0 {
+		rest := l
+		rest.Known = readiness.TenantFacts{}
+		data, marshal := json.Marshal(rest)
+		if marshal != nil {
+			return l, fmt.Errorf("measure the last audit: %w", marshal)
+		}
+		known, lost, err = l.Known.Within(readiness.MaxFacts - len(data))
+	}
+	l.Known, l.Partial, l.Report.Lost = known, len(lost) > 0, append(l.Report.Lost, lost...)
+	return l, err
 }
 
 // WriteLast stages the last audit with its point of the development.

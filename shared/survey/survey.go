@@ -85,17 +85,21 @@ type Report struct {
 	Status   *Status             `json:"status,omitempty"`   // nil: nothing tells what devices made of the policy
 	Drift    []Drift             `json:"drift,omitempty"`
 	Changes  []Change            `json:"changes,omitempty"`
+	// Lost is what was read and is not kept for the next audit to compare with, because there is too much of it.
+	Lost []readiness.Loss `json:"lost,omitempty"`
 
 	Requests  int `json:"requests"`  // reads that Graph counts, parts of batches each
 	Throttled int `json:"throttled"` // of these, answered with 429
 }
 
-// Status is what devices made of the tenant's policies, as Intune counts it. NotApplicable are beside the others.
+// Status is what devices made of the tenant's policies, as Intune counts it, or where it does not as devices report themselves.
+// NotApplicable are beside the others.
 type Status struct {
-	Pending       int `json:"pending"`
-	Succeeded     int `json:"succeeded"`
-	Failed        int `json:"failed"`
-	NotApplicable int `json:"notApplicable"`
+	Source        string `json:"source,omitempty"` // "devices": their own reports, and one without the value may not be meant; else Intune
+	Pending       int    `json:"pending"`
+	Succeeded     int    `json:"succeeded"`
+	Failed        int    `json:"failed"`
+	NotApplicable int    `json:"notApplicable"`
 }
 
 // Targeted is the number of devices that a policy applies to.

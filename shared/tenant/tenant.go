@@ -97,6 +97,9 @@ type Settings struct {
 	SealPortalCodes bool `json:"sealPortalCodes,omitempty" doc:"Whether codes of resets that were started in Intune's own portal are kept here too"`
 	// RemediatePolicy lets an audit ask for the standing rollout once more when its policy was removed, changed or unassigned.
 	RemediatePolicy bool `json:"remediatePolicy,omitempty" doc:"Whether an audit asks for the standing rollout again when its policy was removed, changed or unassigned"`
+	// GraphNotifications has Graph tell at once of changes to the members of groups that policies are assigned to. Off unless the
+	// tenant chooses so: it makes subscriptions in the tenant.
+	GraphNotifications bool `json:"graphNotifications,omitempty" doc:"Whether Graph is asked to tell of changes to the members of groups that policies are assigned to"`
 }
 
 // DefaultSettings are those of a tenant that chose none.

@@ -125,7 +125,7 @@ func (u *Unit) Forward(queue Queue, at time.Time, e events.Event) error {
 	if err := e.Validate(); err != nil {
 		return fmt.Errorf("send event %s: %w", e.ID, err)
 	}
-	body, err := json.Marshal(e)
+	body, err := e.MarshalJSON() // json.Marshal would go over what it returns once more
 	if err != nil {
 		return fmt.Errorf("send event %s: %w", e.ID, err)
 	}

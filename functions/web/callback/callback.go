@@ -2,7 +2,7 @@
 //
 //	GET  /consent/callback         an administrator's browser, back from the consent of pinreset's own application
 //	POST /callbacks/devices/{key}  a device, with a report that it signed
-//	POST /callbacks/graph          Microsoft Graph, with notifications of changes
+//	POST /callbacks/graph          Microsoft Graph, with notifications of changes and of its subscriptions
 //
 // Anybody can call these addresses, so each believes nothing but what it can check: the state that pinreset signed into a link,
 // the signature of a device's own key, the secret of a subscription. Whose tenant it is about is told by that, never by a parameter or a

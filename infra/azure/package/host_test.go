@@ -44,6 +44,7 @@ func deploy(t *testing.T, sent func(*deployed, functionshost.Invocation)) *deplo
 		t.Skip("Functions runs programs for linux/amd64")
 	}
 	t.Log(functionshost.Model)
+	sources(t)
 	dir := t.TempDir()
 	d := &deployed{t: t, broker: functionshost.NewBroker(0, 0), data: filepath.Join(dir, "data"), runs: map[string][]string{}}
 	var err error
@@ -277,6 +278,14 @@ func TestModelStory(t *testing.T) {
 			}
 		}
 	}
+	eventually(t, "the timer began no audit", func() bool {
+		for a, err := range d.api.TenantAudits(t.Context(), graphsim.Contoso) {
+			if err == nil && a.Cause == events.AuditBySchedule {
+				return true
+			}
+		}
+		return false
+	})
 	run, err := d.api.StartAudits(t.Context(), "does a request of all audits begin without a timer")
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -47,10 +48,22 @@ func withPackage(run func() int) (exit int, err error) {
 	return run(), nil
 }
 
+// sources looks at the program's source files. What is tested is a program that another process builds; by this go test learns what
+// it rests on. Else a result that was kept would stand for a program that has changed since.
+func sources(t *testing.T) {
+	t.Helper()
+	for _, room := range []string{"events", "functions", "shared"} {
+		if err := filepath.WalkDir(filepath.Join(root, room), func(_ string, _ fs.DirEntry, err error) error { return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestLayout: the zip is as the host wants it: no directory at the top, a static program for its machine with its execute bit, made by
 // Unix's rules, and each function's file in a child of the root.
 func TestLayout(t *testing.T) {
 	t.Parallel()
+	sources(t)
 	z, err := zip.OpenReader(packaged)
 	if err != nil {
 		t.Fatal(err)

@@ -14,10 +14,10 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
+	"pinreset/shared/clocktest"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/work"
 	"pinreset/shared/work/outbox"
@@ -28,41 +28,22 @@ import (
 // Start is the time at which every bench begins.
 var Start = time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
 
-// Clock is a clock that is moved by hand.
-type Clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-// Now returns the clock's time.
-func (c *Clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-// Advance moves the clock.
-func (c *Clock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
 // backend is a store under test.
 type backend interface {
 	work.Store
 	work.Source
 	// due returns the queues that have a message to hand out now.
 	due(context.Context) ([]work.Queue, error)
+	waiting(ctx context.Context, queue work.Queue) (due, later int, err error)
 	// sweep is what a new process does first.
 	sweep(context.Context) error
 }
 
-// atomic is a store that commits at once.
-type atomic struct{ *sqlitework.Store }
+// whole is a store that commits at once.
+type whole struct{ *sqlitework.Store }
 
-func (a atomic) due(ctx context.Context) (queues []work.Queue, err error) {
-	stats, err := a.Stats(ctx)
+func (w whole) due(ctx context.Context) (queues []work.Queue, err error) {
+	stats, err := w.Stats(ctx)
 	for _, q := range stats.Queues {
 		if q.Due > 0 {
 			queues = append(queues, q.Queue)
@@ -71,7 +52,17 @@ func (a atomic) due(ctx context.Context) (queues []work.Queue, err error) {
 	return queues, err
 }
 
-func (atomic) sweep(context.Context) error { return nil }
+func (w whole) waiting(ctx context.Context, queue work.Queue) (due, later int, err error) {
+	stats, err := w.Stats(ctx)
+	for _, q := range stats.Queues {
+		if q.Queue == queue {
+			due, later = q.Due, q.Later
+		}
+	}
+	return due, later, err
+}
+
+func (whole) sweep(context.Context) error { return nil }
 
 // torn is a store that commits in steps, over two services in memory.
 type torn struct {
@@ -81,12 +72,17 @@ type torn struct {
 
 func (t torn) due(context.Context) ([]work.Queue, error) { return t.queue.Due(), nil }
 
+func (t torn) waiting(_ context.Context, queue work.Queue) (due, later int, err error) {
+	due, later = t.queue.Waiting(queue)
+	return due, later, nil
+}
+
 func (t torn) sweep(ctx context.Context) error { return t.Sweep(ctx) }
 
 // Bench is a store, a dispatcher and a clock.
 type Bench struct {
 	T       testing.TB
-	Clock   *Clock
+	Clock   *clocktest.Clock
 	Log     *slog.Logger
 	Runs    []dispatch.Observation
 	backend backend
@@ -107,7 +103,7 @@ const (
 // New opens a store of the test's own. A torn one commits in the steps that Table storage and Service Bus have.
 func New(t testing.TB, inSteps bool) *Bench {
 	t.Helper()
-	b := &Bench{T: t, Clock: &Clock{now: Start}, Log: slog.New(slog.DiscardHandler), patience: shortest, effects: &effects{}}
+	b := &Bench{T: t, Clock: clocktest.New(Start), Log: slog.New(slog.DiscardHandler), patience: shortest, effects: &effects{}}
 	if inSteps {
 		queue, commits := &outboxtest.Queue{Now: b.Clock.Now, Lock: lease}, 0
 		b.backend = torn{outbox.New(&outboxtest.Rows{}, queue, outbox.Options{
@@ -125,7 +121,7 @@ func New(t testing.TB, inSteps bool) *Bench {
 				t.Error(err)
 			}
 		})
-		b.backend = atomic{store}
+		b.backend = whole{store}
 	}
 	b.effects.backend = b.backend
 	return b
@@ -146,6 +142,16 @@ func (b *Bench) NewID() string {
 // Unit starts a unit of work in the partition.
 func (b *Bench) Unit(partition string) *work.Unit {
 	return work.NewUnit(b.effects, partition, b.Clock.Now(), b.NewID)
+}
+
+// Waiting returns how many messages of the queue nobody holds: those that are due now, and those that are due later.
+func (b *Bench) Waiting(queue work.Queue) (due, later int) {
+	b.T.Helper()
+	due, later, err := b.backend.waiting(b.T.Context(), queue)
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	return due, later
 }
 
 // Serve sets the routes.

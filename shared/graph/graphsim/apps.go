@@ -64,7 +64,7 @@ var catalogue = []application{
 	{
 		id: guid("app pinreset"), name: "pinreset", owner: ourOwner,
 		roles: []string{
-			"Application.Read.All", "Device.Read.All", "DeviceManagementConfiguration.Read.All",
+			"Application.Read.All", "Device.Read.All", "DeviceManagementApps.Read.All", "DeviceManagementConfiguration.Read.All",
 			"DeviceManagementConfiguration.ReadWrite.All", "DeviceManagementManagedDevices.Read.All",
 			"Directory.Read.All", "Group.Read.All", "Organization.Read.All",
 		},
@@ -100,6 +100,7 @@ var graphRoles = []role{
 	{"AppRoleAssignment.ReadWrite.All", "06b708a9-e830-4db3-a914-8e69da51d44f", "Manage app permission grants and app role assignments"},
 	{"DelegatedPermissionGrant.ReadWrite.All", "8e8e4742-1d95-4f68-9d56-6ee75648c72a", "Manage all delegated permission grants"},
 	{"Device.Read.All", "7438b122-aefc-4978-80ed-43db9fcc7715", "Read all devices"},
+	{"DeviceManagementApps.Read.All", "7a6ee1e7-141e-4cec-ae74-d9db155731ff", "Read Microsoft Intune apps"},
 	{"DeviceManagementConfiguration.Read.All", "dc377aa6-52d8-4e23-b271-2a7ae04cedf3", "Read Microsoft Intune device configuration and policies"},
 	{"DeviceManagementConfiguration.ReadWrite.All", "9241abd9-d0e6-425a-bd4f-47ba86e767a4", "Read and write Microsoft Intune device configuration and policies"},
 	{"DeviceManagementManagedDevices.PrivilegedOperations.All", "5b07b0dd-2377-4e44-a38d-703f09a0dc3c", "Perform user-impacting remote actions on Microsoft Intune devices"},

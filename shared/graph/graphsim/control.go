@@ -194,6 +194,15 @@ func (c *Cloud) policyControls(do func(string, func(*http.Request) (any, error))
 		}
 		return nil, c.ChangeMembers(r.PathValue("tenant"), r.PathValue("group"), in.Join, in.Leave)
 	})
+	do("POST "+tenant+"/groups/{group}/lifecycle", func(r *http.Request) (any, error) {
+		var in struct {
+			Event string `json:"event"`
+		}
+		if err := decodeStrict(r, &in); err != nil {
+			return nil, err
+		}
+		return nil, c.TellLifecycle(r.PathValue("tenant"), r.PathValue("group"), in.Event)
+	})
 	do("POST "+dev+"/resetPasscode", func(r *http.Request) (any, error) {
 		return nil, c.ResetInPortal(r.PathValue("tenant"), r.PathValue("device"))
 	})

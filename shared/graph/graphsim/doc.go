@@ -123,6 +123,8 @@
 //	POST   /tenants/{t}/policies/{p}/unassign                            UnassignPolicy
 //	DELETE /tenants/{t}/policies/{p}                                     DeletePolicy
 //	POST   /tenants/{t}/groups/{g}/members  {join: […], leave: […]}      ChangeMembers
+//	POST   /tenants/{t}/groups/{g}/lifecycle  {event: missed|
+//	                      subscriptionRemoved|reauthorizationRequired}   TellLifecycle
 //	GET    /counters                                                     Counters
 //	DELETE /counters                                                     ResetCounters
 //	POST   /redirects  {uri}                                             RegisterRedirect

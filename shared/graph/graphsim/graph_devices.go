@@ -24,51 +24,114 @@ var emptyDevice = sync.OnceValue(func() map[string]any {
 	return values
 })
 
-// renderDevice returns every v1.0 property of a managed device. Results of
+// A deviceView is a managed device at a moment.
+type deviceView struct {
+	*device
+	user user
+	sync time.Time
+}
+
+// deviceProperties are what the model knows of a managed device, by the names of v1.0. Of a device without a user, the user's are
+// what the schema calls empty.
+var deviceProperties = map[string]func(v deviceView) any{
+	"id":                                      func(v deviceView) any { return v.id },
+	"azureADDeviceId":                         func(v deviceView) any { return v.directoryID },
+	"azureADRegistered":                       func(deviceView) any { return true },
+	"deviceName":                              func(v deviceView) any { return v.name },
+	"managedDeviceName":                       func(v deviceView) any { return v.name },
+	"serialNumber":                            func(v deviceView) any { return v.serial },
+	"operatingSystem":                         func(v deviceView) any { return v.os },
+	"osVersion":                               func(v deviceView) any { return v.version },
+	"manufacturer":                            func(v deviceView) any { return v.maker },
+	"model":                                   func(v deviceView) any { return v.model },
+	"deviceEnrollmentType":                    func(v deviceView) any { return v.enrollment },
+	"managedDeviceOwnerType":                  func(v deviceView) any { return v.owner },
+	"managementAgent":                         func(v deviceView) any { return v.agent },
+	"managementState":                         func(deviceView) any { return "managed" },
+	"complianceState":                         func(deviceView) any { return "compliant" },
+	"deviceRegistrationState":                 func(deviceView) any { return "registered" },
+	"isSupervised":                            func(v deviceView) any { return v.supervised },
+	"isEncrypted":                             func(deviceView) any { return true },
+	"jailBroken":                              func(deviceView) any { return "Unknown" },
+	"enrolledDateTime":                        func(v deviceView) any { return stamp(v.Enrolled) },
+	"lastSyncDateTime":                        func(v deviceView) any { return stamp(v.sync) },
+	"managementCertificateExpirationDate":     func(v deviceView) any { return stamp(v.Enrolled.AddDate(1, 0, 0)) },
+	"partnerReportedThreatState":              func(deviceView) any { return "unknown" },
+	"totalStorageSpaceInBytes":                func(deviceView) any { return int64(128 << 30) },
+	"freeStorageSpaceInBytes":                 func(deviceView) any { return int64(64 << 30) },
+	"deviceCategoryDisplayName":               func(deviceView) any { return "Unknown" },
+	"complianceGracePeriodExpirationDateTime": func(deviceView) any { return "9999-12-31T23:59:59Z" },
+}
+
+var userProperties = map[string]func(u user) any{
+	"userId":            func(u user) any { return u.id },
+	"userPrincipalName": func(u user) any { return u.upn },
+	"userDisplayName":   func(u user) any { return u.name },
+	"emailAddress":      func(u user) any { return u.upn },
+}
+
+// betaProperties are the few that are wanted from beta.
+var betaProperties = map[string]func(v deviceView) any{
+	"joinType":        func(v deviceView) any { return joinTypes[v.trust] },
+	"skuFamily":       func(v deviceView) any { return v.sku },
+	"roleScopeTagIds": func(deviceView) any { return []string{"0"} },
+	"skuNumber":       func(v deviceView) any { return skuNumbers[v.edition()] },
+}
+
+var (
+	joinTypes  = map[string]string{"AzureAd": "azureADJoined", "ServerAd": "hybridAzureADJoined", "Workplace": "azureADRegistered"}
+	skuNumbers = map[string]int{"Enterprise": 4, "LTSC": 125, "Pro": 48, "Education": 121, "Home": 101}
+)
+
+// renderDevice returns the named properties of a managed device that are not empty, or every one without names. Results of
 // actions are left to the caller: a list never carries them.
-func (c *Cloud) renderDevice(t *tenant, d *device, now time.Time) map[string]any {
-	values := maps.Clone(emptyDevice())
-	maps.Copy(values, map[string]any{
-		"id": d.id, "azureADDeviceId": d.directoryID, "azureADRegistered": true,
-		"deviceName": d.name, "managedDeviceName": d.name, "serialNumber": d.serial,
-		"operatingSystem": d.os, "osVersion": d.version, "manufacturer": d.maker, "model": d.model,
-		"deviceEnrollmentType": d.enrollment, "managedDeviceOwnerType": d.owner, "managementAgent": d.agent,
-		"managementState": "managed", "complianceState": "compliant", "deviceRegistrationState": "registered",
-		"isSupervised": d.supervised, "isEncrypted": true, "jailBroken": "Unknown",
-		"enrolledDateTime":                        stamp(d.Enrolled),
-		"lastSyncDateTime":                        stamp(d.lastSync(now, c.timing.CheckIn)),
-		"managementCertificateExpirationDate":     stamp(d.Enrolled.AddDate(1, 0, 0)),
-		"partnerReportedThreatState":              "unknown",
-		"totalStorageSpaceInBytes":                int64(128 << 30),
-		"freeStorageSpaceInBytes":                 int64(64 << 30),
-		"deviceCategoryDisplayName":               "Unknown",
-		"complianceGracePeriodExpirationDateTime": "9999-12-31T23:59:59Z",
-	})
-	if u, ok := t.user(d.UserID); ok && d.UserID != "" {
-		maps.Copy(values, map[string]any{
-			"userId": u.id, "userPrincipalName": u.upn, "userDisplayName": u.name, "emailAddress": u.upn,
-		})
+func (c *Cloud) renderDevice(k *call, d *device, names []string) map[string]any {
+	v := deviceView{device: d, sync: d.lastSync(k.v.now, c.timing.CheckIn)}
+	if d.UserID != "" {
+		v.user, _ = k.t.user(d.UserID)
+	}
+	if names == nil {
+		values := maps.Clone(emptyDevice())
+		for name := range deviceProperties {
+			v.put(values, name, k.beta)
+		}
+		for name := range userProperties {
+			v.put(values, name, k.beta)
+		}
+		for name := range betaProperties {
+			v.put(values, name, k.beta)
+		}
+		return values
+	}
+	values := make(map[string]any, len(names)+1)
+	v.put(values, "id", k.beta)
+	for _, name := range names {
+		v.put(values, name, k.beta)
 	}
 	return values
 }
 
-// addBeta adds the few properties that are wanted from beta.
-func addBeta(values map[string]any, d *device) {
-	joins := map[string]string{"AzureAd": "azureADJoined", "ServerAd": "hybridAzureADJoined", "Workplace": "azureADRegistered"}
-	values["joinType"] = joins[d.trust]
-	values["skuFamily"] = d.sku
-	values["roleScopeTagIds"] = []string{"0"}
-	values["skuNumber"] = map[string]int{"Enterprise": 4, "LTSC": 125, "Pro": 48, "Education": 121, "Home": 101}[d.edition()]
+func (v deviceView) put(values map[string]any, name string, beta bool) {
+	if of := deviceProperties[name]; of != nil {
+		values[name] = of(v)
+	} else if of := userProperties[name]; of != nil && v.user.id != "" {
+		values[name] = of(v.user)
+	} else if of := betaProperties[name]; of != nil && beta {
+		values[name] = of(v)
+	}
 }
 
 func (c *Cloud) listDevices(k *call) answer {
+	var names []string // all, where a filter or the page before decides later which are of use
+	if !k.query.Has("$filter") && !k.query.Has("$skiptoken") {
+		var refused *answer
+		if names, refused = k.selection("managedDevice"); refused != nil {
+			return *refused
+		}
+	}
 	var rows []map[string]any
 	for _, d := range sorted(k.t.devices(), func(d *device) bool { return !d.Retired }) {
-		row := c.renderDevice(k.t, d, k.v.now)
-		if k.beta {
-			addBeta(row, d)
-		}
-		rows = append(rows, row)
+		rows = append(rows, c.renderDevice(k, d, names))
 	}
 	return k.many("managedDevice", "deviceManagement/managedDevices", rows,
 		"id", "deviceName", "userPrincipalName", "serialNumber", "operatingSystem", "azureADDeviceId", "userId", "managedDeviceOwnerType")
@@ -89,10 +152,7 @@ func (c *Cloud) getDevice(k *call) answer {
 	if d == nil {
 		return missing
 	}
-	values := c.renderDevice(k.t, d, k.v.now)
-	if k.beta {
-		addBeta(values, d)
-	}
+	values := c.renderDevice(k, d, nil)
 	if names, _ := k.selection("managedDevice"); slices.Contains(names, "deviceActionResults") {
 		values["deviceActionResults"] = d.results(k.v.now, k.t.knobs.ActionHistory, k.beta)
 	}

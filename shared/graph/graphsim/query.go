@@ -167,7 +167,7 @@ func (k *call) page(entity string, rows []map[string]any, filterable ...string) 
 		}
 		size = n
 	}
-	terms, err := parseFilter(k.query.Get("$filter"), filterable)
+	filtered, err := parseFilter(k.query.Get("$filter"), filterable)
 	if err != nil {
 		a := badRequest("Invalid filter clause: " + err.Error())
 		return page{}, &a
@@ -176,7 +176,7 @@ func (k *call) page(entity string, rows []map[string]any, filterable ...string) 
 	last := ""
 	for _, row := range rows {
 		id, _ := row["id"].(string)
-		if id <= after || !matches(row, terms) {
+		if id <= after || !filtered.matches(row) {
 			continue
 		}
 		if len(p.rows) == size {
@@ -208,45 +208,62 @@ func decodeToken(token string) (url.Values, error) {
 // A term is one comparison of a filter.
 type term struct{ name, op, value string }
 
-var termPattern = regexp.MustCompile(`^\s*(\w+)\s+(eq|ne|gt|ge|lt|le)\s+(?:'((?:[^']|'')*)'|([0-9][0-9TZ:.+-]*))\s*(and\s|$)`)
+var termPattern = regexp.MustCompile(`^\s*(\w+)\s+(eq|ne|gt|ge|lt|le)\s+(?:'((?:[^']|'')*)'|([0-9][0-9TZ:.+-]*))\s*(and\s|or\s|$)`)
 
-// parseFilter understands "a eq 'x' and b eq 'y'" for the given names, and of
-// those whose name ends in DateTime every comparison with a time.
-func parseFilter(filter string, names []string) ([]term, error) {
-	var terms []term
-	for filter != "" {
-		m := termPattern.FindStringSubmatch(filter)
+// A filter is comparisons of which all hold or, joined by or, any.
+type filter struct {
+	terms []term
+	any   bool
+}
+
+// parseFilter understands "a eq 'x' and b eq 'y'", or with or between all of
+// them, for the given names, and of those whose name ends in DateTime every
+// comparison with a time.
+func parseFilter(text string, names []string) (filter, error) {
+	var f filter
+	for text != "" {
+		m := termPattern.FindStringSubmatch(text)
 		if m == nil {
-			return nil, fmt.Errorf("only comparisons, joined by and, are supported by this model")
+			return f, fmt.Errorf("only comparisons, joined by and or by or, are supported by this model")
 		}
 		t := term{m[1], m[2], strings.ReplaceAll(m[3], "''", "'")}
 		moment := strings.HasSuffix(t.name, "DateTime")
 		switch {
 		case !slices.Contains(names, t.name):
-			return nil, fmt.Errorf("filtering on '%s' is not supported", t.name)
+			return f, fmt.Errorf("filtering on '%s' is not supported", t.name)
 		case moment:
 			t.value = m[4]
 			if _, err := time.Parse(time.RFC3339, t.value); err != nil {
-				return nil, fmt.Errorf("'%s' is compared with a time: 2026-01-05T10:00:00Z", t.name)
+				return f, fmt.Errorf("'%s' is compared with a time: 2026-01-05T10:00:00Z", t.name)
 			}
 		case t.op != "eq" || m[4] != "":
-			return nil, fmt.Errorf("'%s' is compared with eq and a string", t.name)
+			return f, fmt.Errorf("'%s' is compared with eq and a string", t.name)
 		}
-		terms = append(terms, t)
-		filter = filter[len(m[0]):]
+		if joined := strings.TrimSpace(m[5]); joined != "" {
+			if len(f.terms) > 0 && f.any != (joined == "or") {
+				return f, fmt.Errorf("and beside or is not supported by this model")
+			}
+			f.any = joined == "or"
+		}
+		f.terms = append(f.terms, t)
+		text = text[len(m[0]):]
 	}
-	return terms, nil
+	return f, nil
 }
 
 // matches compares strings without case, as the directory does.
-func matches(row map[string]any, terms []term) bool {
-	return !slices.ContainsFunc(terms, func(t term) bool {
+func (f filter) matches(row map[string]any) bool {
+	holds := func(t term) bool {
 		value, _ := row[t.name].(string)
 		if t.op == "eq" && !strings.HasSuffix(t.name, "DateTime") {
-			return !strings.EqualFold(value, t.value)
+			return strings.EqualFold(value, t.value)
 		}
-		return !t.holds(value)
-	})
+		return t.holds(value)
+	}
+	if f.any {
+		return slices.ContainsFunc(f.terms, holds)
+	}
+	return !slices.ContainsFunc(f.terms, func(t term) bool { return !holds(t) })
 }
 
 // holds compares times.

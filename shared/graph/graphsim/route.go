@@ -41,6 +41,7 @@ var (
 	actOnDevice = []string{"DeviceManagementManagedDevices.PrivilegedOperations.All"}
 	readConfig  = []string{"DeviceManagementConfiguration.Read.All", "DeviceManagementConfiguration.ReadWrite.All"}
 	writeConfig = []string{"DeviceManagementConfiguration.ReadWrite.All"}
+	readAudit   = []string{"DeviceManagementApps.Read.All", "DeviceManagementApps.ReadWrite.All"} // page "List auditEvents"
 )
 
 // graphRoutes are the calls that are simulated. Literal segments
@@ -91,8 +92,8 @@ var graphRoutes = []route{
 	{"POST", "deviceManagement/managedDevices/{}/resetPasscode", v1, true, Devices, 0, "managedDevice", actOnDevice, (*Cloud).resetPasscode},
 	{"POST", "deviceManagement/managedDevices/{}/syncDevice", v1, true, Devices, 0, "managedDevice", actOnDevice, (*Cloud).syncDevice},
 
-	{"GET", "deviceManagement/auditEvents", v1 | beta, false, Auditing, 0, "auditEvent", slices.Concat(readConfig, readDevices), (*Cloud).listAudit},
-	{"GET", "deviceManagement/auditEvents/{}", v1 | beta, false, Auditing, 0, "auditEvent", slices.Concat(readConfig, readDevices), (*Cloud).getAudit},
+	{"GET", "deviceManagement/auditEvents", v1 | beta, false, Auditing, 0, "auditEvent", readAudit, (*Cloud).listAudit},
+	{"GET", "deviceManagement/auditEvents/{}", v1 | beta, false, Auditing, 0, "auditEvent", readAudit, (*Cloud).getAudit},
 
 	{"GET", "deviceManagement/deviceConfigurations", v1 | beta, false, Configuration, 0, "deviceConfiguration", readConfig, (*Cloud).listPolicies},
 	{"POST", "deviceManagement/deviceConfigurations", v1 | beta, false, Configuration, 0, "deviceConfiguration", writeConfig, (*Cloud).createPolicy},
@@ -160,16 +161,17 @@ func (k *call) match() (route, *answer) {
 }
 
 func matchPattern(pattern string, segments []string) ([]string, bool) {
-	want := strings.Split(pattern, "/")
-	if len(want) != len(segments) {
+	if strings.Count(pattern, "/")+1 != len(segments) {
 		return nil, false
 	}
 	var params []string
-	for i, w := range want {
+	for _, s := range segments {
+		var want string
+		want, pattern, _ = strings.Cut(pattern, "/")
 		switch {
-		case w == "{}":
-			params = append(params, segments[i])
-		case !strings.EqualFold(w, strings.TrimPrefix(strings.TrimSuffix(segments[i], "()"), "microsoft.graph.")):
+		case want == "{}":
+			params = append(params, s)
+		case !strings.EqualFold(want, strings.TrimPrefix(strings.TrimSuffix(s, "()"), "microsoft.graph.")):
 			return nil, false
 		}
 	}

@@ -18,28 +18,11 @@ import (
 	azpolicy "github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
+	"pinreset/shared/clocktest"
 	"pinreset/shared/graph/graphschema"
 )
 
-// fakeClock is moved by hand.
-type fakeClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func newClock() *fakeClock { return &fakeClock{now: time.Now().UTC()} }
-
-func (c *fakeClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *fakeClock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
+func newClock() *clocktest.Clock { return clocktest.New(time.Now().UTC()) }
 
 // noLag lets the directory show changes at once; the rest keeps its defaults.
 var noLag = Timing{ReplicationLag: -1}
@@ -49,7 +32,7 @@ var noLag = Timing{ReplicationLag: -1}
 type sim struct {
 	*Cloud
 	t        *testing.T
-	clock    *fakeClock
+	clock    *clocktest.Clock
 	recorder *graphschema.Recorder
 	client   *http.Client // does not follow redirects
 	tokens   sync.Map

@@ -2,6 +2,7 @@ package graphsim
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -32,6 +33,7 @@ type subscription struct {
 	Resource    string    `json:"resource"` // as it was written
 	ChangeType  string    `json:"changeType"`
 	URL         string    `json:"url"`
+	Lifecycle   string    `json:"lifecycle,omitempty"` // where lifecycle notifications go; "" nowhere
 	ClientState string    `json:"clientState,omitempty"`
 	Expires     time.Time `json:"expires"`
 	Deleted     bool      `json:"deleted,omitempty"`
@@ -49,10 +51,14 @@ func (t *tenant) subscriptionsOf(app string, now time.Time) []*subscription {
 }
 
 func renderSubscription(s *subscription) map[string]any {
+	var lifecycle any
+	if s.Lifecycle != "" {
+		lifecycle = s.Lifecycle
+	}
 	return map[string]any{
 		"id": s.ID, "resource": s.Resource, "changeType": s.ChangeType, "notificationUrl": s.URL, "clientState": nil, // never shown again
 		"applicationId": s.App, "creatorId": nil, "expirationDateTime": stamp(s.Expires), "includeResourceData": nil,
-		"lifecycleNotificationUrl": nil, "latestSupportedTlsVersion": "v1_2", "notificationQueryOptions": nil, "notificationUrlAppId": nil,
+		"lifecycleNotificationUrl": lifecycle, "latestSupportedTlsVersion": "v1_2", "notificationQueryOptions": nil, "notificationUrlAppId": nil,
 		"encryptionCertificate": nil, "encryptionCertificateId": nil,
 	}
 }
@@ -66,6 +72,7 @@ func (k *call) writtenSubscription(now time.Time) (subscription, *answer) {
 	var in struct {
 		ChangeType         string    `json:"changeType"`
 		NotificationURL    string    `json:"notificationUrl"`
+		LifecycleURL       string    `json:"lifecycleNotificationUrl"`
 		Resource           string    `json:"resource"`
 		ExpirationDateTime time.Time `json:"expirationDateTime"`
 		ClientState        string    `json:"clientState"`
@@ -77,9 +84,11 @@ func (k *call) writtenSubscription(now time.Time) (subscription, *answer) {
 	if len(segments) != 3 || !strings.EqualFold(segments[0], "groups") || segments[2] != "members" {
 		return fail("This model has subscriptions to groups/{id}/members only.")
 	}
-	u, err := url.Parse(in.NotificationURL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || !loopback(u.Hostname()) {
-		return fail("The notificationUrl must be on a loopback host: this model calls nobody else.")
+	for _, target := range []string{in.NotificationURL, cmp.Or(in.LifecycleURL, in.NotificationURL)} {
+		u, err := url.Parse(target)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || !loopback(u.Hostname()) {
+			return fail("The notificationUrl must be on a loopback host: this model calls nobody else.")
+		}
 	}
 	switch life := in.ExpirationDateTime.Sub(now); {
 	case life <= 0 || life > longestGroup:
@@ -89,21 +98,35 @@ func (k *call) writtenSubscription(now time.Time) (subscription, *answer) {
 	}
 	return subscription{
 		ID: newID(), App: k.appID, Group: strings.ToLower(segments[1]), Resource: in.Resource, ChangeType: in.ChangeType,
-		URL: in.NotificationURL, ClientState: in.ClientState, Expires: in.ExpirationDateTime,
+		URL: in.NotificationURL, Lifecycle: in.LifecycleURL, ClientState: in.ClientState, Expires: in.ExpirationDateTime,
 	}, nil
 }
 
-// handshake asks the webhook to answer a validation token. It runs before the
-// tenant is locked: the webhook may call Graph itself.
+// handshake asks the webhook to answer a validation token, at both of its
+// addresses. It runs before the tenant is locked: the webhook may call Graph
+// itself.
 func (c *Cloud) handshake(ctx context.Context, k *call) *answer {
 	s, refused := k.writtenSubscription(c.now())
 	if refused != nil {
 		return refused
 	}
+	targets := []string{s.URL}
+	if s.Lifecycle != "" && s.Lifecycle != s.URL {
+		targets = append(targets, s.Lifecycle)
+	}
+	for _, target := range targets {
+		if a := c.validate(ctx, target); a != nil {
+			return a
+		}
+	}
+	return nil
+}
+
+func (c *Cloud) validate(ctx context.Context, target string) *answer {
 	token := "Validation: Testing client application reachability. " + newID()
 	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
-	u, _ := url.Parse(s.URL)
+	u, _ := url.Parse(target)
 	query := u.Query()
 	query.Set("validationToken", token)
 	u.RawQuery = query.Encode()
@@ -237,21 +260,65 @@ func (c *Cloud) notify(t *tenant, before, after *group) {
 			c.log.Error("notification not encoded", "err", err)
 			continue
 		}
-		c.deliveries.Go(func() { c.deliver(s, body) })
+		c.deliveries.Go(func() { c.deliver(s.ID, s.URL, body) })
 	}
 }
 
-func (c *Cloud) deliver(s *subscription, body []byte) {
+// Lifecycle events of subscriptions (change-notifications-lifecycle-events.md).
+const (
+	ReauthorizationRequired = "reauthorizationRequired"
+	SubscriptionRemoved     = "subscriptionRemoved" // the subscription is gone
+	NotificationsMissed     = "missed"
+)
+
+// TellLifecycle sends a lifecycle event of every subscription to a group of the
+// tenant. Those without an address for it are told nothing.
+func (c *Cloud) TellLifecycle(tenantRef, groupRef, event string) error {
+	return c.change(tenantRef, func(t *tenant) ([]change, error) {
+		g, err := t.group(groupRef)
+		if err != nil {
+			return nil, err
+		}
+		if event != ReauthorizationRequired && event != SubscriptionRemoved && event != NotificationsMissed {
+			return nil, fmt.Errorf("lifecycle event %q: %w", event, ErrInvalid)
+		}
+		var changes []change
+		for _, s := range t.subscriptionsOf("", c.now()) {
+			if s.Group != g.ID {
+				continue
+			}
+			if event == SubscriptionRemoved {
+				gone := *s
+				gone.Deleted = true
+				changes = append(changes, t.putSubscription(gone))
+			}
+			if s.Lifecycle == "" {
+				continue
+			}
+			body, err := json.Marshal(map[string]any{"value": []any{map[string]any{
+				"subscriptionId": s.ID, "subscriptionExpirationDateTime": stamp(s.Expires), "tenantId": t.id,
+				"clientState": s.ClientState, "lifecycleEvent": event,
+			}}})
+			if err != nil {
+				return nil, err
+			}
+			c.deliveries.Go(func() { c.deliver(s.ID, s.Lifecycle, body) })
+		}
+		return changes, nil
+	})
+}
+
+func (c *Cloud) deliver(id, target string, body []byte) {
 	for _, pause := range deliveryPauses {
 		if wait(c.running, pause) != nil {
 			return
 		}
 		ctx, cancel := context.WithTimeout(c.running, deliveryTime)
-		_, err := c.post(ctx, s.URL, "application/json", body)
+		_, err := c.post(ctx, target, "application/json", body)
 		cancel()
 		if err == nil {
 			return
 		}
-		c.log.Info("notification not taken", "subscription", s.ID, "err", err)
+		c.log.Info("notification not taken", "subscription", id, "err", err)
 	}
 }

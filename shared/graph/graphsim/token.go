@@ -71,7 +71,9 @@ func (k *keys) sign(c claims) (string, error) {
 	signature := make([]byte, 64)
 	r.FillBytes(signature[:32])
 	s.FillBytes(signature[32:])
-	return text + "." + raw64.EncodeToString(signature), nil
+	token := text + "." + raw64.EncodeToString(signature)
+	k.verified.add(sha256.Sum256([]byte(token)), c)
+	return token, nil
 }
 
 var errToken = errors.New("not a token of this cloud")
@@ -89,44 +91,45 @@ func (k *keys) verify(token string) (claims, error) {
 		return c, errToken
 	}
 	whole := sha256.Sum256([]byte(token))
-	if !k.verified.has(whole) {
-		sum := sha256.Sum256([]byte(token[:i]))
-		if !ecdsa.Verify(&k.token.PublicKey, sum[:], new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])) {
-			return c, errToken
-		}
-		k.verified.add(whole)
+	if said, ok := k.verified.get(whole); ok {
+		return said, nil
+	}
+	sum := sha256.Sum256([]byte(token[:i]))
+	if !ecdsa.Verify(&k.token.PublicKey, sum[:], new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])) {
+		return c, errToken
 	}
 	if err := decodeSegment(token, 1, &c); err != nil {
 		return c, errToken
 	}
+	k.verified.add(whole, c)
 	return c, nil
 }
 
-// maxVerified bounds the tokens whose signature is remembered as good.
-const maxVerified = 20_000
+// maxVerified bounds the tokens that are remembered as good.
+const maxVerified = 4_000
 
-// A verdictCache remembers the hashes of tokens with a good signature: checking
-// one costs more than all the rest of a call. It is no more than that:
-// expiry and claims are looked at each time.
+// A verdictCache remembers the claims of tokens with a good signature, by
+// hashes: checking one costs more than all the rest of a call. Expiry and claims
+// are looked at each time.
 type verdictCache struct {
 	mu   sync.RWMutex
-	good map[[sha256.Size]byte]struct{}
+	good map[[sha256.Size]byte]claims
 }
 
-func (v *verdictCache) has(sum [sha256.Size]byte) bool {
+func (v *verdictCache) get(sum [sha256.Size]byte) (claims, bool) {
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	_, ok := v.good[sum]
-	return ok
+	c, ok := v.good[sum]
+	return c, ok
 }
 
-func (v *verdictCache) add(sum [sha256.Size]byte) {
+func (v *verdictCache) add(sum [sha256.Size]byte, c claims) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.good == nil || len(v.good) >= maxVerified {
-		v.good = make(map[[sha256.Size]byte]struct{})
+		v.good = make(map[[sha256.Size]byte]claims)
 	}
-	v.good[sum] = struct{}{}
+	v.good[sum] = c
 }
 
 // decodeSegment decodes one part of a JWT without checking its signature.

@@ -46,7 +46,8 @@ func (r *Refused) Is(target error) bool { return target == work.ErrConflict }
 // Parcel is a message on its way into a queue.
 type Parcel struct {
 	// ID is made of what the parcel carries, so a parcel that is sent again has it again: a queue drops the second one
-	// for as long as it remembers ids (Service Bus: duplicate detection). 32 characters, hexadecimal.
+	// for as long as it remembers ids (Service Bus: duplicate detection). Over a queue that remembers none, a message that a sweep
+	// sends again may have two holders at once, of whom one settles it. 32 characters, hexadecimal.
 	ID         string
 	Queue      work.Queue
 	Due        time.Time // not to be handed out before; zero is now

@@ -2,8 +2,6 @@ package outbox
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -58,37 +56,6 @@ type entry struct {
 	Message string `json:"message,omitempty"`
 	Attempt int    `json:"attempt,omitempty"`
 	Foreign string `json:"foreign,omitempty"`
-}
-
-// parcel is the attempt's parcel. Its id is the same whoever sends it.
-func (s *Store) parcel(partition, id string, r record) Parcel {
-	attempt := strconv.Itoa(r.Attempt)
-	sum := sha256.Sum256([]byte(partition + "/" + id + "/" + attempt))
-	p := Parcel{
-		ID: hex.EncodeToString(sum[:16]), Queue: r.Queue, Body: r.Body,
-		Attributes: map[string]string{AttributePartition: partition, AttributeMessage: id, AttributeAttempt: attempt},
-	}
-	if trace := traceOf(r.Body); trace != "" {
-		p.Attributes[AttributeTraceParent] = trace
-	}
-	if now := s.now(); instant(r.Due).After(now) {
-		p.Due = instant(r.Due)
-		if s.o.MaxDelay > 0 && p.Due.Sub(now) > s.o.MaxDelay {
-			p.Due = now.Add(s.o.MaxDelay)
-		}
-	}
-	return p
-}
-
-// traceOf is the trace that the event in the body belongs to; "" for a body that is no event or has none.
-func traceOf(body []byte) string {
-	var event struct {
-		TraceParent string `json:"traceparent"`
-	}
-	if json.Unmarshal(body, &event) != nil {
-		return ""
-	}
-	return event.TraceParent
 }
 
 // lease is what a delivery's Lease says: what holds the parcel, and which version of the message's row its holder has seen.

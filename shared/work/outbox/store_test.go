@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pinreset/shared/clocktest"
 	"pinreset/shared/work"
 	"pinreset/shared/work/outbox"
 	"pinreset/shared/work/outbox/outboxtest"
@@ -19,7 +20,7 @@ import (
 type desk struct {
 	*outbox.Store
 	t     *testing.T
-	clock *worktest.Clock
+	clock *clocktest.Clock
 	rows  *outboxtest.Rows
 	queue *outboxtest.Queue
 	calls *outboxtest.Calls
@@ -324,6 +325,12 @@ func TestMessageForAnotherPartitionIsKnownThere(t *testing.T) {
 	m := job("m")
 	m.Partition = other
 	d.send(m) // from tenant
+	elsewhere := m
+	elsewhere.Queue = "elsewhere"
+	d.send(elsewhere)
+	if n := d.queue.Live(); n != 1 {
+		t.Errorf("%d parcels are in the queues, want the first alone", n)
+	}
 	delivery := d.take()
 	if delivery.Partition != other {
 		t.Errorf("delivered for %s, want %s", delivery.Partition, other)

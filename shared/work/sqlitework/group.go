@@ -57,8 +57,9 @@ func (s *statements) prepare(ctx context.Context, c *connection) error {
 		send: prepare("send message", `INSERT INTO messages (partition, id, queue, enqueued, at, due, body)
 			VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) ON CONFLICT (partition, id) DO NOTHING`),
 
+		// A bare parameter in LIMIT makes SQLite plan the statement anew each time that one is bound.
 		claim: prepare("claim messages", `UPDATE messages SET lease = ?2, due = ?3, deliveries = deliveries + 1
-			WHERE seq IN (SELECT seq FROM messages WHERE queue = ?4 AND due <= ?1 ORDER BY due LIMIT ?5)
+			WHERE seq IN (SELECT seq FROM messages WHERE queue = ?4 AND due <= ?1 ORDER BY due LIMIT ?5 + 0)
 			RETURNING seq, partition, id, enqueued, at, deliveries, body`),
 		claimOne: prepare("claim a message", `UPDATE messages SET lease = ?2, due = ?3, deliveries = deliveries + 1
 			WHERE partition = ?4 AND id = ?5 AND due <= ?1 RETURNING seq, partition, id, enqueued, at, deliveries, body`),
@@ -74,7 +75,7 @@ func (s *statements) prepare(ctx context.Context, c *connection) error {
 		held: prepare("check lease", `SELECT 1 FROM messages WHERE seq = ?1 AND lease = ?2`),
 
 		oldest: prepare("look at inbox",
-			`SELECT seq, enqueued FROM messages WHERE seq > ?1 ORDER BY seq LIMIT ?2`),
+			`SELECT seq, enqueued FROM messages WHERE seq > ?1 ORDER BY seq LIMIT ?2 + 0`),
 		forget: prepare("purge inbox", `DELETE FROM messages WHERE seq > ?1 AND seq <= ?2 AND done < ?3`),
 
 		reserve:  prepare("reserve numbers", `REPLACE INTO settings VALUES ('numbers', ?1)`),

@@ -3,6 +3,8 @@ package sqlitework
 import (
 	"database/sql/driver"
 	"fmt"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,15 +20,35 @@ func TestInboxForgets(t *testing.T) {
 	later := message("later") // an old message that is not done must not be forgotten
 	later.Messages[0].At = clock.Now().Add(1000 * time.Hour)
 	mustCommit(t, s, later)
-	finish := func(id string) {
+	finish := func(ids ...string) {
 		t.Helper()
-		mustCommit(t, s, message(id))
-		ds := receive(t, s, 1)
-		if ds[0].ID != id {
-			t.Fatalf("%s came, want %s", ds[0].ID, id)
+		var all work.Batch
+		for _, id := range ids {
+			one := message(id)
+			all.Partition, all.Messages = one.Partition, append(all.Messages, one.Messages...)
 		}
-		if err := s.Settle(t.Context(), ds[0], work.Batch{}, work.Outcome{}); err != nil {
-			t.Fatal(err)
+		mustCommit(t, s, all)
+		var settled sync.WaitGroup // side by side, so that they share commits
+		for _, d := range receive(t, s, len(ids)) {
+			if !slices.Contains(ids, d.ID) {
+				t.Errorf("%s came, want one of %v", d.ID, ids)
+			}
+			settled.Go(func() {
+				if err := s.Settle(t.Context(), d, work.Batch{}, work.Outcome{}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		settled.Wait()
+	}
+	many := func(name string, n int) {
+		t.Helper()
+		var ids []string
+		for i := range n {
+			ids = append(ids, fmt.Sprint(name, i))
+		}
+		for some := range slices.Chunk(ids, purgeEvery/2) {
+			finish(some...)
 		}
 	}
 	known := func() (n int) {
@@ -44,18 +66,14 @@ func TestInboxForgets(t *testing.T) {
 		}
 		return n
 	}
-	for i := range 3 * purgeEvery {
-		finish(fmt.Sprint("old-", i))
-	}
+	many("old-", 3*purgeEvery)
 	clock.Advance(59 * time.Minute)
 	mustCommit(t, s, message("old-7"))
 	if n := known(); n != 3*purgeEvery+1 {
 		t.Errorf("%d ids are known within the hour, want %d", n, 3*purgeEvery+1)
 	}
 	clock.Advance(2 * time.Minute)
-	for i := range 2 * purgeEvery {
-		finish(fmt.Sprint("new-", i))
-	}
+	many("new-", 2*purgeEvery)
 	if n := known(); n != 2*purgeEvery+1 {
 		t.Errorf("%d ids are known, want the new ones and the one that waits: %d", n, 2*purgeEvery+1)
 	}

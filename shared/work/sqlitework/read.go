@@ -32,8 +32,9 @@ func newReader(ctx context.Context, c *connection) (*reader, error) {
 	prepare := c.preparing(ctx, &err)
 	r := &reader{
 		get: prepare("get row", `SELECT version, value FROM rows WHERE partition = ?1 AND row = ?2`),
+		// A bare parameter in LIMIT makes SQLite plan the statement anew each time that one is bound.
 		list: prepare("list rows", `SELECT row, version, value FROM rows
-			WHERE partition = ?1 AND row >= ?2 AND row < ?3 ORDER BY row LIMIT ?4`),
+			WHERE partition = ?1 AND row >= ?2 AND row < ?3 ORDER BY row LIMIT ?4 + 0`),
 		stats: prepare("count messages", `SELECT queue,
 				sum(due <= ?1), sum(due > ?1 AND lease = 0), sum(due > ?1 AND lease <> 0), min(due)
 			FROM messages WHERE due IS NOT NULL GROUP BY queue`),

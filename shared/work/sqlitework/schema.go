@@ -78,7 +78,7 @@ DROP TABLE rows_1;
 // 50,000 pages, 200 MB, is for when that fails.
 var writing = []string{
 	"busy_timeout(2000)", "journal_mode(WAL)", "synchronous(FULL)", "fullfsync(ON)", "checkpoint_fullfsync(ON)",
-	"secure_delete(ON)", "wal_autocheckpoint(50000)", "temp_store(MEMORY)", "cache_size(-16384)", "trusted_schema(OFF)",
+	"secure_delete(ON)", "wal_autocheckpoint(50000)", "temp_store(MEMORY)", "cache_size(-8192)", "trusted_schema(OFF)",
 }
 
 // copying is the checkpointer's connection: it must sync as the writer does, and reads no pages that are worth keeping.

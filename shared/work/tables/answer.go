@@ -28,6 +28,9 @@ type answer struct {
 }
 
 func (a answer) Error() string {
+	if a.index < 0 {
+		return fmt.Sprintf("refused with status %d, %s", a.status, a.code)
+	}
 	return fmt.Sprintf("operation %d was refused with status %d, %s", a.index, a.status, a.code)
 }
 

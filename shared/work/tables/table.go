@@ -24,7 +24,7 @@ type Options struct {
 	// Timeout bounds every call, repetitions included; 15 s if zero. It is less than the lease of a delivery, so that a settlement can't
 	// linger on.
 	Timeout time.Duration
-	// Transport carries the requests; the client's own if nil.
+	// Transport carries the requests; one of the table's own if nil.
 	Transport policy.Transporter
 }
 
@@ -65,6 +65,12 @@ func newTable(service *aztables.ServiceClient, o Options) *Table {
 // client are the settings of the SDK's client: tries that are short against the whole, and a look at what leaves.
 func (o Options) client() *aztables.ClientOptions {
 	timeout := cmp.Or(o.Timeout, 15*time.Second)
+	if o.Transport == nil {
+		// The client's own keeps ten connections for the next request and opens the eleventh anew each time.
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.MaxIdleConnsPerHost = 64
+		o.Transport = &http.Client{Transport: transport}
+	}
 	return &aztables.ClientOptions{ClientOptions: azcore.ClientOptions{
 		Transport:       o.Transport,
 		PerCallPolicies: []policy.Policy{sizeGuard{}},

@@ -108,6 +108,12 @@ func TestLimits(t *testing.T) {
 		}
 		return writes
 	}
+	full := func() (writes []work.Write) { // as much as package work lets into one commit, in as many rows
+		for i := range work.MaxOperations {
+			writes = append(writes, work.Write{Row: fmt.Sprintf("full-%03d", i), Value: make([]byte, work.MaxBatchBytes/work.MaxOperations-8)})
+		}
+		return writes
+	}
 	key := func(n int) []work.Write { return []work.Write{put(strings.Repeat("k", n), "x")} }
 	for _, test := range []struct {
 		name   string
@@ -117,6 +123,7 @@ func TestLimits(t *testing.T) {
 		{"100 operations", many(outbox.MaxTransaction), nil},
 		{"101 operations", many(outbox.MaxTransaction + 1), work.ErrTooLarge},
 		{"3 large rows", large(3), nil},
+		{"a full commit", full(), nil},
 		{"a request of more than 4 MiB", large(5), work.ErrTooLarge},
 		{"an entity of more than 1 MiB", []work.Write{{Row: "r", Value: make([]byte, 1<<20)}}, work.ErrTooLarge},
 		{"a key of 512", key(512), nil},

@@ -4,27 +4,12 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
+
+	"pinreset/shared/clocktest"
 )
 
-// Clock is a clock that stands until it is moved.
-type Clock struct{ now atomic.Pointer[time.Time] }
-
-// NewClock returns a clock that stands somewhere.
-func NewClock() *Clock {
-	c := &Clock{}
-	start := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
-	c.now.Store(&start)
-	return c
-}
-
-// Now tells the time.
-func (c *Clock) Now() time.Time { return *c.now.Load() }
-
-// Advance moves the clock. A backend that waits for its clock has to be woken.
-func (c *Clock) Advance(d time.Duration) {
-	later := c.Now().Add(d)
-	c.now.Store(&later)
-}
+// NewClock returns a clock that stands somewhere. A backend that waits for its clock has to be woken when it was moved.
+func NewClock() *clocktest.Clock { return clocktest.New(time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)) }
 
 // Crasher is a [Backend]'s Crash, for a store that calls Before ahead of each step of a commit.
 type Crasher struct{ at atomic.Pointer[string] }

@@ -45,7 +45,7 @@ type NewBulk struct {
 	PlanOnly bool   `json:"planOnly,omitempty" doc:"Find and count the devices, and begin nothing"`
 	Expected int    `json:"expected,omitempty" minimum:"1" doc:"How many devices you expect; with another number nothing is begun"`
 	PlanHash string `json:"planHash,omitempty" maxLength:"64" doc:"The planHash of a plan; with other devices nothing is begun"`
-	Reason   string `json:"reason" doc:"Why, for the audit log"`
+	Reason   string `json:"reason,omitempty" doc:"Why, for the audit log; a plan may do without"`
 	Ticket   string `json:"ticket,omitempty"`
 }
 
@@ -67,7 +67,7 @@ func (r *Room) StartBulk(ctx context.Context, key string, in NewBulk) (Answer[Bu
 	case in.PlanOnly && (in.Expected != 0 || in.PlanHash != ""):
 		return none, invalid("body", "a plan has neither expected nor planHash")
 	}
-	if err := checkWhy(in.Reason, in.Ticket, true); err != nil {
+	if err := checkWhy(in.Reason, in.Ticket, !in.PlanOnly); err != nil {
 		return none, err
 	}
 	c, err := r.call(key, "bulk reset", in)

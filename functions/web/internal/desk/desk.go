@@ -40,6 +40,11 @@ type Eraser interface {
 	ErasePartition(ctx context.Context, partition string) (rows, messages int, err error)
 }
 
+// subscriptions ends change notifications at Graph.
+type subscriptions interface {
+	Unsubscribe(ctx context.Context, tenant, id string) error
+}
+
 // pace tells how much of Graph's limits is used.
 type pace interface{ Snapshot() graph.LimiterSnapshot }
 
@@ -55,6 +60,9 @@ type Options struct {
 
 	Policies   PolicyReader // Graph; nil where no policies are rolled out
 	DeviceKeys *devicekey.Keys
+
+	Notified      bool          // Graph can reach the callback, so that tenants may ask for its notifications
+	Subscriptions subscriptions // Graph's, which end with a tenant's offboarding; nil where there are none
 
 	Pace pace   // figures of the limits of Graph; nil for none
 	Wake func() // has a run over all tenants sent at once; nil where the timer alone does it

@@ -14,8 +14,10 @@ import (
 	"pinreset/shared/audit"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/fault"
+	"pinreset/shared/graph"
 	"pinreset/shared/identity"
 	"pinreset/shared/rollout"
+	"pinreset/shared/subscription"
 	"pinreset/shared/tenant"
 	"pinreset/shared/work"
 )
@@ -35,13 +37,15 @@ const (
 
 // Offboarded says what was erased, or that a rollout is taken back first.
 type Offboarded struct {
-	State    string `json:"state" enum:"erased,withdrawing" doc:"withdrawing: nothing is erased yet; ask again once the rollout's rollback has written false"`
-	Rollout  string `json:"rollout,omitempty" doc:"The rollout that is being taken back"`
-	Rows     int    `json:"rows" doc:"Rows erased: settings, consent, devices, resets, failures, the audit log"`
-	Messages int    `json:"messages" doc:"Messages erased, waiting and done"`
-	Keys     int    `json:"keys" doc:"Keys of codes destroyed"`
-	Tokens   int    `json:"tokens" doc:"Tokens revoked, or narrowed to their other tenants"`
-	Left     int    `json:"left" doc:"Rows of the tenant found afterwards; 0, or it is an error"`
+	State         string `json:"state" enum:"erased,withdrawing" doc:"withdrawing: nothing is erased yet; ask again once the rollout's rollback has written false"`
+	Rollout       string `json:"rollout,omitempty" doc:"The rollout that is being taken back"`
+	Rows          int    `json:"rows" doc:"Rows erased: settings, consent, devices, resets, failures, the audit log"`
+	Messages      int    `json:"messages" doc:"Messages erased, waiting and done"`
+	Keys          int    `json:"keys" doc:"Keys of codes destroyed"`
+	Tokens        int    `json:"tokens" doc:"Tokens revoked, or narrowed to their other tenants"`
+	Subscriptions int    `json:"subscriptions" doc:"Subscriptions to change notifications that were ended at Graph"`
+	Unended       int    `json:"unended" doc:"Subscriptions that Graph could not be asked to end; they end by themselves within a month"`
+	Left          int    `json:"left" doc:"Rows of the tenant found afterwards; 0, or it is an error"`
 }
 
 // Offboard erases all that is kept of the tenant: nothing of it is left but the entry of the system's own log, which names its
@@ -90,6 +94,9 @@ func (r *Room) eraseAll(ctx context.Context, reason string) (done Offboarded, er
 	if done.Tokens, err = r.forgetTokens(ctx); err != nil {
 		return done, err
 	}
+	if err := r.unsubscribe(ctx, &done); err != nil {
+		return done, err
+	}
 	// Keys first: from here on no code opens, whatever else fails.
 	if done.Keys, _, err = d.o.Keys.ErasePartition(ctx, r.ID()); err != nil {
 		return done, fmt.Errorf("erase keys of %s: %w", r.ID(), err)
@@ -120,7 +127,34 @@ func (r *Room) eraseAll(ctx context.Context, reason string) (done Offboarded, er
 	return done, r.recordOffboarding(ctx, map[string]string{
 		"state": "done", "rows": strconv.Itoa(done.Rows), "messages": strconv.Itoa(done.Messages),
 		"keys": strconv.Itoa(done.Keys), "tokens": strconv.Itoa(done.Tokens),
+		"subscriptions": strconv.Itoa(done.Subscriptions), "unended": strconv.Itoa(done.Unended),
 	}, reason)
+}
+
+// unsubscribe ends the tenant's change notifications at Graph. That one can't be ended holds nothing up: the consent may be gone, and
+// it runs out by itself.
+func (r *Room) unsubscribe(ctx context.Context, done *Offboarded) error {
+	all, err := subscription.List(ctx, r.unit())
+	if err != nil {
+		return err
+	}
+	done.Subscriptions, done.Unended = 0, 0
+	for _, s := range all {
+		if s.ID == "" || r.desk.o.Subscriptions == nil {
+			done.Unended++
+			continue
+		}
+		if err := r.desk.o.Subscriptions.Unsubscribe(ctx, r.ID(), s.ID); err != nil && !errors.Is(err, graph.ErrNotFound) {
+			if ctx.Err() != nil {
+				return err
+			}
+			problem.Note(ctx, err)
+			done.Unended++
+			continue
+		}
+		done.Subscriptions++
+	}
+	return nil
 }
 
 // falseFirst sees to it that no policy of a rollout stays on: it starts the rollback of the rollout that stands, and gives the

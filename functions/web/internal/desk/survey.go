@@ -40,6 +40,7 @@ type TenantAudit struct {
 	Status      *survey.Status      `json:"status,omitempty" doc:"What devices made of the policy; absent where nothing tells"`
 	Drift       []survey.Drift      `json:"drift" nullable:"false" doc:"What is no longer as it was, to the worse"`
 	Changes     []survey.Change     `json:"changes" nullable:"false" doc:"All differences to the audit before"`
+	Lost        []readiness.Loss    `json:"lost,omitempty" nullable:"false" doc:"What was read and is too much to be kept, so that the next audit does not compare with it"`
 	Requests    int                 `json:"requests" doc:"Reads that Microsoft Graph counts"`
 	Throttled   int                 `json:"throttled" doc:"Of these, those that were answered with 429"`
 }
@@ -82,7 +83,7 @@ type PaceFamily struct {
 func (r *Room) shownAudit(s survey.Report) TenantAudit {
 	a := TenantAudit{ID: s.ID, TenantID: r.ID(), Outcome: s.Outcome, State: s.State, Cause: s.Cause, RunID: s.RunID, Reason: s.Reason, By: s.By, At: s.At,
 		Since: s.Since, Code: s.Code, CodeTitle: titleOf(s.Code), Diagnostics: s.Diagnostics, Parts: s.Parts, Coverage: s.Coverage, Status: s.Status,
-		Drift: s.Drift, Changes: s.Changes, Requests: s.Requests, Throttled: s.Throttled}
+		Drift: s.Drift, Changes: s.Changes, Lost: s.Lost, Requests: s.Requests, Throttled: s.Throttled}
 	if a.Parts == nil {
 		a.Parts = []survey.Part{}
 	}

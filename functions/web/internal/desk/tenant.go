@@ -16,6 +16,7 @@ import (
 	"pinreset/shared/fault"
 	"pinreset/shared/identity"
 	"pinreset/shared/onboarding"
+	"pinreset/shared/subscription"
 	"pinreset/shared/tenant"
 	"pinreset/shared/work"
 )
@@ -204,6 +205,7 @@ type SettingsChange struct {
 	ResetDeadlineHours *int   `json:"resetDeadlineHours,omitempty" minimum:"1" maximum:"720" doc:"Hours that a reset waits for its device"`
 	SealPortalCodes    *bool  `json:"sealPortalCodes,omitempty" doc:"Whether codes of resets that were started in Intune's own portal are kept here too"`
 	RemediatePolicy    *bool  `json:"remediatePolicy,omitempty" doc:"Whether an audit asks for the standing rollout again when its policy was removed, changed or unassigned"`
+	GraphNotifications *bool  `json:"graphNotifications,omitempty" doc:"Whether Graph is asked to tell of changes to the members of groups that policies are assigned to"`
 	Reason             string `json:"reason,omitempty" doc:"Why, for the audit log; at most 500 characters"`
 }
 
@@ -212,11 +214,19 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 	if err := r.Need(identity.SettingsWrite); err != nil {
 		return tenant.Settings{}, err
 	}
-	if in.PasscodeHours == nil && in.ResetDeadlineHours == nil && in.RemediatePolicy == nil && in.SealPortalCodes == nil {
+	if in.PasscodeHours == nil && in.ResetDeadlineHours == nil && in.RemediatePolicy == nil && in.SealPortalCodes == nil && in.GraphNotifications == nil {
 		return tenant.Settings{}, invalid("body", "names no setting")
 	}
 	if err := checkWhy(in.Reason, "", false); err != nil {
 		return tenant.Settings{}, err
+	}
+	if in.GraphNotifications != nil && *in.GraphNotifications {
+		if err := r.tenant.InEntra(); err != nil {
+			return tenant.Settings{}, err
+		}
+		if !r.desk.o.Notified {
+			return tenant.Settings{}, problem.Refuse(fault.StateConflict, "Graph can't reach this server: it needs PINRESET_PUBLIC_URL, an https address.")
+		}
 	}
 	var after tenant.Settings
 	err := r.desk.change(ctx, r.ID(), func(u *work.Unit) error {
@@ -242,6 +252,11 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 			changed["remediatePolicy"] = fmt.Sprintf("%t → %t", after.RemediatePolicy, *in.RemediatePolicy)
 			after.RemediatePolicy = *in.RemediatePolicy
 		}
+		subscribe := in.GraphNotifications != nil && *in.GraphNotifications != after.GraphNotifications
+		if subscribe {
+			changed["graphNotifications"] = fmt.Sprintf("%t → %t", after.GraphNotifications, *in.GraphNotifications)
+			after.GraphNotifications = *in.GraphNotifications
+		}
 		if err := after.Validate(); err != nil {
 			return wrong(err)
 		}
@@ -255,6 +270,9 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 		slices.Sort(names)
 		told := events.TenantSettingsChanged{RequestID: u.NewID(), Names: names, By: r.who.Operator()}
 		_, err = u.Send(ctx, work.Announcements, time.Time{}, told)
+		if subscribe {
+			err = errors.Join(err, subscription.Ask(ctx, u))
+		}
 		return errors.Join(err, tenant.WriteSettings(u, after), audit.Append(u, audit.Entry{
 			Actor: r.who.Operator(), Action: audit.SettingsChanged, RequestID: told.RequestID, Reason: in.Reason, Change: changed,
 		}))

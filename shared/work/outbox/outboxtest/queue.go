@@ -239,6 +239,23 @@ func (q *Queue) Due() []work.Queue {
 	return names
 }
 
+// Waiting returns how many parcels of the queue nobody holds: those to hand out now, and those that are due later.
+func (q *Queue) Waiting(name work.Queue) (due, later int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := q.now()
+	for _, p := range q.live {
+		switch {
+		case p.Queue != name || p.until.After(now):
+		case p.Due.After(now):
+			later++
+		default:
+			due++
+		}
+	}
+	return due, later
+}
+
 // Live returns how many parcels there are, held, waiting or due.
 func (q *Queue) Live() int {
 	q.mu.Lock()
