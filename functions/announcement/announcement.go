@@ -41,8 +41,11 @@ func (h *Handler) Route() dispatch.Route {
 func keep[D events.Data](h *Handler) func(context.Context, *work.Unit, events.Event, D) error {
 	return func(ctx context.Context, u *work.Unit, e events.Event, d D) error {
 		attrs := []any{"kind", d.Kind(), "tenant", e.Tenant, "request", d.Request(), "event", e.ID}
-		if f, ok := any(d).(events.FailureRaised); ok {
-			attrs = append(attrs, "code", f.Code, "diagnostics", f.Diagnostics)
+		switch d := any(d).(type) {
+		case events.FailureRaised:
+			attrs = append(attrs, "code", d.Code, "diagnostics", d.Diagnostics)
+		case events.TenantDriftFound: // alerts look for consent that was lost
+			attrs = append(attrs, "code", d.Code, "diagnostics", d.Diagnostics)
 		}
 		h.Logger.InfoContext(ctx, "announced", attrs...)
 		if h.Kept != nil {

@@ -95,8 +95,10 @@ func TestFeed(t *testing.T) {
 			if lines := strings.Count(log.String(), "\n"); crashed == "" && lines != len(announced) {
 				t.Errorf("%d lines in the log: %s", lines, log.String())
 			}
-			if !strings.Contains(log.String(), `"code":"consent_declined","diagnostics":"/tenants/x/diag/y"`) {
-				t.Errorf("the failure's line has no code or link: %s", log.String())
+			for _, line := range []string{`"code":"consent_declined","diagnostics":"/tenants/x/diag/y"`, `"code":"policy_removed","diagnostics":"/tenants/x/diag/z"`} {
+				if !strings.Contains(log.String(), line) {
+					t.Errorf("no line says %s: %s", line, log.String())
+				}
 			}
 		}
 		if boundaries < 2*len(announced) {
