@@ -120,7 +120,7 @@ func serveAzure(ctx context.Context, port string, getenv func(string) string, st
 			Timers: map[string]func(context.Context) error{housekeepingTimer: prog.timer.Look, auditTimer: prog.audits.Tick},
 			// Made when somebody asks: it is most of the start, and most instances only serve queues.
 			HTTP:   onlyHosts(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { prog.web().ServeHTTP(w, r) }), "http://"+listener.Addr().String(), c.PublicURL),
-			Intake: pushed{prog.store}, Processor: prog.dispatcher,
+			Intake: pushed{prog.local}, Processor: prog.dispatcher,
 		}, nil
 	}
 	return azure.Serve(ctx, listener, azure.Options{Flush: tracer.Flush, Logger: logger}, build)
