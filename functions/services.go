@@ -18,6 +18,7 @@ import (
 
 	"pinreset/shared/credential"
 	"pinreset/shared/dispatch"
+	"pinreset/shared/host/azure"
 	"pinreset/shared/secret"
 	"pinreset/shared/work"
 	"pinreset/shared/work/outbox"
@@ -116,34 +117,26 @@ func openStores(ctx context.Context, c config, source *credential.Source, now fu
 
 // openServices opens Table storage and Service Bus, and returns only when both let this process do all that it will do.
 func openServices(ctx context.Context, c config, source *credential.Source, now func() time.Time, newID func() string, logger *slog.Logger) (_ stores, err error) {
-	if err := os.MkdirAll(c.Data, 0o700); err != nil { // for the administrator's token, where this process is the one that makes it
-		return stores{}, fmt.Errorf("make data directory: %w", err)
-	}
-	var signedIn azcore.TokenCredential
-	if c.TablesURL != "" || c.ServiceBus != "" {
-		if signedIn, err = source.Azure(); err != nil {
-			return stores{}, fmt.Errorf("sign in to Azure's services: %w", err)
+	if c.Data != "" { // for the administrator's token, where this process is the one that makes it
+		if err := os.MkdirAll(c.Data, 0o700); err != nil {
+			return stores{}, fmt.Errorf("make data directory: %w", err)
 		}
 	}
-	rows, err := openTable(ctx, c, rowsTable, signedIn)
+	services, err := findServices(c, source, now, logger)
 	if err != nil {
 		return stores{}, err
 	}
-	keys, err := openTable(ctx, c, keysTable, signedIn)
-	if err != nil {
-		return stores{}, err
-	}
-	o := servicebus.Options{Namespace: c.ServiceBus, Credential: signedIn, Now: now, Logger: logger}
-	if c.ServiceBusConnectionFile != "" {
-		o.Namespace, o.Credential = "", nil
-		if o.ConnectionString, err = readSecret(c.ServiceBusConnectionFile); err != nil {
-			return stores{}, fmt.Errorf("connection string of Service Bus: %w", err)
+	for _, t := range []*tables.Table{services.rows, services.keys} {
+		if c.TablesConnectionFile != "" {
+			err = t.Create(ctx) // an emulator's; those of an account are made with it
+		} else {
+			err = t.Check(ctx)
+		}
+		if err != nil {
+			return stores{}, err
 		}
 	}
-	bus, err := servicebus.Open(o)
-	if err != nil {
-		return stores{}, err
-	}
+	bus := services.bus
 	closeBus := func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), shutdown)
 		defer cancel()
@@ -153,31 +146,54 @@ func openServices(ctx context.Context, c config, source *credential.Source, now 
 		return stores{}, errors.Join(fmt.Errorf("queues of Service Bus: %w", err), closeBus())
 	}
 	settings := outbox.Options{NewID: newID, Now: now, Logger: logger}
-	all := outbox.New(rows, bus, settings)
+	// What the Functions host holds it completes itself; the messages of other hosts pass through.
+	queue := azure.Queue{Queue: bus, Now: now}
+	all := outbox.New(services.rows, queue, settings)
 	return stores{
 		rows: all, shared: all, close: closeBus,
-		keys: secret.NewRing(outbox.New(keys, bus, settings)), // no message is ever sent with a key
+		keys: secret.NewRing(outbox.New(services.keys, queue, settings)), // no message is ever sent with a key
 	}, nil
 }
 
-// openTable opens a table. That of an emulator is made; that of an account is the template's, and making it is no right of ours.
-func openTable(ctx context.Context, c config, name string, signedIn azcore.TokenCredential) (*tables.Table, error) {
-	if c.TablesConnectionFile == "" {
-		t, err := tables.New(c.TablesURL, signedIn, tables.Options{Name: name})
-		if err != nil {
-			return nil, err
+// azureServices are the services of the configuration, which nothing was asked of yet.
+type azureServices struct {
+	rows, keys *tables.Table
+	bus        *servicebus.Bus
+}
+
+func findServices(c config, source *credential.Source, now func() time.Time, logger *slog.Logger) (s azureServices, err error) {
+	var signedIn azcore.TokenCredential
+	if c.TablesURL != "" || c.ServiceBus != "" {
+		if signedIn, err = source.Azure(); err != nil {
+			return s, fmt.Errorf("sign in to Azure's services: %w", err)
 		}
-		return t, t.Check(ctx)
+	}
+	if s.rows, err = c.table(rowsTable, signedIn); err != nil {
+		return s, err
+	}
+	if s.keys, err = c.table(keysTable, signedIn); err != nil {
+		return s, err
+	}
+	o := servicebus.Options{Namespace: c.ServiceBus, Credential: signedIn, Now: now, Logger: logger}
+	if c.ServiceBusConnectionFile != "" {
+		o.Namespace, o.Credential = "", nil
+		if o.ConnectionString, err = readSecret(c.ServiceBusConnectionFile); err != nil {
+			return s, fmt.Errorf("connection string of Service Bus: %w", err)
+		}
+	}
+	s.bus, err = servicebus.Open(o)
+	return s, err
+}
+
+func (c config) table(name string, signedIn azcore.TokenCredential) (*tables.Table, error) {
+	if c.TablesConnectionFile == "" {
+		return tables.New(c.TablesURL, signedIn, tables.Options{Name: name})
 	}
 	text, err := readSecret(c.TablesConnectionFile)
 	if err != nil {
 		return nil, fmt.Errorf("connection string of tables: %w", err)
 	}
-	t, err := tables.NewFromConnectionString(text, tables.Options{Name: name})
-	if err != nil {
-		return nil, err
-	}
-	return t, t.Create(ctx)
+	return tables.NewFromConnectionString(text, tables.Options{Name: name})
 }
 
 func queueNames() []work.Queue {

@@ -1,18 +1,23 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"pinreset/shared/graph/graphsim"
+	"pinreset/shared/passcode"
 	"pinreset/shared/work/servicebus"
 	"pinreset/shared/work/servicebus/servicebustest"
 	"pinreset/shared/work/tables/tablestest"
@@ -135,6 +140,69 @@ func (k *killing) throttled() (n int) {
 		n += f.Throttled
 	}
 	return n
+}
+
+// TestServicesAtStart: what would show only when a person needs a code, or when the first message is sent, is told at the start.
+func TestServicesAtStart(t *testing.T) {
+	t.Parallel()
+	s := startServices(t)
+	dir := t.TempDir()
+	cloud, err := graphsim.Start(graphsim.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cloud.Close() })
+	begin := func(change map[string]string) (*server, error) {
+		env := map[string]string{"PINRESET_DATA": filepath.Join(t.TempDir(), "data"), "PINRESET_LISTEN": "127.0.0.1:0", "PINRESET_SIM_AT": dir}
+		for _, pair := range s.settings {
+			name, value, _ := strings.Cut(pair, "=")
+			env[name] = value
+		}
+		maps.Copy(env, change)
+		c, err := loadConfig(func(name string) string { return env[name] })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return start(t.Context(), c, startOptions{pace: c.pace(), logger: slog.New(slog.DiscardHandler)})
+	}
+	first, err := begin(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := first.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := begin(map[string]string{"PINRESET_ROOT_KEY_FILE": filepath.Join(t.TempDir(), "another")}); !errors.Is(err, errOtherRoot) {
+		t.Errorf("with another root key: %v", err)
+	}
+	empty := servicebustest.New(t, servicebustest.Config{Queues: []servicebustest.Queue{{Name: "another"}}})
+	file := filepath.Join(t.TempDir(), "bus")
+	if err := os.WriteFile(file, []byte(empty.ConnectionString()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := begin(map[string]string{"PINRESET_SERVICEBUS_CONNECTION_FILE": file}); !errors.Is(err, servicebus.ErrNoEntity) || !strings.Contains(err.Error(), string(passcode.Queue.Bulk())) {
+		t.Errorf("without queues: %v", err)
+	}
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := begin(map[string]string{"PINRESET_TABLES_CONNECTION_FILE": file}); err == nil || !strings.Contains(err.Error(), "connection string of tables") {
+		t.Errorf("without a connection string: %v", err)
+	}
+	if err := first.ready(t.Context()); err != nil {
+		t.Errorf("the first process: %v", err)
+	}
+
+	refused := runBinary(t, s.settings, nil, "backup", filepath.Join(t.TempDir(), "backup"))
+	refused.has(t, exitError, "rows are in Azure's services")
+	found := runBinary(t, append([]string{"PINRESET_SIM_AT=" + dir}, s.settings...), nil, "doctor", "-o", "json")
+	for _, check := range []string{"table " + rowsTable, "table " + keysTable, "queues of Service Bus"} {
+		if !regexp.MustCompile(`"check":\s*"` + check + `",\s*"state":\s*"ok"`).MatchString(found.out) {
+			t.Errorf("the doctor does not find %s in order:\n%s%s", check, found.out, found.err)
+		}
+	}
 }
 
 // TestServicesAreChosen: both services or neither, each named once, with a root key that all processes share; and no mistake quotes what

@@ -127,11 +127,13 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 	}
 
 	prog.tokens = identity.NewTokens(prog.rows, now, newID)
-	ensure := prog.tokens.EnsureAdmin
-	if prog.shared != nil {
-		ensure = prog.tokens.ShareAdmin
+	switch {
+	case prog.local != nil:
+		prog.admin, err = prog.tokens.EnsureAdmin(ctx, c.Data)
+	case c.Data != "":
+		prog.admin, err = prog.tokens.ShareAdmin(ctx, c.Data)
 	}
-	if prog.admin, err = ensure(ctx, c.Data); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	prog.session = identity.NewSessions(now)
