@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,9 +14,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"pinreset/shared/client"
+	"pinreset/shared/graph"
 	"pinreset/shared/graph/graphsim"
 	"pinreset/shared/passcode"
 	"pinreset/shared/work/servicebus"
@@ -142,6 +146,109 @@ func (k *killing) throttled() (n int) {
 	return n
 }
 
+// TestServicesShareOneWindow: two servers are asked for more resets in one tenant than a window takes; it is a fifth of the published
+// one, so that few devices fill it. Both work, both hold calls back, and Graph's model refuses none.
+func TestServicesShareOneWindow(t *testing.T) {
+	t.Parallel()
+	const writes, window, rounds = 40, 8 * time.Second, 5
+	s, dir := startServices(t), t.TempDir()
+	cloud, err := graphsim.Start(graphsim.Options{Dir: dir, Limits: graphsim.Limits{DeviceWrites: graphsim.Limit{N: writes, Per: window}},
+		Timing: graphsim.Timing{ReplicationLag: time.Second, EntryDelay: 50 * time.Millisecond, PickUp: 50 * time.Millisecond, Work: 50 * time.Millisecond}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cloud.Close() })
+	limits := graph.PublishedLimits()
+	devices := limits.Families[graph.Devices]
+	devices.Write = graph.Window{Limit: writes, Per: window}
+	limits.Families[graph.Devices] = devices
+	quick := defaultPace
+	quick.reset.Looks = []time.Duration{300 * time.Millisecond}
+	var servers []*server
+	var clients []*client.Client
+	data := filepath.Join(t.TempDir(), "data")
+	for i := range 2 {
+		one, err := s.begin(t, map[string]string{"PINRESET_SIM_AT": dir, "PINRESET_DATA": data}, startOptions{pace: quick, limits: &limits, logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := one.stop(); err != nil {
+				t.Error(err)
+			}
+		})
+		token, err := os.ReadFile(filepath.Join(data, "admin-token"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := client.New(client.Options{Server: one.url, Token: strings.TrimSpace(string(token))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			waitProven(t, c)
+		}
+		servers, clients = append(servers, one), append(clients, c)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	var all sync.WaitGroup
+	resets := 0
+	for d, err := range clients[0].Devices(ctx, graphsim.Contoso, "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(reachCall, d.Name) || d.Name == "field-pixel-offline" || d.Name == "flaky-tablet-03" {
+			continue
+		}
+		resets += rounds
+		all.Go(func() {
+			for n := range rounds {
+				r, _, err := clients[n%2].StartReset(ctx, graphsim.Contoso, d.ID, "the window is full", "")
+				if err == nil {
+					_, err = clients[(n+1)%2].WaitReset(ctx, graphsim.Contoso, r.ID, nil)
+				}
+				if err != nil {
+					t.Errorf("reset of %s: %v", d.Name, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	count := cloud.Counters().Families[graphsim.Devices]
+	if resets <= writes || count.Writes < resets || count.Throttled != 0 || count.TooEarly != 0 {
+		t.Errorf("%d resets, windows of %d: Graph's model counts %+v", resets, writes, count)
+	}
+	for i, one := range servers {
+		for _, f := range one.graph.Snapshot().Families {
+			if f.Family != graph.Devices {
+				continue
+			}
+			t.Logf("process %d: %d calls, %d held back", i, f.Calls, f.Waited+f.Refused)
+			if f.Calls == 0 || f.Waited+f.Refused == 0 {
+				t.Errorf("process %d made %d calls and held %d back", i, f.Calls, f.Waited+f.Refused)
+			}
+		}
+	}
+}
+
+// begin starts a server in this process on the services; change is over its settings.
+func (s services) begin(t *testing.T, change map[string]string, o startOptions) (*server, error) {
+	t.Helper()
+	env := map[string]string{"PINRESET_DATA": filepath.Join(t.TempDir(), "data"), "PINRESET_LISTEN": "127.0.0.1:0"}
+	for _, pair := range s.settings {
+		name, value, _ := strings.Cut(pair, "=")
+		env[name] = value
+	}
+	maps.Copy(env, change)
+	c, err := loadConfig(func(name string) string { return env[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return start(t.Context(), c, o)
+}
+
 // TestServicesAtStart: what would show only when a person needs a code, or when the first message is sent, is told at the start.
 func TestServicesAtStart(t *testing.T) {
 	t.Parallel()
@@ -153,17 +260,9 @@ func TestServicesAtStart(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = cloud.Close() })
 	begin := func(change map[string]string) (*server, error) {
-		env := map[string]string{"PINRESET_DATA": filepath.Join(t.TempDir(), "data"), "PINRESET_LISTEN": "127.0.0.1:0", "PINRESET_SIM_AT": dir}
-		for _, pair := range s.settings {
-			name, value, _ := strings.Cut(pair, "=")
-			env[name] = value
-		}
-		maps.Copy(env, change)
-		c, err := loadConfig(func(name string) string { return env[name] })
-		if err != nil {
-			t.Fatal(err)
-		}
-		return start(t.Context(), c, startOptions{pace: c.pace(), logger: slog.New(slog.DiscardHandler)})
+		settings := map[string]string{"PINRESET_SIM_AT": dir}
+		maps.Copy(settings, change)
+		return s.begin(t, settings, startOptions{pace: defaultPace, logger: slog.New(slog.DiscardHandler)})
 	}
 	first, err := begin(nil)
 	if err != nil {
