@@ -113,15 +113,20 @@ func serveAzure(ctx context.Context, port string, getenv func(string) string, st
 		// An instance may have started after the time that is due, and be gone before the next one. So what is due is begun whenever it is
 		// found, also the first time.
 		prog.audits.Since = time.Time{}
-		background.Go(func() { prog.host.Run(running) }) // what the store keeps for later, it hands out itself
 		background.Go(func() { prog.audits.Woken(running) })
-		return azure.Functions{
+		background.Go(func() { prog.tidyKeys(running) })
+		functions := azure.Functions{
 			Queues: prog.triggers,
 			Timers: map[string]func(context.Context) error{housekeepingTimer: prog.timer.Look, auditTimer: prog.audits.Tick},
 			// Made when somebody asks: it is most of the start, and most instances only serve queues.
 			HTTP:   onlyHosts(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { prog.web().ServeHTTP(w, r) }), "http://"+listener.Addr().String(), c.PublicURL),
-			Intake: pushed{prog.store}, Processor: prog.dispatcher,
-		}, nil
+			Intake: azure.Parcels{Store: prog.shared}, Processor: prog.dispatcher,
+		}
+		if prog.local != nil {
+			functions.Intake = pushed{prog.local}
+			background.Go(func() { prog.host.Run(running) }) // what that store keeps for later, it hands out itself
+		}
+		return functions, nil
 	}
 	return azure.Serve(ctx, listener, azure.Options{Flush: tracer.Flush, Logger: logger}, build)
 }
@@ -136,8 +141,12 @@ func azureConfig(getenv func(string) string) (config, error) {
 		c.PublicURL = "https://" + name // App Service sets it
 	}
 	var problems []error
-	if getenv(envData) == "" {
-		problems = append(problems, errors.New("PINRESET_DATA must name a directory that outlives this instance: its own disk goes when it does"))
+	switch {
+	case getenv(envData) != "":
+	case c.sharedStores():
+		c.Data = "" // no instance makes the administrator's token: it would go with the instance's disk
+	default:
+		problems = append(problems, errors.New("PINRESET_DATA must name a directory that outlives this instance, whose own disk goes when it does; PINRESET_TABLES_URL and PINRESET_SERVICEBUS need none"))
 	}
 	if c.simulated() && c.SimAt == "" {
 		problems = append(problems, errors.New("PINRESET_CLIENT_ID is missing: no simulated cloud is started under the Functions host"))
@@ -160,7 +169,7 @@ func azureCloud(c config) (cloud, error) {
 	return simulated(at), nil
 }
 
-// pushed takes what the host hands over into the store of this machine, which then keeps it: the host completes a message once the
+// pushed takes what the host hands over into the store of a data directory, which then keeps it: the host completes a message once the
 // store has it, and what is put off comes from the store again.
 type pushed struct{ store *sqlitework.Store }
 

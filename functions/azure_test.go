@@ -186,6 +186,19 @@ func TestAzureConfig(t *testing.T) {
 	}
 }
 
+// TestAzureConfigWithServices: rows and messages that are in Azure's services need no directory, and no token goes to an instance's disk.
+func TestAzureConfigWithServices(t *testing.T) {
+	t.Parallel()
+	settings := map[string]string{"PINRESET_SIM_AT": "/mnt/sim", "WEBSITE_HOSTNAME": "pinreset.azurewebsites.net",
+		"PINRESET_TABLES_CONNECTION_FILE": "a", "PINRESET_SERVICEBUS_CONNECTION_FILE": "b", "PINRESET_ROOT_KEY_FILE": "c"}
+	for _, data := range []string{"", "/mnt/data"} {
+		settings["PINRESET_DATA"] = data
+		if c, err := azureConfig(func(name string) string { return settings[name] }); err != nil || c.Data != data {
+			t.Errorf("the data directory is %q, want %q: %v", c.Data, data, err)
+		}
+	}
+}
+
 // TestHostByEnvironment: the host's own variable chooses, and a command that is given comes first.
 func TestHostByEnvironment(t *testing.T) {
 	t.Parallel()

@@ -15,6 +15,9 @@ import (
 func (p *process) backupCommand() *cobra.Command {
 	var data string
 	c := p.verb("backup FILE", "Write a backup of the data directory, also while the server runs", func(ctx context.Context, args []string) error {
+		if err := p.localOnly(); err != nil {
+			return err
+		}
 		dir := p.value(data, envData, defaultData)
 		err := sqlitework.Backup(ctx, filepath.Join(dir, workDir), args[0])
 		switch {
@@ -36,9 +39,23 @@ func (p *process) backupCommand() *cobra.Command {
 	return c
 }
 
+// localOnly refuses what is about the store of a data directory where the settings name Azure's services.
+func (p *process) localOnly() error {
+	for _, name := range []string{"PINRESET_TABLES_URL", "PINRESET_TABLES_CONNECTION_FILE"} {
+		if p.getenv(name) != "" {
+			return &failure{text: name + " is set: rows are in Azure's services, and this command is for the store of a data directory",
+				next: []string{"copy the table " + rowsTable + " with a tool of the account, without the table " + keysTable, "for the store of a data directory, the same command without " + name}}
+		}
+	}
+	return nil
+}
+
 func (p *process) restoreCommand() *cobra.Command {
 	var data string
 	c := p.verb("restore FILE", "Make a data directory from a backup", func(ctx context.Context, args []string) error {
+		if err := p.localOnly(); err != nil {
+			return err
+		}
 		r, err := restore(ctx, args[0], data, p.now)
 		switch {
 		case errors.Is(err, errNotEmpty):

@@ -46,6 +46,14 @@ type config struct {
 	HomeTenant        string         // PINRESET_HOME_TENANT: id of the tenant that the Azure services belong to
 	KeyVaultKey       string         // PINRESET_KEY_VAULT_KEY: https://NAME.vault.azure.net/keys/KEY, which wraps the key-encryption keys; "" uses a file
 
+	// Where rows and messages are: both in Azure's services, which several processes share, or with "" in the data directory. An emulator
+	// is named by a connection string in a file, because it holds a key.
+	TablesURL                string // PINRESET_TABLES_URL: https://ACCOUNT.table.core.windows.net
+	TablesConnectionFile     string // PINRESET_TABLES_CONNECTION_FILE
+	ServiceBus               string // PINRESET_SERVICEBUS: NAME.servicebus.windows.net
+	ServiceBusConnectionFile string // PINRESET_SERVICEBUS_CONNECTION_FILE
+	RootKeyFile              string // PINRESET_ROOT_KEY_FILE: wraps the key-encryption keys in place of KeyVaultKey; the same for all processes
+
 	// How long a reset whose call got no clear answer looks for a trace of it at the device. Microsoft publishes no bound for
 	// either, so whoever knows a tenant to be slow or quick says so.
 	CallAgainAfter time.Duration // PINRESET_CALL_AGAIN_AFTER: Graph throttled the call: 5s to 1h, then it is made again
@@ -114,6 +122,12 @@ func loadConfig(getenv func(string) string) (config, error) {
 		HomeTenant:           value("HOME_TENANT", ""),
 		KeyVaultKey:          value("KEY_VAULT_KEY", ""),
 
+		TablesURL:                strings.TrimSuffix(value("TABLES_URL", ""), "/"),
+		TablesConnectionFile:     value("TABLES_CONNECTION_FILE", ""),
+		ServiceBus:               value("SERVICEBUS", ""),
+		ServiceBusConnectionFile: value("SERVICEBUS_CONNECTION_FILE", ""),
+		RootKeyFile:              value("ROOT_KEY_FILE", ""),
+
 		CallAgainAfter: duration("CALL_AGAIN_AFTER", passcodereset.DefaultSchedule.Trace, 5*time.Second, time.Hour),
 		GiveUpAfter:    duration("GIVE_UP_AFTER", passcodereset.DefaultSchedule.Lost, 10*time.Second, 24*time.Hour),
 
@@ -170,6 +184,7 @@ func (c config) validate() error {
 		problem("LOG_LEVEL", "must be debug, info, warn or error, not %q", c.LogLevel)
 	}
 	c.credentialProblems(problem)
+	c.serviceProblems(problem)
 	return errors.Join(problems...)
 }
 
@@ -191,10 +206,10 @@ func (c config) simulated() bool { return c.ClientID == "" }
 func readSecret(path string) (string, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return "", fmt.Errorf("read client secret: %w", err)
+		return "", fmt.Errorf("read secret: %w", err)
 	}
 	if s := strings.TrimSpace(string(data)); s != "" {
 		return s, nil
 	}
-	return "", fmt.Errorf("client secret file %s is empty", path)
+	return "", fmt.Errorf("secret file %s is empty", path)
 }

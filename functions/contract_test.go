@@ -342,7 +342,7 @@ func (c *contract) rollouts(ctx context.Context, api *client.Client, tenant stri
 func (s *server) setAside(t *testing.T, tenant string, n int) []string {
 	t.Helper()
 	newID := newIDs()
-	u := work.NewUnit(s.store, tenant, time.Now(), newID)
+	u := work.NewUnit(s.rows, tenant, time.Now(), newID)
 	var ids []string
 	for range n {
 		id := newID()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -36,7 +37,7 @@ func (c config) credentialProblems(problem func(name, format string, args ...any
 		{"PRIVILEGED_CLIENT_ID", c.PrivilegedClientID, false, c.Credential != credential.Developer},
 		{"IDENTITY_CLIENT_ID", c.IdentityClientID, c.Credential == credential.ManagedIdentity, c.Credential == credential.ManagedIdentity},
 		{"ASSERTION_FILE", c.AssertionFile, c.Credential == credential.ClientAssertion, c.Credential == credential.ClientAssertion},
-		{"HOME_TENANT", c.HomeTenant, c.KeyVaultKey != "" && c.Credential != credential.ManagedIdentity, c.Credential != credential.ManagedIdentity},
+		{"HOME_TENANT", c.HomeTenant, c.needsHome() && c.Credential != credential.ManagedIdentity, c.Credential != credential.ManagedIdentity},
 	} {
 		switch {
 		case s.value == "" && s.needed && c.ClientID != "":
@@ -127,10 +128,11 @@ type keyEncryption struct {
 
 const consentPurpose = "consent-state"
 
-// openKeys opens the key-encryption keys: under a key in Key Vault where one is set, else in a file beside the key ring.
+// openKeys opens the key-encryption keys: under a key in Key Vault where one is set, else in a file: of this machine beside the key
+// ring, or one that all processes have.
 func (p *program) openKeys(ctx context.Context, c config, source *credential.Source, now func() time.Time) (k keyEncryption, err error) {
 	if c.KeyVaultKey == "" {
-		file, err := secret.OpenLocalKey(filepath.Join(c.Data, keysDir, rootKeyFile))
+		file, err := secret.OpenLocalKey(cmp.Or(c.RootKeyFile, filepath.Join(c.Data, keysDir, rootKeyFile)))
 		if err != nil {
 			return k, err
 		}

@@ -108,7 +108,7 @@ func TestKeysUnderKeyVault(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := &program{keys: ring, logger: logTo(logged, slog.LevelInfo)}
+		p := &program{stores: stores{keys: ring}, logger: logTo(logged, slog.LevelInfo)}
 		k, err := p.keysUnder(t.Context(), root, now)
 		if err != nil {
 			t.Fatal(err)

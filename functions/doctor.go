@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,6 +21,7 @@ import (
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
 	"pinreset/shared/work/sqlitework"
+	"pinreset/shared/work/tables"
 )
 
 // Bounds of what the doctor finds good.
@@ -124,6 +126,37 @@ func (x *examination) rootKey(ctx context.Context, source *credential.Source) {
 	x.say(check, fine, "", "version %s wraps", version)
 }
 
+// services looks at Azure's services where rows and messages are in them. It makes nothing and takes no message.
+func (x *examination) services(ctx context.Context, source *credential.Source) {
+	if !x.config.sharedStores() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, graph.DefaultTimeout)
+	defer cancel()
+	s, err := findServices(x.config, source, x.now, slog.New(slog.DiscardHandler))
+	if err != nil {
+		x.say("Azure's services", broken, "correct what it names", "%v", err)
+		return
+	}
+	for name, table := range map[string]*tables.Table{rowsTable: s.rows, keysTable: s.keys} {
+		fix := "let this machine reach the account, and its identity have the role Storage Table Data Contributor"
+		if x.config.TablesConnectionFile != "" {
+			fix = "start the server: it makes the table"
+		}
+		if err := table.Check(ctx); err != nil {
+			x.say("table "+name, broken, fix, "%v", err)
+			continue
+		}
+		x.say("table "+name, fine, "", "answers")
+	}
+	const check = "queues of Service Bus"
+	if err := errors.Join(s.bus.Check(ctx, queueNames()), s.bus.Close(ctx)); err != nil {
+		x.say(check, broken, "make the queues that are missing, and give the identity the roles Azure Service Bus Data Sender and Receiver", "%v", err)
+		return
+	}
+	x.say(check, fine, "", "all %d can be used", len(queues))
+}
+
 // directory looks at the data directory: who can read it, whether it is sound, and whether there is room.
 func (x *examination) directory(ctx context.Context) {
 	data := x.config.Data
@@ -132,7 +165,12 @@ func (x *examination) directory(ctx context.Context) {
 		return
 	}
 	names := []string{"", workDir, keysDir, identity.AdminFile}
-	if x.config.KeyVaultKey == "" {
+	if x.config.sharedStores() {
+		names = []string{""} // and the administrator's token, where this process was the first
+		if _, err := os.Stat(filepath.Join(data, identity.AdminFile)); err == nil {
+			names = append(names, identity.AdminFile)
+		}
+	} else if x.config.KeyVaultKey == "" {
 		names = append(names, filepath.Join(keysDir, rootKeyFile))
 	}
 	for _, name := range names {
@@ -147,6 +185,9 @@ func (x *examination) directory(ctx context.Context) {
 		default:
 			x.say(check, fine, "", "%v", info.Mode().Perm())
 		}
+	}
+	if x.config.sharedStores() {
+		return
 	}
 	for _, name := range []string{workDir, keysDir} {
 		x.store(ctx, name)
@@ -208,6 +249,7 @@ func (x *examination) cloud(ctx context.Context, tenants func(context.Context) (
 		return
 	}
 	x.rootKey(ctx, source)
+	x.services(ctx, source)
 	if !x.clock(ctx, cfg) {
 		return
 	}

@@ -56,8 +56,8 @@ func TestKill(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	k := &killing{t: t, random: rand.New(rand.NewPCG(seed, 1)), cloud: startCloud(t, "--entry-delay", "100ms", "--pick-up", "200ms", "--work", "200ms", "--replication-lag", "1s")}
-	k.dir = t.TempDir()
-	k.listen = freeAddress(t)
+	k.dir, k.patience = t.TempDir(), time.Minute
+	k.listen = []string{freeAddress(t)}
 	began := time.Now()
 	r := k.start()
 	k.load(r)
@@ -101,8 +101,11 @@ type killing struct {
 	random *rand.Rand // of the test's own goroutine
 	cloud  *cloudProcess
 	dir    string
-	listen string
+	listen []string // addresses of the servers, which are asked in turn
+	asked  atomic.Int64
 	token  string
+	// patience is how long a reset may take once all is calm: longer than every wait of the handler and of the store.
+	patience time.Duration
 
 	kills, between int
 	stop           atomic.Bool // no further resets
@@ -124,9 +127,12 @@ var reachCall = []string{
 
 var killTenants = []string{graphsim.Contoso, graphsim.Fabrikam, graphsim.Northwind}
 
+// quickPace is as little patience as the settings allow.
+var quickPace = []string{"PINRESET_CALL_AGAIN_AFTER=5s", "PINRESET_GIVE_UP_AFTER=10s"}
+
 func (k *killing) start() *running {
 	k.t.Helper()
-	return startBinaryAt(k.t, k.dir, k.listen, []string{"PINRESET_CALL_AGAIN_AFTER=5s", "PINRESET_GIVE_UP_AFTER=10s"}, "--sim-at", k.cloud.dir)
+	return startBinaryAt(k.t, k.dir, k.listen[0], quickPace, "--sim-at", k.cloud.dir)
 }
 
 // load onboards the tenants and starts one worker for each device whose resets reach the call.
@@ -186,7 +192,7 @@ func (k *killing) work(domain, tenantID string, d graphsim.DeviceInfo) {
 		var deadline time.Time
 		for reset.State == passcode.Accepted || reset.State == passcode.Calling || reset.State == passcode.Waiting {
 			if k.stop.Load() && deadline.IsZero() {
-				deadline = time.Now().Add(time.Minute) // all is calm: longer than every wait of the handler
+				deadline = time.Now().Add(k.patience)
 			}
 			if !deadline.IsZero() && time.Now().After(deadline) {
 				k.t.Errorf("reset %s of %s has not ended: %s, why %q", reset.ID, d.Name, reset.State, reset.Why)
@@ -242,7 +248,7 @@ func (k *killing) send(method, path, key string, into any) (int, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+k.listen+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+k.listen[int(k.asked.Add(1))%len(k.listen)]+path, body)
 	if err != nil {
 		return 0, err
 	}

@@ -173,14 +173,14 @@ func (m *metrics) handler() http.Handler {
 
 // collector reads the state of the queues and of the limiter when it is asked.
 type collector struct {
-	store  *sqlitework.Store
+	store  *sqlitework.Store // nil where rows and messages are in Azure's services, which count themselves
 	client *graph.Client
 }
 
 var (
-	queueDepth  = prometheus.NewDesc("pinreset_queue_depth", "Messages of a queue by state: due, later, leased.", []string{"queue", "state"}, nil)
-	queueOldest = prometheus.NewDesc("pinreset_queue_oldest_seconds", "How long the first due message of a queue has waited.", []string{"queue"}, nil)
-	commits     = prometheus.NewDesc("pinreset_store_commits_total", "Transactions of the store; many units share one.", nil, nil)
+	queueDepth  = prometheus.NewDesc("pinreset_queue_depth", "Messages of a queue by state: due, later, leased. Of the local store only.", []string{"queue", "state"}, nil)
+	queueOldest = prometheus.NewDesc("pinreset_queue_oldest_seconds", "How long the first due message of a queue has waited. Of the local store only.", []string{"queue"}, nil)
+	commits     = prometheus.NewDesc("pinreset_store_commits_total", "Transactions of the local store; many units share one.", nil, nil)
 	graphCalls  = prometheus.NewDesc("pinreset_graph_requests_total", "Requests sent to Graph by family of resources.", []string{"family"}, nil)
 	graphPaced  = prometheus.NewDesc("pinreset_graph_paced_total", "Calls held back by the limiter, waited out or postponed.", []string{"family"}, nil)
 	graphBounce = prometheus.NewDesc("pinreset_graph_throttled_total", "Calls that Graph refused for its limits.", []string{"family"}, nil)
@@ -199,13 +199,35 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	stats, err := c.store.Stats(ctx)
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(queueDepth, err)
-		return
-	}
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v int, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	if c.store != nil {
+		if err := c.local(ctx, gauge, count); err != nil {
+			ch <- prometheus.NewInvalidMetric(queueDepth, err)
+			return
+		}
+	}
+	limiter := c.client.Snapshot()
+	for _, f := range limiter.Families {
+		count(graphCalls, f.Calls, string(f.Family))
+		count(graphPaced, f.Waited+f.Refused, string(f.Family))
+		count(graphBounce, f.Throttled, string(f.Family))
+		if f.Limit > 0 {
+			gauge(graphUsed, float64(f.Used)/float64(f.Limit), string(f.Family))
+		}
+	}
+	count(violations, limiter.RetryAfterViolations)
+}
+
+// local tells what the store of the data directory knows of its queues.
+func (c *collector) local(ctx context.Context, gauge func(*prometheus.Desc, float64, ...string), count func(*prometheus.Desc, int, ...string)) error {
+	stats, err := c.store.Stats(ctx)
+	if err != nil {
+		return err
 	}
 	// A queue in which nothing waits has gauges too: that a series is missing must mean that nobody looked.
 	all := map[work.Queue]sqlitework.QueueStats{}
@@ -221,18 +243,6 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(queueDepth, float64(q.Leased), string(q.Queue), "leased")
 		gauge(queueOldest, q.Oldest.Seconds(), string(q.Queue))
 	}
-	count := func(d *prometheus.Desc, v int, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
-	}
 	count(commits, int(stats.Commits))
-	limiter := c.client.Snapshot()
-	for _, f := range limiter.Families {
-		count(graphCalls, f.Calls, string(f.Family))
-		count(graphPaced, f.Waited+f.Refused, string(f.Family))
-		count(graphBounce, f.Throttled, string(f.Family))
-		if f.Limit > 0 {
-			gauge(graphUsed, float64(f.Used)/float64(f.Limit), string(f.Family))
-		}
-	}
-	count(violations, limiter.RetryAfterViolations)
+	return nil
 }

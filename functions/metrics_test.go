@@ -167,7 +167,7 @@ func TestDashboard(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A message that can't be read is set aside.
-	err := o.store.Commit(ctx, work.Batch{Partition: graphsim.Contoso, Messages: []work.Message{
+	err := o.rows.Commit(ctx, work.Batch{Partition: graphsim.Contoso, Messages: []work.Message{
 		{ID: "poison-1", Queue: passcode.Queue, Partition: graphsim.Contoso, Body: []byte("no event")},
 	}})
 	if err != nil {

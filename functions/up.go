@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"pinreset/events"
 	"pinreset/shared/graph"
 	"pinreset/shared/graph/graphsim"
+	"pinreset/shared/identity"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/tenant"
 	"pinreset/shared/tracing"
@@ -208,7 +210,7 @@ func simulated(at graphsim.Reach) cloud {
 // onboarding. The other simulated tenants wait to be onboarded by hand.
 func (s *server) addSample(ctx context.Context) error {
 	now, newID := time.Now(), newIDs()
-	u := work.NewUnit(s.store, tenant.Partition, now, newID)
+	u := work.NewUnit(s.rows, tenant.Partition, now, newID)
 	if _, err := tenant.Add(u, graphsim.Contoso, "Contoso (sample)", events.Pinreset()); err != nil {
 		return err
 	}
@@ -248,7 +250,11 @@ func banner(w io.Writer, s *server) {
 	fmt.Fprintf(w, "pinreset %s is ready.\n\n", version())
 	fmt.Fprintf(w, "  Open       %s/sign-in?code=%s\n", s.url, s.session.OneTimeCode(s.admin))
 	fmt.Fprintf(w, "             signs you in once, within ten minutes; after that paste the token below\n")
-	fmt.Fprintf(w, "  Token      %s\n", filepath.Join(s.config.Data, "admin-token"))
+	token := filepath.Join(s.config.Data, identity.AdminFile)
+	if _, err := os.Stat(token); errors.Is(err, fs.ErrNotExist) {
+		token = identity.AdminFile + " in the data directory of the process that was started first"
+	}
+	fmt.Fprintf(w, "  Token      %s\n", token)
 	fmt.Fprintf(w, "             for the API (%s/openapi.json) and the command line\n", s.url)
 	if s.simulator != "" {
 		fmt.Fprintf(w, "  Simulator  %s\n", s.simulator)
@@ -264,7 +270,11 @@ func banner(w io.Writer, s *server) {
 		}
 		fmt.Fprintf(w, "\nTry: go run ./functions device reset sales-pixel-12 --tenant %s --reason \"forgot it\" --watch%s\n", graphsim.Contoso, where)
 	}
-	fmt.Fprintf(w, "\nCtrl-C stops it. Everything that was accepted is kept in %s.\n", s.config.Data)
+	kept := s.config.Data
+	if s.shared != nil {
+		kept = "Azure's services, and goes on in the other processes"
+	}
+	fmt.Fprintf(w, "\nCtrl-C stops it. Everything that was accepted is kept in %s.\n", kept)
 }
 
 // version is the module's version as the toolchain knows it, "(devel)" for a build from a checkout.

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -29,10 +28,10 @@ import (
 	"pinreset/shared/host/local"
 	"pinreset/shared/identity"
 	"pinreset/shared/onboarding"
+	"pinreset/shared/quota"
 	"pinreset/shared/readiness"
 	"pinreset/shared/secret"
 	"pinreset/shared/work"
-	"pinreset/shared/work/sqlitework"
 )
 
 // cloud is the tenant side: where Graph and its sign-in are, and who calls.
@@ -52,8 +51,7 @@ type application struct{ id, secret string }
 
 // program is everything that runs in this process.
 type program struct {
-	store      *sqlitework.Store
-	keys       *sqlitework.Store
+	stores
 	tokens     *identity.Tokens
 	admin      string // id of the administrator's token
 	session    *identity.Sessions
@@ -83,16 +81,15 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 		}
 	}()
 
-	// The key ring is a store of its own: it is left out of backups, and destroying a key empties its log.
-	if prog.store, err = sqlitework.Open(filepath.Join(c.Data, workDir), sqlitework.Options{Now: now}); err != nil {
-		return nil, err
-	}
-	if prog.keys, err = sqlitework.Open(filepath.Join(c.Data, keysDir), sqlitework.Options{Now: now}); err != nil {
-		return nil, err
-	}
 	cfg, source, err := t.signedIn(now, func(next http.RoundTripper) http.RoundTripper { return o.tracer.Transport(next, graph.Template) })
 	if err != nil {
 		return nil, err
+	}
+	if prog.stores, err = openStores(ctx, c, source, now, newID, logger); err != nil {
+		return nil, err
+	}
+	if prog.shared != nil {
+		cfg.Shares = quota.New(prog.rows, quota.Options{Process: newID(), Common: dispatch.SystemPartition, Now: now})
 	}
 	if prog.graph, err = graph.New(cfg); err != nil {
 		return nil, err
@@ -101,39 +98,54 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 	if err != nil {
 		return nil, err
 	}
+	if prog.shared != nil {
+		if err := sameRoot(ctx, prog.keys, kek.consent); err != nil {
+			return nil, err
+		}
+	}
 	prog.chain = kek.chain
 	vault := secret.NewVault(prog.keys, kek.codes, now)
 	links := onboarding.Links{
 		Authority: t.consent, Microsoft: t.microsoft, Graph: t.graph, Callback: c.PublicURL + "/consent/callback", Key: kek.consent, NewID: newID, Now: now,
 	}
 	callback := t.callback(c.PublicURL)
-	m := newMetrics(prog.store, prog.graph)
+	m := newMetrics(prog.local, prog.graph)
 	n := needs{
-		store: prog.store, graph: prog.graph, vault: vault, app: t.app.id, privileged: t.privileged.id, links: links, callback: callback, place: t.place(), pace: o.pace, logger: logger, metrics: m,
+		store: prog.rows, graph: prog.graph, vault: vault, app: t.app.id, privileged: t.privileged.id, links: links, callback: callback, place: t.place(), pace: o.pace, logger: logger, metrics: m,
 	}
 	table := routes(n)
 	m.expect(table)
 	prog.triggers = triggers(table)
-	prog.dispatcher = dispatch.New(prog.store, prog.store, table, dispatch.Options{Now: now, NewID: newID, Logger: logger, Observe: m.observe, Tracer: o.tracer})
-	prog.host = local.New(prog.store, prog.dispatcher, queues, logger)
+	prog.dispatcher = dispatch.New(prog.rows, prog.rows, table, dispatch.Options{Now: now, NewID: newID, Logger: logger, Observe: m.observe, Tracer: o.tracer})
+	prog.host = local.New(prog.rows, prog.dispatcher, queues, logger)
 	wake := make(chan struct{}, 1)
-	prog.audits = &tenantaudit.Timer{Store: prog.store, Cron: c.AuditSchedule, Now: now, NewID: newID, Logger: logger, Since: now(), Wake: wake}
-	prog.timer = &housekeeping.Timer{Store: prog.store, Handler: n.housekeeping(), Now: now, NewID: newID, Logger: logger}
+	prog.audits = &tenantaudit.Timer{Store: prog.rows, Cron: c.AuditSchedule, Now: now, NewID: newID, Logger: logger, Since: now(), Wake: wake}
+	prog.timer = &housekeeping.Timer{Store: prog.rows, Handler: n.housekeeping(), Now: now, NewID: newID, Logger: logger}
 
-	prog.tokens = identity.NewTokens(prog.store, now, newID)
-	if prog.admin, err = prog.tokens.EnsureAdmin(ctx, c.Data); err != nil {
+	if prog.shared != nil {
+		prog.timer.Outbox = prog.shared
+	}
+
+	prog.tokens = identity.NewTokens(prog.rows, now, newID)
+	switch {
+	case prog.local != nil:
+		prog.admin, err = prog.tokens.EnsureAdmin(ctx, c.Data)
+	case c.Data != "":
+		prog.admin, err = prog.tokens.ShareAdmin(ctx, c.Data)
+	}
+	if err != nil {
 		return nil, err
 	}
 	prog.session = identity.NewSessions(now)
 	pages := web.Options{
-		Eraser: prog.store, Keys: prog.keys, KEK: kek.devices, Counted: m.calledBack, Changed: auditBy(events.AuditByNotification), Pace: prog.graph,
+		Eraser: prog.rows, Keys: prog.keys, KEK: kek.devices, Counted: m.calledBack, Changed: auditBy(events.AuditByNotification), Pace: prog.graph,
 		Wake: func() {
 			select {
 			case wake <- struct{}{}:
 			default: // it is about to look anyhow
 			}
 		},
-		Store: prog.store, Devices: prog.graph, Policies: prog.graph, Vault: openings{vault, m.reveals}, Tokens: prog.tokens, Sessions: prog.session,
+		Store: prog.rows, Devices: prog.graph, Policies: prog.graph, Vault: openings{vault, m.reveals}, Tokens: prog.tokens, Sessions: prog.session,
 		Links: links, Notified: callback != "", Subscriptions: prog.graph,
 		Metrics: m.handler(), Ready: prog.ready, Now: now, NewID: newID, Logger: logger, Tracer: o.tracer, Version: version(),
 		SampleNotice: t.notice, SampleLink: t.noticeLink,
@@ -197,7 +209,7 @@ func (p *program) ready(ctx context.Context) error {
 	defer p.health.mu.Unlock()
 	if now := time.Now(); now.Sub(p.health.at) > healthLife {
 		row := work.Write{Row: "health", Value: []byte(`{"at":"` + now.UTC().Format(time.RFC3339) + `"}`)}
-		p.health.err = p.store.Commit(ctx, work.Batch{Partition: dispatch.SystemPartition, Writes: []work.Write{row}})
+		p.health.err = p.rows.Commit(ctx, work.Batch{Partition: dispatch.SystemPartition, Writes: []work.Write{row}})
 		p.health.at = now
 	}
 	return p.health.err
@@ -206,14 +218,13 @@ func (p *program) ready(ctx context.Context) error {
 // healthLife is how long an answer about health is good for.
 const healthLife = 3 * time.Second
 
-// close releases the stores. What was accepted is on disk.
+// close releases the stores. What was accepted is stored.
 func (p *program) close() {
-	for _, s := range []*sqlitework.Store{p.store, p.keys} {
-		if s != nil {
-			if err := s.Close(); err != nil {
-				p.logger.Error("close store", "cause", err.Error())
-			}
-		}
+	if p.stores.close == nil {
+		return
+	}
+	if err := p.stores.close(); err != nil {
+		p.logger.Error("close store", "cause", err.Error())
 	}
 }
 

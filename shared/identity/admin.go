@@ -30,21 +30,51 @@ type adminPointer struct {
 // earlier one is revoked then. So whoever can write to the data directory is the administrator, and deleting the file is
 // how a leaked token is replaced.
 func (t *Tokens) EnsureAdmin(ctx context.Context, dir string) (id string, err error) {
-	path := filepath.Join(dir, AdminFile)
-	text, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return "", fmt.Errorf("read administrator's token: %w", err)
-	default:
-		p, err := t.Check(ctx, strings.TrimSpace(string(text)))
-		if err == nil {
-			return p.ID, nil
-		}
-		if !errors.Is(err, ErrUnauthenticated) {
-			return "", fmt.Errorf("check administrator's token: %w", err)
-		}
+	id, _, err = t.fromFile(ctx, dir)
+	if id != "" || err != nil {
+		return id, err
 	}
+	return t.makeAdmin(ctx, dir, false)
+}
+
+// ShareAdmin is [Tokens.EnsureAdmin] where several processes with directories of their own share the store. The first one makes the
+// token and has it in its directory; one that has no file uses the token as it stands, and makes another only when that is not valid.
+// A file whose token is not valid, such as an empty one, asks for a new token, and the earlier one is revoked.
+func (t *Tokens) ShareAdmin(ctx context.Context, dir string) (id string, err error) {
+	for {
+		id, there, err := t.fromFile(ctx, dir)
+		if id != "" || err != nil {
+			return id, err
+		}
+		id, err = t.makeAdmin(ctx, dir, !there)
+		if errors.Is(err, work.ErrConflict) && ctx.Err() == nil {
+			continue // another process was quicker
+		}
+		return id, err
+	}
+}
+
+// fromFile returns the id of the token in the directory's file, "" if there is none or it is not valid, and whether there is a file.
+func (t *Tokens) fromFile(ctx context.Context, dir string) (id string, there bool, err error) {
+	text, err := os.ReadFile(filepath.Join(dir, AdminFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("read administrator's token: %w", err)
+	}
+	p, err := t.Check(ctx, strings.TrimSpace(string(text)))
+	switch {
+	case err == nil:
+		return p.ID, true, nil
+	case errors.Is(err, ErrUnauthenticated):
+		return "", true, nil
+	}
+	return "", true, fmt.Errorf("check administrator's token: %w", err)
+}
+
+// makeAdmin makes a token and revokes the earlier one; with keep it returns the earlier one where that is valid.
+func (t *Tokens) makeAdmin(ctx context.Context, dir string, keep bool) (id string, err error) {
 	u := work.NewUnit(t.store, Partition, t.now(), t.newID)
 	var earlier adminPointer
 	switch err := u.Get(ctx, adminRow, &earlier); {
@@ -52,6 +82,15 @@ func (t *Tokens) EnsureAdmin(ctx context.Context, dir string) (id string, err er
 	case err != nil:
 		return "", fmt.Errorf("read administrator: %w", err)
 	default:
+		if keep {
+			_, err := t.Holder(ctx, earlier.Token)
+			if err == nil {
+				return earlier.Token, nil
+			}
+			if !errors.Is(err, ErrUnauthenticated) {
+				return "", fmt.Errorf("read administrator's token: %w", err)
+			}
+		}
 		if _, err := t.Revoke(ctx, u, earlier.Token, events.Pinreset()); err != nil && !errors.Is(err, work.ErrNotFound) {
 			return "", fmt.Errorf("revoke administrator's earlier token: %w", err)
 		}
@@ -63,8 +102,9 @@ func (t *Tokens) EnsureAdmin(ctx context.Context, dir string) (id string, err er
 	if err := errors.Join(u.Put(adminRow, adminPointer{token.ID}), u.Commit(ctx)); err != nil {
 		return "", fmt.Errorf("store administrator's token: %w", err)
 	}
-	// The row first: a crash before the file is written leaves a token that nobody has, and the next start replaces it.
-	if err := writeFile(path, fresh+"\n"); err != nil {
+	// The row first: a crash before the file is written leaves a token that nobody has. The next start replaces it, or, where the store is
+	// shared, whoever puts an empty file there.
+	if err := writeFile(filepath.Join(dir, AdminFile), fresh+"\n"); err != nil {
 		return "", fmt.Errorf("write administrator's token: %w", err)
 	}
 	return token.ID, nil

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -196,6 +197,67 @@ func TestGrantIsChecked(t *testing.T) {
 	bidi := identity.Grant{Name: "a\u202eb", Tenants: []string{"*"}, Permissions: identity.Permissions(), Days: 1}
 	if _, _, err := f.tokens.Create(f.unit(), bidi, by); err == nil {
 		t.Error("a name that reads backwards was taken")
+	}
+}
+
+// TestAdministratorsTokenIsShared: processes with directories of their own have one administrator, and the first has the token.
+func TestAdministratorsTokenIsShared(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	dirs := make([]string, 4)
+	ids := make([]string, len(dirs))
+	var all sync.WaitGroup
+	for i := range dirs {
+		dirs[i] = t.TempDir()
+		all.Go(func() {
+			var err error
+			if ids[i], err = f.tokens.ShareAdmin(t.Context(), dirs[i]); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	file := func(i int) string { return filepath.Join(dirs[i], identity.AdminFile) }
+	having := slices.DeleteFunc([]int{0, 1, 2, 3}, func(i int) bool {
+		_, err := os.Stat(file(i))
+		return err != nil
+	})
+	if len(having) != 1 || len(slices.Compact(slices.Clone(ids))) != 1 {
+		t.Fatalf("processes %v have a token, and the administrators are %v", having, ids)
+	}
+	first, other := having[0], (having[0]+1)%len(dirs)
+	text, err := os.ReadFile(file(first))
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := func(i int) string {
+		t.Helper()
+		id, err := f.tokens.ShareAdmin(t.Context(), dirs[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	if again(first) != ids[0] || again(other) != ids[0] {
+		t.Error("a second start made another token")
+	}
+
+	// The token was lost: an empty file asks for another.
+	if err := os.WriteFile(file(other), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id := again(other)
+	if id == ids[0] {
+		t.Error("an empty file was left as it is")
+	}
+	if _, err := f.tokens.Check(t.Context(), strings.TrimSpace(string(text))); !errors.Is(err, identity.ErrUnauthenticated) {
+		t.Errorf("the earlier token: %v", err)
+	}
+	if err := os.Remove(file(first)); err != nil {
+		t.Fatal(err)
+	}
+	if again(first) != id {
+		t.Error("the first process does not use the new token")
 	}
 }
 

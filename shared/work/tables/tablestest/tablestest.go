@@ -70,6 +70,25 @@ func Open(t testing.TB, o tables.Options) *tables.Table {
 	return table
 }
 
+// Emulator starts an Azurite for this test alone, and returns its connection string: for programs that name their tables themselves. It
+// skips the test when there is none to start.
+func Emulator(t testing.TB) string {
+	t.Helper()
+	a, err := startAzurite(t.Context())
+	if errors.Is(err, errMissing) {
+		t.Skipf("skipped, for Table storage: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := a.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return a.connectionString
+}
+
 // connect returns the account that the environment names, or an Azurite.
 func connect() (*account, error) {
 	named := os.Getenv("PINRESET_TEST_TABLES")

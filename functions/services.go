@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+
+	"pinreset/shared/credential"
+	"pinreset/shared/dispatch"
+	"pinreset/shared/host/azure"
+	"pinreset/shared/secret"
+	"pinreset/shared/work"
+	"pinreset/shared/work/outbox"
+	"pinreset/shared/work/servicebus"
+	"pinreset/shared/work/sqlitework"
+	"pinreset/shared/work/tables"
+)
+
+// Tables of the program. The key ring has one of its own, because it is left out of backups and copies.
+const (
+	rowsTable = "pinreset"
+	keysTable = "pinresetkeys"
+)
+
+// rowStore is what the program needs of a store of rows and messages.
+type rowStore interface {
+	work.Store
+	work.Source
+	ErasePartition(ctx context.Context, partition string) (rows, messages int, err error)
+}
+
+// keyRing is what it needs of the store of keys.
+type keyRing interface {
+	work.Store
+	Erase(ctx context.Context, keys ...work.Key) error
+	ErasePartition(ctx context.Context, partition string) (rows, messages int, err error)
+}
+
+// stores are where rows, messages and keys are: in the data directory, or in Azure's services, which several processes share.
+type stores struct {
+	rows   rowStore
+	keys   keyRing
+	local  *sqlitework.Store // rows, where they are in the data directory; else nil
+	shared *outbox.Store     // rows, where they are in Azure's services; else nil
+	close  func() error
+}
+
+// sharedStores reports whether rows and messages are in Azure's services.
+func (c config) sharedStores() bool { return c.TablesURL != "" || c.TablesConnectionFile != "" }
+
+// serviceProblems says what is missing for Azure's services, and what contradicts it.
+func (c config) serviceProblems(problem func(name, format string, args ...any)) {
+	tablesSet, busSet := c.TablesURL != "" || c.TablesConnectionFile != "", c.ServiceBus != "" || c.ServiceBusConnectionFile != ""
+	switch {
+	case tablesSet && !busSet:
+		problem("SERVICEBUS", "is needed with tables: rows and messages are in Azure's services both, or in the data directory both")
+	case busSet && !tablesSet:
+		problem("TABLES_URL", "is needed with Service Bus: rows and messages are in Azure's services both, or in the data directory both")
+	}
+	for _, s := range []struct{ name, address, file string }{{"TABLES", c.TablesURL, c.TablesConnectionFile}, {"SERVICEBUS", c.ServiceBus, c.ServiceBusConnectionFile}} {
+		if s.address != "" && s.file != "" {
+			problem(s.name+"_CONNECTION_FILE", "names a service that is named by its address too: remove one of the two")
+		}
+	}
+	if u, err := url.Parse(c.TablesURL); c.TablesURL != "" && (err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "") {
+		problem("TABLES_URL", "must be https://ACCOUNT.table.core.windows.net, without a key or a signature") // which it may hold
+	}
+	if strings.ContainsAny(c.ServiceBus, ":/;=@? ") {
+		problem("SERVICEBUS", "must be the host name of a namespace, NAME.servicebus.windows.net, without a key") // which it may hold
+	}
+	if c.ClientID == "" && (c.TablesURL != "" || c.ServiceBus != "") {
+		problem("CLIENT_ID", "is needed to sign in to Azure's services; with simulated tenants name them by connection strings in files")
+	}
+	switch {
+	case !c.sharedStores() && c.RootKeyFile != "":
+		problem("ROOT_KEY_FILE", "has no meaning without Azure's services: the key is in the data directory")
+	case !c.sharedStores():
+	case c.KeyVaultKey == "" && c.RootKeyFile == "":
+		problem("KEY_VAULT_KEY", "is needed with Azure's services, or PINRESET_ROOT_KEY_FILE with a file that all processes have: each must open what another sealed")
+	case c.KeyVaultKey != "" && c.RootKeyFile != "":
+		problem("ROOT_KEY_FILE", "contradicts PINRESET_KEY_VAULT_KEY: remove one of the two")
+	}
+}
+
+// needsHome reports whether something is signed in to by which the home tenant must be known.
+func (c config) needsHome() bool {
+	return c.KeyVaultKey != "" || c.TablesURL != "" || c.ServiceBus != ""
+}
+
+// openStores opens the stores that the configuration names.
+func openStores(ctx context.Context, c config, source *credential.Source, now func() time.Time, newID func() string, logger *slog.Logger) (stores, error) {
+	if c.sharedStores() {
+		return openServices(ctx, c, source, now, newID, logger)
+	}
+	rows, err := sqlitework.Open(filepath.Join(c.Data, workDir), sqlitework.Options{Now: now})
+	if err != nil {
+		return stores{}, err
+	}
+	// The key ring is a store of its own: it is left out of backups, and destroying a key empties its log.
+	keys, err := sqlitework.Open(filepath.Join(c.Data, keysDir), sqlitework.Options{Now: now})
+	if err != nil {
+		return stores{}, errors.Join(err, rows.Close())
+	}
+	return stores{rows: rows, keys: keys, local: rows, close: func() error { return errors.Join(rows.Close(), keys.Close()) }}, nil
+}
+
+// openServices opens Table storage and Service Bus, and returns only when both let this process do all that it will do.
+func openServices(ctx context.Context, c config, source *credential.Source, now func() time.Time, newID func() string, logger *slog.Logger) (_ stores, err error) {
+	if c.Data != "" { // for the administrator's token, where this process is the one that makes it
+		if err := os.MkdirAll(c.Data, 0o700); err != nil {
+			return stores{}, fmt.Errorf("make data directory: %w", err)
+		}
+	}
+	services, err := findServices(c, source, now, logger)
+	if err != nil {
+		return stores{}, err
+	}
+	for _, t := range []*tables.Table{services.rows, services.keys} {
+		if c.TablesConnectionFile != "" {
+			err = t.Create(ctx) // an emulator's; those of an account are made with it
+		} else {
+			err = t.Check(ctx)
+		}
+		if err != nil {
+			return stores{}, err
+		}
+	}
+	bus := services.bus
+	closeBus := func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), shutdown)
+		defer cancel()
+		return bus.Close(ctx)
+	}
+	if err := bus.Check(ctx, queueNames()); err != nil {
+		return stores{}, errors.Join(fmt.Errorf("queues of Service Bus: %w", err), closeBus())
+	}
+	settings := outbox.Options{NewID: newID, Now: now, Logger: logger}
+	// What the Functions host holds it completes itself; the messages of other hosts pass through.
+	queue := azure.Queue{Queue: bus, Now: now}
+	all := outbox.New(services.rows, queue, settings)
+	return stores{
+		rows: all, shared: all, close: closeBus,
+		keys: secret.NewRing(outbox.New(services.keys, queue, settings)), // no message is ever sent with a key
+	}, nil
+}
+
+// azureServices are the services of the configuration, which nothing was asked of yet.
+type azureServices struct {
+	rows, keys *tables.Table
+	bus        *servicebus.Bus
+}
+
+func findServices(c config, source *credential.Source, now func() time.Time, logger *slog.Logger) (s azureServices, err error) {
+	var signedIn azcore.TokenCredential
+	if c.TablesURL != "" || c.ServiceBus != "" {
+		if signedIn, err = source.Azure(); err != nil {
+			return s, fmt.Errorf("sign in to Azure's services: %w", err)
+		}
+	}
+	if s.rows, err = c.table(rowsTable, signedIn); err != nil {
+		return s, err
+	}
+	if s.keys, err = c.table(keysTable, signedIn); err != nil {
+		return s, err
+	}
+	o := servicebus.Options{Namespace: c.ServiceBus, Credential: signedIn, Now: now, Logger: logger}
+	if c.ServiceBusConnectionFile != "" {
+		o.Namespace, o.Credential = "", nil
+		if o.ConnectionString, err = readSecret(c.ServiceBusConnectionFile); err != nil {
+			return s, fmt.Errorf("connection string of Service Bus: %w", err)
+		}
+	}
+	s.bus, err = servicebus.Open(o)
+	return s, err
+}
+
+func (c config) table(name string, signedIn azcore.TokenCredential) (*tables.Table, error) {
+	if c.TablesConnectionFile == "" {
+		return tables.New(c.TablesURL, signedIn, tables.Options{Name: name})
+	}
+	text, err := readSecret(c.TablesConnectionFile)
+	if err != nil {
+		return nil, fmt.Errorf("connection string of tables: %w", err)
+	}
+	return tables.NewFromConnectionString(text, tables.Options{Name: name})
+}
+
+func queueNames() []work.Queue {
+	var names []work.Queue
+	for _, q := range queues {
+		names = append(names, q.Name)
+	}
+	return names
+}
+
+// rootRow remembers, in the ring, under which root its keys are.
+const rootRow = "root"
+
+// errOtherRoot: the keys in the ring are under another root than this process has.
+var errOtherRoot = errors.New("this process's root key is not the one that the key ring was begun under: give all processes the same PINRESET_KEY_VAULT_KEY or the same PINRESET_ROOT_KEY_FILE")
+
+// sameRoot makes sure that all processes on a ring have the same root, by a key that is derived from it: with different ones each
+// would seal what no other opens, and that would show only when a person asks for a code. The first process writes it down.
+func sameRoot(ctx context.Context, ring keyRing, derived []byte) error {
+	sum := sha256.Sum256(append([]byte("pinreset root\x00"), derived...))
+	mine := []byte(`{"sha256":"` + hex.EncodeToString(sum[:]) + `"}`)
+	err := ring.Commit(ctx, work.Batch{Partition: dispatch.SystemPartition, Writes: []work.Write{{Row: rootRow, Value: mine, If: work.IfAbsent()}}})
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, work.ErrConflict) {
+		return fmt.Errorf("write which root key is used: %w", err)
+	}
+	row, err := ring.Get(ctx, work.Key{Partition: dispatch.SystemPartition, Row: rootRow})
+	if err != nil {
+		return fmt.Errorf("read which root key is used: %w", err)
+	}
+	if !bytes.Equal(row.Value, mine) {
+		return errOtherRoot
+	}
+	return nil
+}
