@@ -146,7 +146,7 @@ func read(d *deployment) map[string]bool {
 
 // ahead are settings of the services that the template makes, and that the program does not read yet. One that it reads must
 // leave this list.
-var ahead = []string{"PINRESET_TABLES_URL", "PINRESET_SERVICEBUS"}
+var ahead []string
 
 // checkSettings: the app's settings are those that the program and the host read, and say what the template has made.
 func checkSettings(d *deployment) {
