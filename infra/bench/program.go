@@ -25,7 +25,9 @@ func (b *bench) build(ctx context.Context) (string, error) {
 		return b.built, nil
 	}
 	file := filepath.Join(b.dir, "pinreset")
-	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", file, "./functions")
+	// As task build does it: what is called once a request is not inlined, which takes a megabyte off.
+	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-gcflags=github.com/...=-l", "-gcflags=pinreset/functions/...=-l",
+		"-o", file, "./functions")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)

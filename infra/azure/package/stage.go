@@ -81,7 +81,9 @@ func build(ctx context.Context, root, out string) error {
 	if err != nil {
 		return err
 	}
-	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, "./functions")
+	// As task build does it: what is called once a request is not inlined, which takes a megabyte off.
+	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-gcflags=github.com/...=-l", "-gcflags=pinreset/functions/...=-l",
+		"-o", out, "./functions")
 	c.Dir = root
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
 	if said, err := c.CombinedOutput(); err != nil {
