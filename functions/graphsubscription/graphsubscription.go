@@ -243,7 +243,7 @@ func (h *Handler) tend(ctx context.Context, u *work.Unit, s subscription.Subscri
 func (h *Handler) subscribe(ctx context.Context, u *work.Unit, group string) error {
 	clear, hash := subscription.NewSecret()
 	intent := subscription.Subscription{Resource: subscription.Members(group), MadeAt: u.Now(), ExpiresAt: u.Now().Add(life).Truncate(time.Second), Hash: hash}
-	if err := errors.Join(subscription.Put(u, intent), u.Checkpoint(ctx)); err != nil {
+	if err := errors.Join(subscription.Intend(u, intent), u.Checkpoint(ctx)); err != nil {
 		return fmt.Errorf("record intent to subscribe to %s: %w", intent.Resource, err)
 	}
 	made, err := h.Graph.SubscribeMembers(ctx, u.Partition(), group, h.Callback, clear, intent.ExpiresAt)

@@ -107,6 +107,7 @@ var found = []struct {
 	{7, "I2: 429 though carried out, with our clock ahead of Graph's: no trace was found and the device was reset again"},
 	{302744, "I10: a replica that was behind did not list a policy that was made a moment ago, and a second one was made"},
 	{103788, "I13: a row was read twice in one unit and written under its later version: a second rollback went over the first one's record"},
+	{2012, "I20: two runs recorded the intent of the same subscription, the later over the earlier, and what the earlier one had made was kept under the later one's secret"},
 	{801, "I4: a code was opened in its last second and given out after it, because reading its key took long"},
 }
 

@@ -70,6 +70,10 @@ func (s Subscription) Proves(clientState string) bool {
 // Put stages a subscription of the unit's tenant.
 func Put(u *work.Unit, s Subscription) error { return u.Put(s.row(), s) }
 
+// Intend stages the intent to subscribe. It is refused with work.ErrConflict where there is one: the subscription that comes of that
+// one has its secret, and would be taken for this one's.
+func Intend(u *work.Unit, s Subscription) error { return u.Create(s.row(), s) }
+
 // Forget stages that the unit's tenant has no such subscription any more.
 func Forget(u *work.Unit, s Subscription) { u.Delete(s.row()) }
 
