@@ -76,7 +76,7 @@ func (b *browser) signIn(token string) *browser {
 
 var (
 	keyField = regexp.MustCompile(`name="key" value="([0-9a-f]{32})"`)
-	inline   = regexp.MustCompile(`(?i)<script|<style|<[a-z][^>]*\s(?:style|on[a-z]+)\s*=|href="?\s*javascript:`)
+	inline   = regexp.MustCompile(`(?i)<script(?:>|\s+[^s])|<style|<[a-z][^>]*\s(?:style|on[a-z]+)\s*=|href="?\s*javascript:`)
 	ids      = regexp.MustCompile(`\sid="([^"]+)"`)
 	labelled = regexp.MustCompile(`<input type="(?:text|search|password|number)" id="([^"]+)"`)
 )

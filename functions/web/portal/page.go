@@ -41,7 +41,7 @@ const maxForm = 64 << 10
 // Mount adds the pages' routes to mux.
 func Mount(mux *http.ServeMux, o Options) {
 	p := &pages{Options: o, cross: http.NewCrossOriginProtection()}
-	mux.Handle("GET /assets/", http.StripPrefix("/assets", view.Assets()))
+	mux.HandleFunc("GET /assets/", view.Assets)
 	mux.HandleFunc("GET /sign-in", p.askSignIn)
 	mux.HandleFunc("POST /sign-in", p.signIn)
 	mux.HandleFunc("POST /sign-out", p.signOut)
@@ -155,6 +155,7 @@ func (p *pages) chrome(v *visit, section, title string) view.Chrome {
 	c := view.Chrome{
 		Title: title, Who: v.who.Name, Notice: p.Notice, NoticeLink: p.NoticeLink, Section: section, Now: p.Now(),
 		Self: v.r.URL.Path, Paused: v.r.URL.Query().Get("live") == "off",
+		Compress: view.TakesGzip(v.r),
 	}
 	if v.room != nil {
 		c.Tenant, c.TenantName = v.room.ID(), v.name

@@ -13,6 +13,7 @@ import (
 )
 
 var functions = template.FuncMap{
+	"asset":    AssetPath,
 	"at":       at,
 	"second":   func(t time.Time) string { return t.UTC().Format("Mon 2 Jan 15:04:05.000 UTC") },
 	"machine":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
