@@ -327,6 +327,8 @@ func TestServicesAreChosen(t *testing.T) {
 		{app + both, []string{"KEY_VAULT_KEY"}},
 		{files, []string{"KEY_VAULT_KEY"}},
 		{app + both + vault + "ROOT_KEY_FILE=r", []string{"ROOT_KEY_FILE"}},
+		{files + "ROOT_KEY_FILE=r SERVICEBUS_TOPIC=announcements", nil},
+		{"SERVICEBUS_TOPIC=announcements", []string{"SERVICEBUS_TOPIC"}},
 		{"ROOT_KEY_FILE=r", []string{"ROOT_KEY_FILE"}},
 		{both + "ROOT_KEY_FILE=r", []string{"CLIENT_ID"}},
 		{"TABLES_CONNECTION_FILE=a ROOT_KEY_FILE=r", []string{"SERVICEBUS"}},
