@@ -284,6 +284,9 @@ func TestServicesAtStart(t *testing.T) {
 	if _, err := begin(map[string]string{"PINRESET_SERVICEBUS_CONNECTION_FILE": file}); !errors.Is(err, servicebus.ErrNoEntity) || !strings.Contains(err.Error(), string(passcode.Queue.Bulk())) {
 		t.Errorf("without queues: %v", err)
 	}
+	if _, err := begin(map[string]string{"PINRESET_SERVICEBUS_TOPIC": "no-topic"}); !errors.Is(err, servicebus.ErrNoEntity) || !strings.Contains(err.Error(), "no-topic") {
+		t.Errorf("without the topic: %v", err)
+	}
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
