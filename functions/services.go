@@ -79,6 +79,9 @@ func (c config) serviceProblems(problem func(name, format string, args ...any)) 
 	if strings.ContainsAny(c.ServiceBus, ":/;=@? ") {
 		problem("SERVICEBUS", "must be the host name of a namespace, NAME.servicebus.windows.net, without a key") // which it may hold
 	}
+	if c.ServiceBusTopic != "" && !busSet {
+		problem("SERVICEBUS_TOPIC", "has no meaning without Service Bus")
+	}
 	if c.ClientID == "" && (c.TablesURL != "" || c.ServiceBus != "") {
 		problem("CLIENT_ID", "is needed to sign in to Azure's services; with simulated tenants name them by connection strings in files")
 	}
@@ -180,6 +183,9 @@ func findServices(c config, source *credential.Source, now func() time.Time, log
 		if o.ConnectionString, err = readSecret(c.ServiceBusConnectionFile); err != nil {
 			return s, fmt.Errorf("connection string of Service Bus: %w", err)
 		}
+	}
+	if c.ServiceBusTopic != "" {
+		o.Topics = map[work.Queue]string{work.Announcements: c.ServiceBusTopic}
 	}
 	s.bus, err = servicebus.Open(o)
 	return s, err
