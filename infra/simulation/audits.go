@@ -210,6 +210,14 @@ func (w *world) endAudits() {
 	}
 }
 
+// auditBy stages the audit of a tenant that something changed, as the program does.
+func auditBy(cause string) func(context.Context, *work.Unit, time.Time) error {
+	return func(ctx context.Context, u *work.Unit, due time.Time) error {
+		_, err := u.Send(ctx, survey.Queue, due, events.TenantAuditRequested{RequestID: u.NewID(), Cause: cause, By: events.Pinreset()})
+		return err
+	}
+}
+
 // auditCron is the program's own schedule.
 var auditCron = func() tenantaudit.Cron {
 	c, err := tenantaudit.ParseCron(tenantaudit.DefaultCron)
