@@ -795,26 +795,14 @@ func TestUnknownIsNotInvented(t *testing.T) {
 // others' assignments are untouched, nothing is assigned without consent.
 func TestCrashAtEveryBoundary(t *testing.T) {
 	t.Parallel()
-	for _, torn := range []bool{false, true} {
-		for _, lossy := range []bool{false, true} {
-			for _, back := range []bool{false, true} {
-				t.Run(fmt.Sprintf("torn %t, answers lost %t, of the rollback %t", torn, lossy, back), func(t *testing.T) {
-					t.Parallel()
-					boundaries := 1
-					for n := 0; n <= boundaries; n++ {
-						passed, crashed := crashOnce(t, n, torn, lossy, back)
-						if n == 0 {
-							boundaries = passed
-						} else if crashed == "" {
-							t.Fatalf("crash %d of %d did not happen", n, boundaries)
-						}
-					}
-					if boundaries < 6 {
-						t.Errorf("only %d boundaries", boundaries)
-					}
-					t.Logf("%d crashes", boundaries)
+	for _, lossy := range []bool{false, true} {
+		for _, back := range []bool{false, true} {
+			t.Run(fmt.Sprintf("answers lost %t, of the rollback %t", lossy, back), func(t *testing.T) {
+				t.Parallel()
+				dispatchtest.EachCrash(t, 6, 2, func(t *testing.T, torn bool, n int) (int, string) {
+					return crashOnce(t, n, torn, lossy, back)
 				})
-			}
+			})
 		}
 	}
 }

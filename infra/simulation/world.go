@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"pinreset/events"
 	"pinreset/functions/announcement"
 	"pinreset/functions/bulkreset"
 	"pinreset/functions/consent"
@@ -123,12 +124,12 @@ func newWorld(seed uint64, kek *secret.LocalKey, o options, t *tally) *world {
 	w.timer = &housekeeping.Timer{Store: rowsOf{w}, Handler: tidy, Now: w.clock, NewID: w.newID, Logger: log}
 	w.audits = &tenantaudit.Timer{Store: rowsOf{w}, Cron: auditCron, Now: w.clock, NewID: w.newID, Logger: log}
 	w.dispatcher = dispatch.New(rowsOf{w}, rowsOf{w}, []dispatch.Route{
-		(&consent.Handler{Directory: w.cloud, Store: rowsOf{w}, App: appID, Schedule: consentSchedule}).Route(),
+		(&consent.Handler{Directory: w.cloud, Store: rowsOf{w}, App: appID, Schedule: consentSchedule, Audit: auditBy(events.AuditByConsent)}).Route(),
 		(&passcodereset.Handler{Devices: w.cloud, Vault: w.vault, Store: rowsOf{w}, Schedule: resetSchedule}).Route(),
-		(&policyrollout.Handler{Directory: w.cloud, Policies: w.cloud, Store: rowsOf{w}, Links: links, Schedule: rolloutSchedule}).Route(),
+		(&policyrollout.Handler{Directory: w.cloud, Policies: w.cloud, Store: rowsOf{w}, Links: links, Schedule: rolloutSchedule, Audit: auditBy(events.AuditByRollout)}).Route(),
 		(&tenantaudit.Handler{Cloud: newClient(w), Store: rowsOf{w}, Place: readiness.Commercial, Schedule: tenantaudit.DefaultSchedule}).Route(),
 		(&devicereport.Handler{}).Route(),
-		(&portalaction.Handler{Intune: w.cloud, Store: rowsOf{w}, Own: []string{appID}, Audit: auditByPortal}).Route(),
+		(&portalaction.Handler{Intune: w.cloud, Store: rowsOf{w}, Own: []string{appID}, Audit: auditBy(events.AuditByPortal)}).Route(),
 		(&bulkreset.Handler{Intune: w.cloud, Store: rowsOf{w}}).Route(),
 		(&graphsubscription.Handler{Graph: w.cloud, Store: rowsOf{w}, Callback: callbackURL}).Route(),
 		tidy.Route(),
