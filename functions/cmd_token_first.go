@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,7 +52,7 @@ func (p *process) tokenFirst() *cobra.Command {
 		case err != nil && !kept:
 			return errors.Join(err, keep.discard())
 		case err != nil: // it may have been stored all the same, so what was kept stays
-			p.note("the token in " + filepath.Clean(save) + " may open something: try it before you delete the file")
+			p.note("the token in %s may open something: try it before you delete the file", save)
 			return err
 		}
 		return printOne(p, columns("id", "name", "file"), newToken{ID: token.ID, Name: token.Name, File: save}, nil)
