@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -106,14 +107,21 @@ func openStores(ctx context.Context, c config, source *credential.Source, now fu
 	if c.sharedStores() {
 		return openServices(ctx, c, source, now, newID, logger)
 	}
+	// The key ring is a store of its own: it is left out of backups, and destroying a key empties its log. Both are opened at once,
+	// because each waits for the disk and the Functions host waits for this.
+	var keys *sqlitework.Store
+	var keysErr error
+	var opened sync.WaitGroup
+	opened.Go(func() { keys, keysErr = sqlitework.Open(filepath.Join(c.Data, keysDir), sqlitework.Options{Now: now}) })
 	rows, err := sqlitework.Open(filepath.Join(c.Data, workDir), sqlitework.Options{Now: now})
-	if err != nil {
+	opened.Wait()
+	if err := errors.Join(err, keysErr); err != nil {
+		for _, s := range []*sqlitework.Store{rows, keys} {
+			if s != nil {
+				err = errors.Join(err, s.Close())
+			}
+		}
 		return stores{}, err
-	}
-	// The key ring is a store of its own: it is left out of backups, and destroying a key empties its log.
-	keys, err := sqlitework.Open(filepath.Join(c.Data, keysDir), sqlitework.Options{Now: now})
-	if err != nil {
-		return stores{}, errors.Join(err, rows.Close())
 	}
 	return stores{rows: rows, keys: keys, local: rows, close: func() error { return errors.Join(rows.Close(), keys.Close()) }}, nil
 }
