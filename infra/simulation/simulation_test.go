@@ -80,7 +80,7 @@ func TestSkippedIntent(t *testing.T) {
 				if scenes[seed%uint64(len(scenes))] != scene {
 					continue
 				}
-				_, failed := simulate(seed, 1, 1, kek, options{skipIntent: true})
+				_, failed := simulate(seed, 1, 1, kek, options{skipIntent: true, kept: local})
 				switch {
 				case failed == nil:
 				case strings.HasPrefix(failed.violation, want):
@@ -116,7 +116,7 @@ func TestFound(t *testing.T) {
 	t.Parallel()
 	kek := key(t)
 	for _, f := range found {
-		if w := again(f.seed, kek, options{}); w.violation != "" {
+		if w := again(f.seed, kek, options{kept: local}); w.violation != "" {
 			t.Errorf("seed %d: %s; once: %s", f.seed, w.violation, f.what)
 		}
 	}
@@ -125,8 +125,8 @@ func TestFound(t *testing.T) {
 // quiet is a world of one tenant and one device in which only what force says goes wrong.
 func quiet(t *testing.T, force func(*world, effect) mishap) *world {
 	t.Helper()
-	w := newWorld(1, key(t), options{force: force}, &tally{})
-	w.rate, w.yields, w.script, w.store.before = 0, 0, nil, nil
+	w := newWorld(1, key(t), options{force: force, kept: local}, &tally{})
+	w.rate, w.yields, w.script, w.store.(*store).before = 0, 0, nil, nil
 	w.stop, w.horizon = w.horizon, w.horizon.Add(24*time.Hour)
 	clear(w.cloud.devices)
 	w.cloud.devices[deviceID] = &handset{tenant: tenantID, facts: platforms[0].facts, code: true, online: true}
@@ -272,10 +272,10 @@ func TestInvariantsCanFail(t *testing.T) {
 	t.Parallel()
 	for want, harm := range map[string]func(w *world){
 		"I1: reset": func(w *world) { // its message vanishes
-			for _, m := range w.store.live {
+			for _, m := range w.store.(*store).live {
 				m.done = true
 			}
-			w.store.live = nil
+			w.store.(*store).live = nil
 		},
 		"I2": func(w *world) {
 			w.cur = &task{tenant: tenantID, request: w.model.order[0].Row}
