@@ -49,13 +49,24 @@ func Mount(mux *http.ServeMux, o Options) {
 	mux.HandleFunc("GET /tenants/{tenant}/diag/{id}", p.diagnostics)
 
 	mux.HandleFunc("GET /{$}", p.signedIn(p.home))
+	mux.HandleFunc("GET /find", p.signedIn(p.find))
 	mux.HandleFunc("POST /tenants", p.signedIn(p.addTenant))
 	for pattern, handle := range map[string]handler{
 		"GET /tenants/{tenant}":                          p.tenant,
 		"POST /tenants/{tenant}/consent":                 p.startConsent,
 		"POST /tenants/{tenant}/settings":                p.change,
 		"GET /tenants/{tenant}/devices":                  p.devices,
+		"GET /tenants/{tenant}/readiness":                p.readiness,
+		"GET /tenants/{tenant}/rollouts":                 p.rollouts,
+		"POST /tenants/{tenant}/rollouts":                p.startRollout,
+		"POST /tenants/{tenant}/rollouts/plan":           p.plan,
+		"GET /tenants/{tenant}/rollouts/{id}":            p.rollout,
+		"POST /tenants/{tenant}/rollouts/{id}/rollback":  p.rollBack,
+		"GET /tenants/{tenant}/audits":                   p.audits,
+		"POST /tenants/{tenant}/audits":                  p.startAudit,
+		"GET /tenants/{tenant}/audits/{id}":              p.auditReport,
 		"GET /tenants/{tenant}/devices/{id}":             p.device,
+		"GET /tenants/{tenant}/devices/{id}/readiness":   p.deviceReadiness,
 		"POST /tenants/{tenant}/devices/{id}/reset":      p.startReset,
 		"GET /tenants/{tenant}/resets":                   p.resets,
 		"GET /tenants/{tenant}/resets/{id}":              p.reset,
