@@ -4,8 +4,10 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +53,15 @@ func Mount(mux *http.ServeMux, o Options) {
 	mux.HandleFunc("GET /{$}", p.signedIn(p.home))
 	mux.HandleFunc("GET /find", p.signedIn(p.find))
 	mux.HandleFunc("POST /tenants", p.signedIn(p.addTenant))
-	for pattern, handle := range map[string]handler{
+	for pattern, handle := range p.ofTenant() {
+		mux.HandleFunc(pattern, p.signedIn(p.inRoom(handle)))
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { p.fail(w, r, problem.Refuse(fault.NotFound, "")) })
+}
+
+// ofTenant are the pages of one tenant. Whoever does not see the tenant gets the answer for one that does not exist.
+func (p *pages) ofTenant() map[string]handler {
+	return map[string]handler{
 		"GET /tenants/{tenant}":                          p.tenant,
 		"POST /tenants/{tenant}/consent":                 p.startConsent,
 		"POST /tenants/{tenant}/settings":                p.change,
@@ -78,11 +88,11 @@ func Mount(mux *http.ServeMux, o Options) {
 		"GET /tenants/{tenant}/deadletters/{id}":         p.letter,
 		"POST /tenants/{tenant}/deadletters/{id}/settle": p.settle,
 		"GET /tenants/{tenant}/audit":                    p.audit,
-	} {
-		mux.HandleFunc(pattern, p.signedIn(p.inRoom(handle)))
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { p.fail(w, r, problem.Refuse(fault.NotFound, "")) })
 }
+
+// Routes are the patterns of the pages of a tenant, for tests that must leave none out.
+func Routes() []string { return slices.Sorted(maps.Keys((&pages{}).ofTenant())) }
 
 // visit is one request of somebody who is signed in.
 type visit struct {
