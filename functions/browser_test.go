@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"errors"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +24,8 @@ var (
 	//go:embed testdata/browser/package-lock.json
 	browserLock []byte
 )
+
+var readmePictures = flag.String("readme-pictures", "", "a folder to put the README's pictures of the portal into")
 
 // chromium finds a browser, "" where there is none.
 func chromium() string {
@@ -64,7 +67,7 @@ func TestBrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	given, err := json.Marshal(map[string]string{
-		"dir": dir, "executable": executable, "link": r.link, "url": r.url, "tenant": graphsim.Contoso, "device": "sales-pixel-12", "other": "store-kiosk-07", "pictures": pictures,
+		"dir": dir, "executable": executable, "link": r.link, "url": r.url, "tenant": graphsim.Contoso, "device": "sales-pixel-12", "other": "store-kiosk-07", "pictures": pictures, "readme": *readmePictures,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,5 +1,6 @@
 // Drives the portal in a browser and prints what it found, one JSON object a line: {"check", "ok", "detail"}.
-// Its argument is JSON: {dir, executable, link, url, tenant, device, other, pictures}.
+// Its argument is JSON: {dir, executable, link, url, tenant, device, other, pictures, readme}; with readme, a folder, it makes the README's
+// small pictures there, too.
 import { createRequire } from "node:module";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -71,6 +72,13 @@ try {
     await accessible("code " + scheme);
   }
   await page.screenshot({ path: (mkdirSync(given.pictures, { recursive: true }), join(given.pictures, "code-1280.png")), fullPage: true });
+  const small = async (name) => {
+    if (!given.readme) return;
+    await page.setViewportSize({ width: 900, height: 560 });
+    await page.screenshot({ path: join(given.readme, name + ".png") });
+    await page.setViewportSize({ width: 1280, height: 900 });
+  };
+  await small("code");
   await to("/");
   await page.evaluate(() => history.back());
   await page.waitForFunction(() => document.readyState === "complete" && !document.querySelector("table caption")?.textContent.startsWith("Tenants")).catch(() => {});
@@ -113,6 +121,11 @@ try {
         await page.screenshot({ path: join(given.pictures, `${name}-${width}.png`), fullPage: true });
       }
     }
+  }
+  await page.emulateMedia({ colorScheme: "light" });
+  for (const [name, path] of Object.entries({ tenants: "/", readiness: base + "/readiness", failure: diagnosis })) {
+    await to(path);
+    await small(name);
   }
   say("axe finds nothing", true, `${checked} pages`);
 
