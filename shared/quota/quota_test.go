@@ -146,7 +146,7 @@ func TestNeedOfMore(t *testing.T) {
 			t.Errorf("the turns were %q, want %q", turns, want)
 		}
 	}
-	rounds(map[string]int{"c": most}, "ccc") // the first time it hears that the others have not given back yet
+	rounds(map[string]int{"c": most}, "ccc")           // the first time it hears that the others have not given back yet
 	rounds(map[string]int{"b": most, "d": 4000}, "bd") // b asks again, and waits for d
 	rounds(nil, "")
 	if lease := renew("a", 0); lease.Part != Usable/len(names) {
