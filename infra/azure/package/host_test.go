@@ -32,6 +32,7 @@ type deployed struct {
 	host   *functionshost.Host
 	api    *client.Client
 	data   string
+	token  string // the administrator's
 
 	mu   sync.Mutex
 	runs map[string][]string // verdicts, by the message's id
