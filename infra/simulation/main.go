@@ -11,7 +11,7 @@
 // Each seed has a scene: resets with consent, rollouts, audits, Intune's own portal with bulk resets, or the upkeep with messages
 // that are lost for ever.
 //
-// In every fourth round of scenes (-store says otherwise) rows and messages are kept by package outbox, as past one machine, over a
+// In every twelfth round of scenes (-store says otherwise) rows and messages are kept by package outbox, as past one machine, over a
 // table and a queue in memory of which every call can go wrong.
 //
 // The handlers, dispatch, the rules and the vault are the program's own, and under audits the client of Graph. Store and key ring
