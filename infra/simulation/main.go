@@ -154,9 +154,10 @@ func simulate(from, seeds uint64, workers int, kek *secret.LocalKey, o options) 
 func repeatable(from, seeds uint64, kek *secret.LocalKey, o options, out io.Writer) error {
 	o.print = nil
 	sample := min(seeds, 100)
+	every := seeds / sample
 	var sum uint64
 	for i := range sample {
-		seed := from + i*(seeds/sample)
+		seed := from + i*every + i%min(every, uint64(len(scenes))) // of each scene
 		first, second := again(seed, kek, o), again(seed, kek, o)
 		if first.hash != second.hash {
 			return fmt.Errorf("seed %d has two traces, %016x and %016x: %w", seed, first.hash, second.hash, errChance)

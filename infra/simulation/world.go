@@ -312,11 +312,12 @@ func (w *world) disturbClock() {
 	w.hit(clock, m)
 }
 
-// behind is how far the program's clock may be behind. The queue of the composed store keeps its own time, and what the program wants
-// later is due for the queue at once: whoever waits looks again and again, without a pause, until the clock is right.
+// behind is how far the program's clock may be behind. The queue of the composed store keeps its own time, and package outbox relies on
+// the two being no more than its margin apart: where the program's clock is further behind, what it wants later is due for the queue
+// at once, and waits and back-offs are no pauses any more.
 func (w *world) behind() time.Duration {
 	if _, ok := w.store.(*composed); ok {
-		return time.Hour
+		return 15 * time.Second
 	}
 	return 24 * time.Hour
 }
