@@ -154,7 +154,7 @@ func simulate(from, seeds uint64, workers int, kek *secret.LocalKey, o options) 
 func repeatable(from, seeds uint64, kek *secret.LocalKey, o options, out io.Writer) error {
 	o.print = nil
 	sample := min(seeds, 100)
-	every := seeds / sample
+	every := seeds / max(sample, 1)
 	var sum uint64
 	for i := range sample {
 		seed := from + i*every + i%min(every, uint64(len(scenes))) // of each scene
