@@ -60,10 +60,8 @@ var drivers = []string{"pinreset/shared/work", "pinreset/shared/host", "pinreset
 
 // forTests are packages that only tests import; they may wire what main wires.
 var forTests = []string{"pinreset/shared/clocktest", "pinreset/shared/credential/credentialtest", "pinreset/shared/dispatch/dispatchtest", "pinreset/shared/graph/graphtest",
-var forTests = []string{"pinreset/shared/clocktest", "pinreset/shared/credential/credentialtest", "pinreset/shared/dispatch/dispatchtest", "pinreset/shared/graph/graphtest",
 	"pinreset/shared/host/azure/functionshost", "pinreset/shared/host/hosttest", "pinreset/shared/nodetest", "pinreset/shared/secret/keyvault/keyvaulttest",
 	"pinreset/shared/secret/ringtest", "pinreset/shared/work/worktest", "pinreset/shared/work/tables/tablestest", "pinreset/shared/work/servicebus/servicebustest"}
-	"pinreset/shared/work/tables/tablestest", "pinreset/shared/work/servicebus/servicebustest"}
 
 var sdks = []string{"github.com/Azure/", "github.com/aws/", "modernc.org/sqlite"}
 
