@@ -139,6 +139,7 @@ type permit struct {
 	app      string
 	tenant   string
 	demands  []demand
+	priority Priority
 	departed instant
 }
 
@@ -153,7 +154,7 @@ func (l *limiter) acquire(ctx context.Context, app, tenant string, p Priority, d
 			return nil, err
 		}
 	}
-	pm := &permit{limiter: l, app: app, tenant: tenant, demands: demands}
+	pm := &permit{limiter: l, app: app, tenant: tenant, demands: demands, priority: p}
 	if err := l.hold(ctx, pm); err != nil {
 		return nil, err
 	}
@@ -234,13 +235,13 @@ func (l *limiter) instant() instant {
 func (l *limiter) refuse(pm *permit, p Priority, now instant) error {
 	at, _ := l.due(pm, p, now)
 	// A share that is about to grow makes promises for what it grows to.
-	fair := func(w *window) int { return l.allowed(l.shares.fair(pm.app, pm.tenant, w.limit), p) }
+	fair := func(w *window) room { return l.room(l.shares.fair(pm.app, pm.tenant, w.limit), p) }
 	l.eachWindow(pm, func(w *window, cost int) {
 		at = max(at, w.promise(now, fair(w), cost, p))
 	})
 	l.eachWindow(pm, func(w *window, cost int) {
 		if at > now && w.promise(now, fair(w), cost, p) == at {
-			w.awaited(p).push(at, cost)
+			w.awaited(p).push(at, cost, 0)
 		}
 	})
 	for _, d := range pm.demands {
@@ -272,7 +273,7 @@ func (pm *permit) answered() {
 	defer l.mu.Unlock()
 	now := l.elapsed()
 	a, app := l.account(pm), l.app(pm.app)
-	answered := func(w *window, cost int) { w.answered(now, cost) }
+	answered := func(w *window, cost int) { w.answered(now, cost, pm.priority) }
 	for _, d := range pm.demands {
 		b := l.bucket(a, d.family)
 		if b.blockedFrom < pm.departed && pm.departed < b.blockedUntil {
@@ -280,7 +281,7 @@ func (pm *permit) answered() {
 		}
 		b.eachOf(d, answered)
 		l.inAllTenants(app, d.family).eachOf(d, answered)
-		app.global.answered(now, d.calls)
+		app.global.answered(now, d.calls, pm.priority)
 	}
 }
 
@@ -294,25 +295,27 @@ func (pm *permit) takeBack() {
 
 func (l *limiter) undo(pm *permit) {
 	a, app := l.account(pm), l.app(pm.app)
+	takeBack := func(w *window, cost int) { w.takeBack(cost, pm.priority) }
 	for _, d := range pm.demands {
 		c := l.counter(d.family)
 		c.calls -= d.calls
 		c.writes -= d.writes
-		l.bucket(a, d.family).eachOf(d, (*window).takeBack)
-		l.inAllTenants(app, d.family).eachOf(d, (*window).takeBack)
-		app.global.takeBack(d.calls)
+		l.bucket(a, d.family).eachOf(d, takeBack)
+		l.inAllTenants(app, d.family).eachOf(d, takeBack)
+		app.global.takeBack(d.calls, pm.priority)
 	}
 }
 
 func (l *limiter) give(pm *permit) {
 	a, app := l.account(pm), l.app(pm.app)
+	give := func(w *window, cost int) { w.give(cost, pm.priority) }
 	for _, d := range pm.demands {
 		c := l.counter(d.family)
 		c.calls += d.calls
 		c.writes += d.writes
-		l.bucket(a, d.family).eachOf(d, (*window).give)
-		l.inAllTenants(app, d.family).eachOf(d, (*window).give)
-		app.global.give(d.calls)
+		l.bucket(a, d.family).eachOf(d, give)
+		l.inAllTenants(app, d.family).eachOf(d, give)
+		app.global.give(d.calls, pm.priority)
 	}
 }
 
@@ -368,7 +371,7 @@ func (l *limiter) due(pm *permit, p Priority, now instant) (at instant, sure boo
 	a, app := l.account(pm), l.app(pm.app)
 	calls := 0
 	ask := func(tenant string, w *window, cost int) {
-		t, s := w.due(now, l.allowed(l.shares.of(pm.app, tenant, w.limit, p), p), cost)
+		t, s := w.due(now, l.room(l.shares.of(pm.app, tenant, w.limit, p), p), cost)
 		if t > now {
 			l.shares.short(pm.app, tenant)
 		}
@@ -382,6 +385,9 @@ func (l *limiter) due(pm *permit, p Priority, now instant) (at instant, sure boo
 	ask(allTenants, &app.global, calls)
 	return at, sure
 }
+
+// room is what a call of the priority has of a limit.
+func (l *limiter) room(limit int, p Priority) room { return room{l.allowed(limit, p), limit} }
 
 // allowed is the part of a limit that the priority may use.
 func (l *limiter) allowed(limit int, p Priority) int {

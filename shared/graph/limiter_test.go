@@ -41,6 +41,7 @@ func wantDelay(t *testing.T, err error, code fault.Code, delay time.Duration) {
 type held struct {
 	from, until, server time.Duration // until < 0: not answered yet; server: when Graph counted it
 	units, writes       int
+	people              bool
 }
 
 // out counts what is out at t in a window of length per.
@@ -88,7 +89,15 @@ func TestLimiterAgainstReference(t *testing.T) {
 			fits := func(at time.Duration) bool {
 				ok := func(limit, cost int, f func(held) int) bool {
 					n := out(all, at, per, f)
-					return n == 0 || cost == 0 || n+cost <= l.allowed(limit, p)
+					peoples := out(all, at, per, func(h held) int {
+						if h.people {
+							return f(h)
+						}
+						return 0
+					})
+					// People have everything; bulk calls have their share, and beside it what people use of theirs.
+					share := l.allowed(limit, p)
+					return n == 0 || cost == 0 || n+cost <= share+min(limit-share, peoples)
 				}
 				return ok(limitAny, d.units, units) && ok(limitWrites, d.writes, writes)
 			}
@@ -99,7 +108,7 @@ func TestLimiterAgainstReference(t *testing.T) {
 			}
 			if err == nil {
 				open[len(all)] = pm
-				all = append(all, held{from: now, until: -1, units: d.units, writes: d.writes})
+				all = append(all, held{from: now, until: -1, units: d.units, writes: d.writes, people: p == People})
 				continue
 			}
 			refusals++
@@ -321,12 +330,12 @@ func TestLimiterLargeWindowRoundsUpOnly(t *testing.T) {
 	var now instant
 	for range 200_000 {
 		now += time.Duration(rng.IntN(int(3 * time.Millisecond)))
-		if at, _ := w.due(now, w.limit, 1); at == now {
-			w.give(1)
-			w.answered(now, 1)
+		if at, _ := w.due(now, room{w.limit, w.limit}, 1); at == now {
+			w.give(1, Bulk)
+			w.answered(now, 1, Bulk)
 		}
 	}
-	if w.used.sum > w.limit {
+	if int(w.used.sum) > w.limit {
 		t.Errorf("%d out of %d", w.used.sum, w.limit)
 	}
 	if n := len(w.used.buf); n > 4096 {

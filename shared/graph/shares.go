@@ -277,7 +277,8 @@ func heldPart(w *window) int {
 	if w.limit == 0 {
 		return 0
 	}
-	return ((w.inUse+w.used.sum)*quota.Whole + w.limit - 1) / w.limit
+	out, _ := w.out()
+	return (out*quota.Whole + w.limit - 1) / w.limit
 }
 
 // eachShared calls f with each window of the share that there is.

@@ -37,7 +37,7 @@ type FamilySnapshot struct {
 
 // fill takes over the figures of a window that is fuller than those so far.
 func (f *FamilySnapshot) fill(w *window) {
-	used := w.inUse + w.used.sum
+	used, _ := w.out()
 	if w.limit > 0 && (f.Limit == 0 || used*f.Limit > f.Used*w.limit) {
 		f.Used, f.Limit = used, w.limit
 	}
