@@ -30,6 +30,8 @@ const (
 	PolicyRead       Permission = "policy.read"
 	PolicyWrite      Permission = "policy.write" // roll EnablePinRecovery out, and take it back
 	DeviceKeyWrite   Permission = "device.key.write"
+	ApprovalDecide   Permission = "approval.decide" // approve what others asked for
+	AuditExport      Permission = "audit.export"
 )
 
 // Permissions returns all permissions there are.
@@ -37,6 +39,7 @@ func Permissions() []Permission {
 	return []Permission{
 		TenantRead, DeviceRead, AuditRead, TenantOnboard, ResetStart, BulkReset, PortalRecord, PasscodeReveal, DeadLetterReplay, SettingsWrite,
 		GrantWrite, MetricsRead, AuditRun, PolicyRead, PolicyWrite, DeviceKeyWrite,
+		ApprovalDecide, AuditExport,
 	}
 }
 
