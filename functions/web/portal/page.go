@@ -13,7 +13,9 @@ import (
 	"pinreset/functions/web/internal/problem"
 	"pinreset/functions/web/internal/view"
 	"pinreset/shared/fault"
+	"pinreset/shared/grant"
 	"pinreset/shared/identity"
+	"pinreset/shared/identity/entra"
 )
 
 // Options are the parts of the pages. All but the notice are required.
@@ -22,6 +24,9 @@ type Options struct {
 	Auth       identity.Authenticator // for programs that read a diagnostics page
 	Tokens     *identity.Tokens
 	Sessions   *identity.Sessions
+	SignIn     *entra.Provider // nil where nobody signs in with Microsoft Entra ID
+	People     *grant.Book
+	Key        []byte // seals what a browser keeps while its person signs in; the same in every process
 	Now        func() time.Time
 	Notice     string // shown on every page
 	NoticeLink string
@@ -29,7 +34,8 @@ type Options struct {
 
 type pages struct {
 	Options
-	cross *http.CrossOriginProtection
+	cross   *http.CrossOriginProtection
+	attempt attempts
 }
 
 // live is how often a page with something pending loads itself again, in seconds.
@@ -40,11 +46,13 @@ const maxForm = 64 << 10
 
 // Mount adds the pages' routes to mux.
 func Mount(mux *http.ServeMux, o Options) {
-	p := &pages{Options: o, cross: http.NewCrossOriginProtection()}
+	p := &pages{Options: o, cross: http.NewCrossOriginProtection(), attempt: newAttempts(o.Key)}
 	mux.HandleFunc("GET /assets/", view.Assets)
 	mux.HandleFunc("GET /sign-in", p.askSignIn)
 	mux.HandleFunc("POST /sign-in", p.signIn)
 	mux.HandleFunc("POST /sign-out", p.signOut)
+	mux.HandleFunc("GET "+microsoftPath, p.toMicrosoft)
+	mux.HandleFunc("GET "+ReturnPath, p.fromMicrosoft)
 	mux.HandleFunc("GET /problems/{code}", p.problem)
 	mux.HandleFunc("GET /tenants/{tenant}/diag/{id}", p.diagnostics)
 

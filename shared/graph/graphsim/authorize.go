@@ -35,7 +35,7 @@ type codes struct {
 // authorization is what a person agreed to.
 type authorization struct {
 	redirect, scope, nonce, challenge string
-	account                           account
+	account                           Account
 	contexts                          []string
 	expires                           time.Time
 }
@@ -77,7 +77,7 @@ type signInPage struct {
 
 type signInTenant struct {
 	Name     string
-	Accounts []account
+	Accounts []Account
 }
 
 // signInPeople is the authorization endpoint of the code flow with PKCE (page "Microsoft identity platform and OAuth 2.0 authorization

@@ -20,8 +20,8 @@ var SignInRoles = map[string][]string{
 	"hana":  {"HelpDesk"},
 }
 
-// An account is somebody who can sign in to a tenant.
-type account struct {
+// An Account is somebody who can sign in to a tenant.
+type Account struct {
 	TenantID string
 	ObjectID string
 	Name     string
@@ -30,40 +30,51 @@ type account struct {
 	Roles    []string
 }
 
-// Key names the account in a form.
-func (a account) Key() string { return a.TenantID + "/" + a.ObjectID }
+// Key names the Account in a form.
+func (a Account) Key() string { return a.TenantID + "/" + a.ObjectID }
 
 // accountsOf lists who can sign in to a tenant: its users, and in Contoso a guest from Fabrikam.
-func (c *Cloud) accountsOf(t *tenant) []account {
+func (c *Cloud) accountsOf(t *tenant) []Account {
 	c.lock(t)
 	defer t.mu.Unlock()
-	var all []account
+	var all []Account
 	for _, u := range t.users {
 		local, _, _ := strings.Cut(u.upn, "@")
-		all = append(all, account{TenantID: t.id, ObjectID: u.id, Name: u.name, UPN: u.upn, Roles: SignInRoles[local]})
+		all = append(all, Account{TenantID: t.id, ObjectID: u.id, Name: u.name, UPN: u.upn, Roles: SignInRoles[local]})
 	}
 	if t.id == Contoso {
 		const guest = "hana@fabrikam.example"
-		all = append(all, account{
+		all = append(all, Account{
 			TenantID: t.id, ObjectID: guid(t.domain + " guest " + guest), Name: "Hana Help (Fabrikam)", UPN: guest, Home: Fabrikam, Roles: []string{"HelpDesk"},
 		})
 	}
 	return all
 }
 
-// findAccount returns the account with the key, "tenant/object".
-func (c *Cloud) findAccount(key string) (account, error) {
+// Accounts lists everybody who can sign in to the sample tenants.
+func (c *Cloud) Accounts() []Account {
+	var all []Account
+	for _, s := range seeds() {
+		if t, err := c.lookup(s.id); err == nil { // sample data are always there
+			all = append(all, c.accountsOf(t)...)
+		}
+	}
+	return all
+}
+
+// findAccount returns the Account with the key, "tenant/object".
+func (c *Cloud) findAccount(key string) (Account, error) {
 	tenantID, _, _ := strings.Cut(key, "/")
 	t, err := c.lookup(tenantID)
 	if err != nil {
-		return account{}, err
+		return Account{}, err
 	}
 	for _, a := range c.accountsOf(t) {
 		if a.Key() == key {
 			return a, nil
 		}
 	}
-	return account{}, fmt.Errorf("account %q: %w", key, ErrUnknown)
+	return Account{}, fmt.Errorf("account %q: %w", key, ErrUnknown)
 }
 
 // personClaims are those of an ID token or of a person's access token, as the pages "ID token claims reference" and "Access token
@@ -91,7 +102,7 @@ type personClaims struct {
 }
 
 // claimsOf are what both of a person's tokens say. base is the address of the sign-in service.
-func claimsOf(a account, base, client string, now time.Time, life time.Duration) personClaims {
+func claimsOf(a Account, base, client string, now time.Time, life time.Duration) personClaims {
 	sum := sha256.Sum256([]byte(client + " " + a.ObjectID)) // pairwise: another one for each app
 	said := personClaims{
 		Audience: client, Issuer: base + "/" + a.TenantID + "/v2.0",
