@@ -169,6 +169,8 @@ func (p *Provider) redeem(ctx context.Context, a Attempt, authorization string) 
 	switch {
 	case got.StatusCode == http.StatusOK && said.IDToken != "":
 		return said.IDToken, nil
+	case got.StatusCode == http.StatusOK:
+		return "", refuse("no ID token for the code")
 	case said.Error == "invalid_grant":
 		return "", refuse("the code was refused, AADSTS%v", said.Codes)
 	}
