@@ -65,6 +65,7 @@ func Mount(mux *http.ServeMux, o Options) {
 	a.failures()
 	a.events()
 	a.tokens()
+	a.grants()
 	a.audits()
 	a.groupPolicy()
 

@@ -75,6 +75,9 @@ func Mount(mux *http.ServeMux, o Options) {
 		"GET /tenants/{tenant}/deadletters/{id}":         p.letter,
 		"POST /tenants/{tenant}/deadletters/{id}/settle": p.settle,
 		"GET /tenants/{tenant}/audit":                    p.audit,
+		"GET /tenants/{tenant}/people":                   p.people,
+		"POST /tenants/{tenant}/people":                  p.giveGrant,
+		"POST /tenants/{tenant}/people/{id}/revoke":      p.revokeGrant,
 	} {
 		mux.HandleFunc(pattern, p.signedIn(p.inRoom(handle)))
 	}
@@ -167,6 +170,7 @@ func (p *pages) chrome(v *visit, section, title string) view.Chrome {
 	}
 	if v.room != nil {
 		c.Tenant, c.TenantName = v.room.ID(), v.name
+		c.MayGrant = v.room.Can(identity.GrantWrite)
 	}
 	return c
 }

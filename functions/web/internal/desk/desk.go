@@ -155,9 +155,9 @@ func need(who identity.Principal, permission identity.Permission) error {
 	return problem.Refuse(fault.Forbidden, "The permission "+string(permission)+" is missing.")
 }
 
-// needSomewhere is for what shows of each tenant what may be seen there. A person without any tenant is told of none.
+// needSomewhere is for what shows of each tenant what may be seen there.
 func needSomewhere(who identity.Principal, permission identity.Permission) error {
-	if who.Person != nil {
+	if who.CanSomewhere(permission) {
 		return nil
 	}
 	return need(who, permission)
