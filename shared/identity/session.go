@@ -119,6 +119,24 @@ func (s *Sessions) End(ctx context.Context, text string) error {
 	return nil
 }
 
+// EndAll closes every session. After a restore from a backup nobody knows which of them were closed since.
+func (s *Sessions) EndAll(ctx context.Context) (ended int, err error) {
+	for {
+		p, err := s.store.List(ctx, work.Query{Partition: SessionPartition, Prefix: SessionPrefix, Limit: work.MaxOperations})
+		if err != nil || len(p.Rows) == 0 {
+			return ended, err
+		}
+		b := work.Batch{Partition: SessionPartition}
+		for _, row := range p.Rows {
+			b.Writes = append(b.Writes, work.Write{Row: row.Row, Delete: true})
+		}
+		if err := s.store.Commit(ctx, b); err != nil {
+			return ended, fmt.Errorf("close sessions: %w", err)
+		}
+		ended += len(b.Writes)
+	}
+}
+
 // OneTimeCode returns a code that opens one session for the holder of the token with the id, within [CodeLife].
 func (s *Sessions) OneTimeCode(token string) string {
 	text, hash := opaque()
