@@ -5,9 +5,11 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -424,5 +426,77 @@ func TestPeoplePage(t *testing.T) {
 	reader.get(path).want(t, http.StatusForbidden)
 	if a := reader.get("/tenants/" + contoso); strings.Contains(string(a.body), path) {
 		t.Error("the page is offered to who may not see it")
+	}
+}
+
+// Abuse case A5: no, an old, or another context is a claims challenge, and no code. Which context it is, the person's own tenant says.
+func TestStepUp(t *testing.T) {
+	t.Parallel()
+	f, sim := entraSignIn(t)
+	account := sampleAccount(t, sim, "hana@contoso.example")
+	home, object, _ := strings.Cut(account, "/")
+	f.call(http.MethodPost, "/v1/tenants/"+contoso+"/grants", f.admin, map[string]any{
+		"personTenant": home, "personObject": object, "name": "Hana", "permissions": []string{"tenant.read", "passcode.reveal"}, "days": 1, "reason": "r"}).want(t, http.StatusCreated)
+	id := f.startReset(contoso, pixel)
+	f.issue(contoso, id, canary)
+	reset := "/tenants/" + contoso + "/resets/" + id
+	asked := map[string]any{"reason": "at the phone"}
+	form := func() url.Values { return url.Values{"key": {f.newID()}, "reason": {"at the phone"}} }
+	token := f.accessToken(t, sim, account)
+	set := func(tenantID string, change map[string]any) answer {
+		return f.call(http.MethodPatch, "/v1/tenants/"+tenantID+"/settings", f.admin, change)
+	}
+
+	// Nobody asks for it: a sign-in of today does.
+	f.call(http.MethodPost, "/v1"+reset+"/reveal", token, asked).want(t, http.StatusOK)
+
+	set(home, map[string]any{"stepUpContext": "c1"}).want(t, http.StatusOK)
+	a := f.call(http.MethodPost, "/v1"+reset+"/reveal", token, asked)
+	a.refused(t, http.StatusUnauthorized, fault.StepUpRequired)
+	challenge := a.header.Get("WWW-Authenticate")
+	if _, claims, _ := strings.Cut(challenge, `claims="`); !strings.Contains(challenge, `error="insufficient_claims"`) {
+		t.Errorf("challenge %s", challenge)
+	} else if text, err := base64.StdEncoding.DecodeString(strings.TrimSuffix(claims, `"`)); err != nil || !strings.Contains(string(text), `"c1"`) {
+		t.Errorf("claims %s, %v", text, err)
+	}
+	b := f.browser()
+	b.signInAs(t, account, reset).want(t, http.StatusOK)
+	a = b.post(reset+"/reveal", form())
+	if a.status != http.StatusUnauthorized || strings.Contains(string(a.body), canary[:4]) {
+		t.Fatalf("without it: %d", a.status)
+	}
+	again := regexp.MustCompile(`href="(/sign-in/microsoft\?[^"]*)"`).FindStringSubmatch(string(a.body))
+	if again == nil {
+		t.Fatal("no way to sign in more strongly")
+	}
+	a = b.get(picks(t, b.toProvider(t, html.UnescapeString(again[1])), account))
+	if a.header.Get("Final-Path") != reset {
+		t.Errorf("back at %s", a.header.Get("Final-Path"))
+	}
+	if a := b.post(reset+"/reveal", form()); a.status != http.StatusOK || !strings.Contains(html.UnescapeString(string(a.body)), canary[:4]) {
+		t.Errorf("with it: %d", a.status)
+	}
+	f.Advance(6 * time.Minute)
+	if a := b.post(reset+"/reveal", form()); a.status != http.StatusUnauthorized {
+		t.Errorf("six minutes later: %d", a.status)
+	}
+
+	// Another context is not the one that was asked for.
+	set(home, map[string]any{"stepUpContext": "c2"}).want(t, http.StatusOK)
+	b.get(picks(t, b.toProvider(t, "/sign-in/microsoft?context=c1&return="+reset), account)).want(t, http.StatusOK)
+	if a := b.post(reset+"/reveal", form()); a.status != http.StatusUnauthorized {
+		t.Errorf("with another context: %d", a.status)
+	}
+
+	// Always: neither a token of ours nor somebody whose tenant knows no context.
+	f.call(http.MethodPost, "/v1"+reset+"/reveal", f.admin, asked).want(t, http.StatusOK)
+	set(contoso, map[string]any{"requireStepUp": "always"}).want(t, http.StatusOK)
+	set(home, map[string]any{"stepUpContext": ""}).want(t, http.StatusOK)
+	f.call(http.MethodPost, "/v1"+reset+"/reveal", f.admin, asked).refused(t, http.StatusForbidden, fault.Forbidden)
+	f.call(http.MethodPost, "/v1"+reset+"/reveal", f.accessToken(t, sim, account), asked).refused(t, http.StatusForbidden, fault.Forbidden)
+	for _, bad := range []map[string]any{{"stepUpContext": "c0"}, {"stepUpContext": "mfa"}, {"stepUpContext": "c100"}, {"requireStepUp": "never"}} {
+		if a := set(contoso, bad); a.status != http.StatusUnprocessableEntity {
+			t.Errorf("%v: %d", bad, a.status)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 // Grant is what one person may do on one tenant.
 type Grant struct {
 	ID           string       `json:"id"`
+	PersonID     string       `json:"personId"` // the person as an actor of the audit log
 	PersonTenant string       `json:"personTenant"`
 	PersonObject string       `json:"personObject"`
 	Name         string       `json:"name"`

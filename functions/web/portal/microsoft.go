@@ -10,12 +10,15 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
+	"path"
 
 	"pinreset/functions/web/internal/problem"
 	"pinreset/functions/web/internal/view"
 	"pinreset/shared/fault"
 	"pinreset/shared/identity"
 	"pinreset/shared/identity/entra"
+	"pinreset/shared/tenant"
 )
 
 const (
@@ -90,8 +93,12 @@ func (p *pages) toMicrosoft(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, problem.Refuse(fault.NotFound, ""))
 		return
 	}
-	tenant, authContext := "", ""
-	attempt, to, err := p.SignIn.Begin(r.Context(), tenant, authContext)
+	// Whoever asks for less than is needed is asked again.
+	authContext := r.URL.Query().Get("context")
+	if !tenant.IsStepUpContext(authContext) {
+		authContext = ""
+	}
+	attempt, to, err := p.SignIn.Begin(r.Context(), "", authContext)
 	if err != nil {
 		p.fail(w, r, err)
 		return
@@ -154,6 +161,19 @@ func (p *pages) fromMicrosoft(w http.ResponseWriter, r *http.Request) {
 	}
 	p.setCookie(w, r, session, int(identity.SessionLife.Seconds()))
 	http.Redirect(w, r, d.Return, http.StatusSeeOther)
+}
+
+// showStepUp asks for a stronger sign-in, after which the browser is back where the form was. It is a link, because a form may not lead
+// to another site.
+func (p *pages) showStepUp(w http.ResponseWriter, r *http.Request, authContext string, said *problem.Problem) {
+	back := path.Dir(r.URL.Path)
+	view.Render(w, said.Status, "message", view.Page{
+		Chrome: view.Chrome{Title: said.Title, Notice: p.Notice, NoticeLink: p.NoticeLink},
+		Data: view.Message{
+			Lines: []string{said.Detail}, Fix: said.Fix[:1], Code: said.Code, BackText: "Sign in again",
+			Back: microsoftPath + "?" + url.Values{"context": {authContext}, "return": {back}}.Encode(),
+		},
+	})
 }
 
 // showStranger tells somebody whom nothing was granted to what an administrator needs to know.

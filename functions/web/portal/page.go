@@ -188,6 +188,10 @@ func (p *pages) showStatus(v *visit, status int, name string, c view.Chrome, dat
 func (p *pages) fail(w http.ResponseWriter, r *http.Request, err error) {
 	problem.Note(r.Context(), err)
 	said := problem.Of(r.Context(), err, p.Now())
+	if refusal, ok := errors.AsType[*problem.Refusal](err); ok && refusal.StepUp != "" && p.SignIn != nil && view.WantsHTML(r) {
+		p.showStepUp(w, r, refusal.StepUp, said)
+		return
+	}
 	switch {
 	case !view.WantsHTML(r):
 		said.Write(w)
