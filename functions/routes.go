@@ -68,7 +68,7 @@ func routes(n needs) []dispatch.Route {
 		(&policyrollout.Handler{Directory: n.graph, Policies: n.graph, Store: n.store, Links: n.links, Schedule: n.pace.rollout, Audit: auditBy(events.AuditByRollout)}).Route(),
 		(&announcement.Handler{Logger: n.logger, Kept: n.metrics.announced}).Route(),
 		(&devicereport.Handler{}).Route(),
-		(&tenantaudit.Handler{Cloud: n.graph, Store: n.store, Place: n.place, Schedule: n.pace.audit, Beside: true}).Route(),
+		(&tenantaudit.Handler{Cloud: n.graph, Store: n.store, Place: n.place, Schedule: n.pace.audit, SignIn: n.graph.SignIn}).Route(),
 		(&graphsubscription.Handler{Graph: n.graph, Store: n.store, Callback: n.callback}).Route(),
 		n.housekeeping().Route(),
 	}
@@ -98,7 +98,7 @@ var queues = []local.Queue{
 	{Name: work.Announcements, Workers: 8},
 	{Name: survey.Queue, Workers: 8},
 	// Most of an audit is waiting for answers. A goroutine that waits costs next to nothing.
-	{Name: survey.Queue.Bulk(), Workers: 320},
+	{Name: survey.Queue.Bulk(), Workers: 352},
 	{Name: subscription.Queue.Bulk(), Workers: 4},
 	{Name: housekeeping.Queue.Bulk(), Workers: 2},
 }

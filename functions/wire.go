@@ -193,7 +193,7 @@ func (t cloud) place() readiness.Cloud {
 
 // sessions is how many tenants' tokens are kept. An audit of ten thousand tenants signs in to each for a moment; what it leaves
 // behind must not be the process's size. They are more than the audits that run at once, each of which makes several calls.
-const sessions = 512
+const sessions = 448
 
 func onLoopback(address string) bool {
 	u, err := url.Parse(address)

@@ -26,6 +26,7 @@ var rooms = []struct {
 	{room: "pinreset/shared/work/tables", imports: []string{"pinreset/shared/work"}, sdk: true},
 	{room: "pinreset/shared/work/servicebus", imports: []string{"pinreset/shared/work"}, sdk: true},
 	{room: "pinreset/shared/work/worktest", imports: []string{"pinreset/events", "pinreset/shared/clocktest", "pinreset/shared/work"}},
+	{room: "pinreset/shared/work/tables/tablestest", imports: []string{"pinreset/shared/nodetest"}},
 	{room: "pinreset/shared/work/servicebus/servicebustest", imports: []string{"pinreset/shared/work/servicebus/servicebustest"}}, // fit for any project
 	{room: "pinreset/shared/graph", imports: []string{"pinreset/events/jsoncut", "pinreset/shared/diag", "pinreset/shared/fault", "pinreset/shared/policy", "pinreset/shared/quota", "pinreset/shared/secret"}, sdk: true},
 	{room: "pinreset/shared/graph/graphschema"},
@@ -35,6 +36,7 @@ var rooms = []struct {
 	{room: "pinreset/shared/secret/keyvault", sdk: true},
 	{room: "pinreset/shared/credential", imports: []string{"pinreset/shared/graph"}, sdk: true},
 	{room: "pinreset/shared/host", imports: []string{"pinreset/shared/work"}, sdk: true},
+	{room: "pinreset/shared/host/hosttest", imports: []string{"pinreset/events", "pinreset/shared"}}, // for tests; joins the program's client and a simulated cloud
 	{room: "pinreset/shared", imports: []string{"pinreset/events", "pinreset/shared"}},
 	{room: "pinreset/functions/web", imports: []string{"pinreset/events", "pinreset/shared", "pinreset/functions/web"}},
 	{room: "pinreset/functions", imports: []string{"pinreset/events", "pinreset/shared"}}, // a handler
@@ -58,8 +60,8 @@ var drivers = []string{"pinreset/shared/work", "pinreset/shared/host", "pinreset
 
 // forTests are packages that only tests import; they may wire what main wires.
 var forTests = []string{"pinreset/shared/clocktest", "pinreset/shared/credential/credentialtest", "pinreset/shared/dispatch/dispatchtest", "pinreset/shared/graph/graphtest",
-	"pinreset/shared/host/azure/functionshost", "pinreset/shared/secret/keyvault/keyvaulttest", "pinreset/shared/secret/ringtest", "pinreset/shared/work/worktest",
-	"pinreset/shared/work/tables/tablestest", "pinreset/shared/work/servicebus/servicebustest"}
+	"pinreset/shared/host/azure/functionshost", "pinreset/shared/host/hosttest", "pinreset/shared/nodetest", "pinreset/shared/secret/keyvault/keyvaulttest",
+	"pinreset/shared/secret/ringtest", "pinreset/shared/work/worktest", "pinreset/shared/work/tables/tablestest", "pinreset/shared/work/servicebus/servicebustest"}
 
 var sdks = []string{"github.com/Azure/", "github.com/aws/", "modernc.org/sqlite"}
 

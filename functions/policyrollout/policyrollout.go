@@ -101,18 +101,26 @@ func (h *Handler) requested(ctx context.Context, u *work.Unit, _ events.Event, d
 		}
 	}
 	// Its dead letter was replayed. One that failed in its rollback is that one's to take up.
-	if err == nil && r.State == rollout.Failed && r.FailureCode == fault.AttemptsExhausted && r.FailedIn != rollout.Withdrawing {
+	reopens := err == nil && r.State == rollout.Failed && r.FailureCode == fault.AttemptsExhausted && r.FailedIn != rollout.Withdrawing
+	if reopens {
 		r, err = rollout.Reopen(ctx, u, r)
 	}
 	if err != nil {
 		return err
 	}
-	switch r.State {
-	case rollout.Accepted, rollout.Creating, rollout.Assigning:
+	switch {
+	case placing(r):
 		return h.place(ctx, u, r)
+	case reopens: // it was watching, and its reminders ended with it
+		return h.lookAgain(ctx, u, r, 0, time.Time{})
 	default:
 		return nil // delivered again after its work was done
 	}
+}
+
+// placing reports whether the rollout is in a state that its request takes up.
+func placing(r rollout.Rollout) bool {
+	return r.State == rollout.Accepted || r.State == rollout.Creating || r.State == rollout.Assigning
 }
 
 // adopt checks a request that arrived as a message and not through our own interface.
@@ -171,8 +179,12 @@ func (h *Handler) rollback(ctx context.Context, u *work.Unit, _ events.Event, d 
 	return h.withdraw(ctx, u, r)
 }
 
-// failedRollout stages the failed end of a rollout, and where consent was missing the links to it.
+// failedRollout stages the failed end of a rollout, and where consent was missing the links to it. A rollout that is in place is its
+// reminders' to end: a request that is still on its way then has been overtaken by one that the upkeep sent in its stead.
 func (h *Handler) failedRollout(ctx context.Context, u *work.Unit, d events.PolicyRolloutRequested, code fault.Code) error {
+	if r, err := rollout.Read(ctx, u, d.RequestID); err == nil && !placing(r) {
+		return nil
+	}
 	return h.failed(ctx, u, d.RequestID, d.RequestID, code)
 }
 

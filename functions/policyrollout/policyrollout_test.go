@@ -561,6 +561,71 @@ func TestReplayedRequestLeavesItsFailedRollbackAlone(t *testing.T) {
 	}
 }
 
+// TestReplayedRequestGoesOnWatching: a rollout whose watch had failed, and that is opened again, has a reminder again.
+func TestReplayedRequestGoesOnWatching(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false)
+	f.ask(sales)
+	f.until(rollout.Watching)
+	u := f.Unit(contoso)
+	r, err := rollout.Read(t.Context(), u, f.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.FailureCode, r.FailedIn = fault.AttemptsExhausted, r.State
+	if err := rollout.End(t.Context(), u, r, rollout.Failed); err != nil {
+		t.Fatal(err)
+	}
+	f.commit(u)
+	f.Drain(f.Clock.Now().Add(30 * 24 * time.Hour)) // the reminder comes, and finds it ended
+	if r := f.rollout(f.id); r.State != rollout.Failed {
+		t.Fatalf("%s, want it failed", r.State)
+	}
+	u = f.Unit(contoso)
+	if _, err := u.Send(t.Context(), rollout.Queue, time.Time{}, events.PolicyRolloutRequested{
+		RequestID: f.id, Shape: events.ShapeOMAURI, Include: []string{sales}, Reason: "replayed", By: r.By,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	f.commit(u)
+	f.Drain(f.Clock.Now().Add(30 * 24 * time.Hour))
+	if r := f.rollout(f.id); r.State != rollout.Completed {
+		t.Errorf("%s, want it watched to its end", r.State)
+	}
+}
+
+// TestOvertakenRequestFailsNothing: a request that is set aside after its rollout was put in place by another message leaves the rollout to
+// its reminders.
+func TestOvertakenRequestFailsNothing(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false)
+	f.ask(sales)
+	placed := f.until(rollout.Watching)
+	u := f.Unit(contoso)
+	if _, err := u.Send(t.Context(), rollout.Queue, time.Time{}, events.PolicyRolloutRequested{
+		RequestID: f.id, Shape: events.ShapeOMAURI, Include: []string{sales}, Reason: "late", By: placed.By,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	f.commit(u)
+	for range 9 { // whoever has it comes to nothing, and it is set aside at its next delivery
+		late, err := f.Source().Receive(t.Context(), rollout.Queue, 1)
+		if err == nil {
+			err = f.Source().Settle(t.Context(), late[0], work.Batch{}, work.Outcome{Kind: work.Retry})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.Drain(f.Clock.Now())
+	if letters, err := f.Store().List(t.Context(), work.Query{Partition: contoso, Prefix: diag.LetterPrefix}); err != nil || len(letters.Rows) != 1 {
+		t.Fatalf("%d dead letters, %v", len(letters.Rows), err)
+	}
+	if r := f.rollout(f.id); r.State != rollout.Watching {
+		t.Errorf("%s with %s, want it watching", r.State, r.FailureCode)
+	}
+}
+
 // TestWriteOnItsWayIsWaitedFor: a run that got no answer to its write may have sent it all the same. Nobody writes beside it, so that
 // it can't go over what was written later; what was refused is written again as soon as Graph allows.
 func TestWriteOnItsWayIsWaitedFor(t *testing.T) {

@@ -29,8 +29,8 @@ type look struct {
 	place  readiness.Cloud
 	now    time.Time
 	last   survey.Last
-	whole  bool // read every setting, whatever the dates of policies
-	beside bool // see [Handler.Beside]
+	whole  bool                                           // read every setting, whatever the dates of policies
+	signIn func(ctx context.Context, tenant string) error // see [Handler.SignIn]
 
 	facts     readiness.TenantFacts
 	status    *survey.Status
@@ -71,9 +71,10 @@ const maxFindings = 100
 
 // firstRound makes the reads that rest on no other, of both versions of Graph: at the same time where that is allowed.
 func (l *look) firstRound(ctx context.Context, reads []graph.BatchRequest) (v1, beta answers) {
-	if !l.beside {
+	if l.signIn == nil {
 		return l.round(ctx, graph.V1, reads), l.round(ctx, graph.Beta, l.intuneReads())
 	}
+	_ = l.signIn(ctx, l.tenant) // before there is a second goroutine to wait for it
 	var other said
 	var panicked any
 	done := make(chan struct{})

@@ -61,9 +61,10 @@ type Handler struct {
 	Store    work.Store // for the register of tenants
 	Place    readiness.Cloud
 	Schedule Schedule
-	// Beside lets an audit make two calls at the same time, one to each version of Graph, where no read rests on the other's answer. It
-	// halves the time that a tenant's audit waits, and with it how many audits must wait at once for the same pace.
-	Beside bool
+	// SignIn gets the token that the calls to a tenant need. With it an audit makes two calls at the same time, one to each version of
+	// Graph, where no read rests on the other's answer: that halves the time that an audit waits, and with it how many must wait at once for
+	// the same pace. What keeps it from signing in, the calls say themselves. Without it, one call follows the other.
+	SignIn func(ctx context.Context, tenant string) error
 }
 
 // Route binds the handler to its queue.
@@ -94,7 +95,7 @@ func (h *Handler) requested(ctx context.Context, u *work.Unit, e events.Event, d
 	if err != nil {
 		return err
 	}
-	l := &look{cloud: h.Cloud, tenant: u.Partition(), place: h.Place, now: u.Now(), last: last, beside: h.Beside}
+	l := &look{cloud: h.Cloud, tenant: u.Partition(), place: h.Place, now: u.Now(), last: last, signIn: h.SignIn}
 	l.whole = last.Whole.IsZero() || u.Now().Sub(last.Whole) >= h.Schedule.Whole
 	within, cancel := context.WithTimeout(ctx, h.Schedule.Longest)
 	defer cancel()

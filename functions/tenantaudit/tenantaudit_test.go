@@ -43,7 +43,7 @@ func setUp(t testing.TB, torn bool) *fixture {
 	b := dispatchtest.New(t, torn)
 	sim, client := graphtest.New(t, graphsim.Options{Now: b.Clock.Now})
 	f := &fixture{Bench: b, sim: sim, client: client}
-	f.handler = &tenantaudit.Handler{Cloud: client, Store: b.Store(), Schedule: tenantaudit.DefaultSchedule, Beside: true}
+	f.handler = &tenantaudit.Handler{Cloud: client, Store: b.Store(), Schedule: tenantaudit.DefaultSchedule, SignIn: client.SignIn}
 	b.Serve(f.handler.Route(), (&announcement.Handler{Logger: b.Log}).Route())
 	f.add(contoso)
 	return f

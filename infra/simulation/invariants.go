@@ -49,6 +49,7 @@ import (
 //	I21 a message that is not done has a parcel of its attempt in the queue or stands in a mark; it is done once, and an attempt
 //	    never goes back (of the composed store, checked where a transaction is made)
 //	I19 a bulk reset begins each device once, and none after it was given up; its end is told
+//	I22 nothing is logged as an error, which a handler's panic would be
 //	I9  once nothing goes wrong any more, every request ends: done, or failed with a page that can be read
 
 // model is what the world remembers in order to judge.
@@ -147,8 +148,11 @@ func (w *world) scanBatch(where string, b work.Batch) {
 // logger's lines are looked through, debug level included.
 func logger(w *world) *slog.Logger {
 	return slog.New(slog.NewTextHandler(lines{w}, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.TimeKey {
+		switch {
+		case a.Key == slog.TimeKey:
 			return slog.Attr{}
+		case a.Key == slog.LevelKey && a.Value.Any() == slog.LevelError:
+			w.violate("I22: an error is logged")
 		}
 		return a
 	}}))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"pinreset/shared/rollout"
 	"pinreset/shared/survey"
 	"pinreset/shared/work"
+	"pinreset/shared/work/outbox"
 )
 
 // TestInvariantsOfPoliciesCanFail breaks one after the other in a world with a rollout that has its turn, and wants each to be
@@ -143,6 +145,55 @@ func TestInvariantsOfPoliciesCanFail(t *testing.T) {
 			w.check()
 			if !strings.HasPrefix(w.violation, want) {
 				t.Errorf("noticed %q, want %s", w.violation, want)
+			}
+		})
+	}
+}
+
+// TestInvariantOfTheComposedStoreCanFail breaks what I21 says in a world with one message that waits, and wants it to be noticed.
+func TestInvariantOfTheComposedStoreCanFail(t *testing.T) {
+	t.Parallel()
+	for name, harm := range map[string]func(c *composed, row work.Row){
+		"its parcel vanishes": func(c *composed, _ work.Row) { c.queue.Drop(0) },
+		"it is forgotten": func(c *composed, row work.Row) {
+			_ = tableOf{c}.Transact(context.Background(), tenantID, []work.Write{{Row: row.Row, Delete: true}})
+		},
+		"an attempt is left out": func(c *composed, row work.Row) {
+			_ = tableOf{c}.Transact(context.Background(), tenantID, []work.Write{{Row: row.Row, Value: bytes.Replace(row.Value, []byte(`"attempt":1`), []byte(`"attempt":3`), 1)}})
+		},
+		"it is done twice": func(c *composed, row work.Row) {
+			for range 2 {
+				_ = tableOf{c}.Transact(context.Background(), tenantID, []work.Write{{Row: row.Row, Value: bytes.Replace(row.Value, []byte(`"attempt":1`), []byte(`"attempt":1,"done":1`), 1)}})
+			}
+		},
+		"its parcel can't be read": func(c *composed, _ work.Row) {
+			_, _ = c.store().Accept(context.Background(), outbox.Received{Queue: "q", Token: "t"})
+		},
+		"a mark is left": func(c *composed, _ work.Row) {
+			_ = tableOf{c}.Transact(context.Background(), "elsewhere", []work.Write{{Row: "kmark", Value: []byte(`[]`)}})
+			c.checkEnd()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(1, key(t), options{kept: composite}, &tally{})
+			c := w.store.(*composed)
+			w.stop = start // nothing goes wrong by chance
+			m := work.Message{ID: "m", Queue: "q", Partition: tenantID, Body: []byte("{}")}
+			if err := w.store.Commit(t.Context(), work.Batch{Partition: tenantID, Messages: []work.Message{m}}); err != nil {
+				t.Fatal(err)
+			}
+			if c.check(); w.violation != "" {
+				t.Fatal(w.violation)
+			}
+			row, err := c.rows.Get(t.Context(), work.Key{Partition: tenantID, Row: "mm"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			harm(c, row)
+			c.check()
+			if !strings.HasPrefix(w.violation, "I21") {
+				t.Errorf("noticed %q, want I21", w.violation)
 			}
 		})
 	}

@@ -39,7 +39,7 @@ type keeper interface {
 type keeping uint8
 
 const (
-	both keeping = iota // every fourth round of scenes is composite, the others are local
+	both keeping = iota // every twelfth round of scenes is composite, the others are local
 	local
 	composite // package outbox over a table and a queue
 )
@@ -67,5 +67,5 @@ func (k *keeping) String() string {
 
 // composes reports whether the seed's world has the composed store.
 func (k keeping) composes(seed uint64) bool {
-	return k == composite || k == both && seed/uint64(len(scenes))%4 == 3
+	return k == composite || k == both && seed/uint64(len(scenes))%12 == 11
 }

@@ -11,7 +11,7 @@
 // Each seed has a scene: resets with consent, rollouts, audits, Intune's own portal with bulk resets, or the upkeep with messages
 // that are lost for ever.
 //
-// In every fourth round of scenes (-store says otherwise) rows and messages are kept by package outbox, as past one machine, over a
+// In every twelfth round of scenes (-store says otherwise) rows and messages are kept by package outbox, as past one machine, over a
 // table and a queue in memory of which every call can go wrong.
 //
 // The handlers, dispatch, the rules and the vault are the program's own, and under audits the client of Graph. Store and key ring
@@ -154,9 +154,10 @@ func simulate(from, seeds uint64, workers int, kek *secret.LocalKey, o options) 
 func repeatable(from, seeds uint64, kek *secret.LocalKey, o options, out io.Writer) error {
 	o.print = nil
 	sample := min(seeds, 100)
+	every := seeds / max(sample, 1)
 	var sum uint64
 	for i := range sample {
-		seed := from + i*(seeds/sample)
+		seed := from + i*every + i%min(every, uint64(len(scenes))) // of each scene
 		first, second := again(seed, kek, o), again(seed, kek, o)
 		if first.hash != second.hash {
 			return fmt.Errorf("seed %d has two traces, %016x and %016x: %w", seed, first.hash, second.hash, errChance)

@@ -145,7 +145,11 @@ func (r ring) Commit(ctx context.Context, b work.Batch) error {
 }
 
 func (r ring) Erase(ctx context.Context, keys ...work.Key) error {
-	return r.w.change(eraseKey, keys[0].Partition, func() error { return r.w.ring.Erase(ctx, keys...) })
+	partition := r.w.cur.tenant
+	if len(keys) > 0 { // a sweep that found none empties the log of an earlier one
+		partition = keys[0].Partition
+	}
+	return r.w.change(eraseKey, partition, func() error { return r.w.ring.Erase(ctx, keys...) })
 }
 
 // step is passed ahead of each step of a commit that has steps.

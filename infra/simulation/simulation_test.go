@@ -48,6 +48,41 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
+// TestComposedSeeds runs some seeds over the composed store.
+func TestComposedSeeds(t *testing.T) {
+	t.Parallel()
+	total, failed := simulate(1, 72, runtime.GOMAXPROCS(0), key(t), options{kept: composite})
+	if failed != nil {
+		t.Fatalf("seed %d: %s\ngo run ./infra/simulation -store composed -from %d -seeds 1 -trace", failed.seed, failed.violation, failed.seed)
+	}
+	for what, n := range map[string]int64{
+		"resets": total.resets, "codes issued": total.issued, "policies created": total.created, "audits": total.audits,
+		"crashes ahead of a transaction": total.hits[tableTransact][crashBefore], "transactions made twice": total.hits[tableTransact][doneTwice],
+		"parcels sent in part": total.hits[queueSend][doneInPart], "parcels not completed": total.hits[queueComplete][unavailable],
+	} {
+		if n == 0 {
+			t.Errorf("no %s in %d seeds", what, total.seeds)
+		}
+	}
+}
+
+// TestBrokenStores proves that the simulation finds what the composed store has its fence and its inbox for: without the one a message is
+// settled by two holders, without the other it is handled again after it was done.
+func TestBrokenStores(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]options{"no fence": {skipFence: true}, "no inbox": {skipInbox: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o.kept = composite
+			_, failed := simulate(1, 1000, 1, key(t), o)
+			if failed == nil || !strings.HasPrefix(failed.violation, "I21: message") {
+				t.Fatalf("no violation of I21 in 1000 seeds: %+v", failed)
+			}
+			t.Logf("seed %d: %s", failed.seed, failed.violation)
+		})
+	}
+}
+
 func TestSameSeedSameTrace(t *testing.T) {
 	t.Parallel()
 	kek := key(t)
@@ -98,26 +133,31 @@ func TestSkippedIntent(t *testing.T) {
 // found are seeds that violated an invariant before what they found was put right. What a seed does changes with the
 // simulation, so each finding has a test beside it that does not depend on chance: TestThrottledThoughDone, TestSlowKeyRing,
 // TestPolicyNotListedYet, TestEndThatCanNotBeRecorded of package dispatch, TestTurnIsKeptBeforeTheValueIsWritten and TestOvertakenRunAssignsNothing of package
-// policyrollout (and TestNothingEndsWhileAWriteIsOnItsWay), TestUnitWritesUnderItsFirstReading of package work, and TestSecondRollbackGoesNotOverTheFirst of package rollout.
+// policyrollout (and TestNothingEndsWhileAWriteIsOnItsWay, TestReplayedRequestGoesOnWatching, TestOvertakenRequestFailsNothing),
+// TestUnitWritesUnderItsFirstReading of package work, TestSecondRollbackGoesNotOverTheFirst of package rollout, and
+// TestDueTimesNeverComeEarly of package outbox.
 var found = []struct {
 	seed uint64
+	kept keeping
 	what string
 }{
-	{226, "I1: dispatch set a message aside without its request's end, because the store could not be read: the reset stayed open for ever"},
-	{7, "I2: 429 though carried out, with our clock ahead of Graph's: no trace was found and the device was reset again"},
-	{302744, "I10: a replica that was behind did not list a policy that was made a moment ago, and a second one was made"},
-	{103788, "I13: a row was read twice in one unit and written under its later version: a second rollback went over the first one's record"},
-	{73787, "I13: a rollback's time was over while another run of it was writing; it ended, and the next write came without the turn"},
-	{2012, "I20: two runs recorded the intent of the same subscription, the later over the earlier, and what the earlier one had made was kept under the later one's secret"},
-	{801, "I4: a code was opened in its last second and given out after it, because reading its key took long"},
+	{226, local, "I1: dispatch set a message aside without its request's end, because the store could not be read: the reset stayed open for ever"},
+	{7, local, "I2: 429 though carried out, with our clock ahead of Graph's: no trace was found and the device was reset again"},
+	{302744, local, "I10: a replica that was behind did not list a policy that was made a moment ago, and a second one was made"},
+	{103788, local, "I13: a row was read twice in one unit and written under its later version: a second rollback went over the first one's record"},
+	{73787, local, "I13: a rollback's time was over while another run of it was writing; it ended, and the next write came without the turn"},
+	{2012, local, "I20: two runs recorded the intent of the same subscription, the later over the earlier, and what the earlier one had made was kept under the later one's secret"},
+	{801, local, "I4: a code was opened in its last second and given out after it, because reading its key took long"},
+	{11, composite, "I9: a message's time was rounded down to microseconds, so it came early, was sent again for the same time, and came early, for ever"},
+	{3683, composite, "I1: a request that came too late, after the upkeep had another one sent, failed a rollout that was in place; its replay opened the rollout without a reminder"},
 }
 
 func TestFound(t *testing.T) {
 	t.Parallel()
 	kek := key(t)
 	for _, f := range found {
-		if w := again(f.seed, kek, options{kept: local}); w.violation != "" {
-			t.Errorf("seed %d: %s; once: %s", f.seed, w.violation, f.what)
+		if w := again(f.seed, kek, options{kept: f.kept}); w.violation != "" {
+			t.Errorf("seed %d, %s: %s; once: %s", f.seed, &f.kept, w.violation, f.what)
 		}
 	}
 }

@@ -173,8 +173,11 @@ func (w *world) expired() bool { return w.now.Sub(w.cur.started) > runTimeout }
 
 // seldom makes up for effects that few worlds have: all that can go wrong at them is to be seen in as many seeds as of the others.
 func seldom(e effect) float64 {
-	if e >= listSubscriptions && e <= unsubscribe {
+	switch {
+	case e >= listSubscriptions && e <= unsubscribe:
 		return 6
+	case e >= tableTransact && e <= queueRenew: // one world in twelve has them
+		return 2
 	}
 	return 1
 }

@@ -106,6 +106,7 @@ func newWorld(seed uint64, kek *secret.LocalKey, o options, t *tally) *world {
 	w.rate = pick(w, 0, 0.01, 0.04, 0.12)
 	w.yields = pick(w, 0, 0.05, 0.4)
 	if o.kept.composes(seed) {
+		w.rate /= 2 // each effect of the program is one or more calls of the two services, which have mishaps of their own
 		w.store = newComposed(w, o)
 	} else {
 		s := newStore(w.clock, leaseTime)
@@ -300,7 +301,7 @@ func (w *world) disturbClock() {
 	case jumpAhead:
 		w.skew = min(w.skew+w.upTo(24*time.Hour), 24*time.Hour)
 	case setBack:
-		w.skew = max(w.skew-w.upTo(24*time.Hour), -24*time.Hour)
+		w.skew = max(w.skew-w.upTo(w.behind()), -w.behind())
 	case leap: // the machine slept
 		if w.model.leapt {
 			return
@@ -309,6 +310,16 @@ func (w *world) disturbClock() {
 		w.now, w.horizon = w.now.Add(7*24*time.Hour), w.horizon.Add(7*24*time.Hour)
 	}
 	w.hit(clock, m)
+}
+
+// behind is how far the program's clock may be behind. The queue of the composed store keeps its own time, and package outbox relies on
+// the two being no more than its margin apart: where the program's clock is further behind, what it wants later is due for the queue
+// at once, and waits and back-offs are no pauses any more.
+func (w *world) behind() time.Duration {
+	if _, ok := w.store.(*composed); ok {
+		return 15 * time.Second
+	}
+	return 24 * time.Hour
 }
 
 // handling is what can go wrong when a message is handed out.

@@ -160,6 +160,18 @@ func (id *identity) session(tenant string) (*session, error) {
 	return s, nil
 }
 
+// SignIn gets the token that calls to a tenant need, where there is none yet. Calls do so by themselves; whoever is about to make several
+// at once keeps them from waiting for it each. An error says only that there is none: why, and what follows from it, a call tells.
+func (c *Client) SignIn(ctx context.Context, tenant string) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	s, err := c.general.session(tenant)
+	if err != nil {
+		return err
+	}
+	return s.credential.sign(ctx)
+}
+
 // forget drops a session, and with it its token, unless it was replaced already. A nil session means whichever is there.
 func (id *identity) forget(tenant string, s *session) {
 	id.mu.Lock()

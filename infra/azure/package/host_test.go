@@ -19,6 +19,7 @@ import (
 	"pinreset/shared/fault"
 	"pinreset/shared/graph/graphsim"
 	"pinreset/shared/host/azure/functionshost"
+	"pinreset/shared/host/hosttest"
 	"pinreset/shared/passcode"
 	"pinreset/shared/work"
 )
@@ -32,6 +33,7 @@ type deployed struct {
 	host   *functionshost.Host
 	api    *client.Client
 	data   string
+	token  string // the administrator's
 
 	mu   sync.Mutex
 	runs map[string][]string // verdicts, by the message's id
@@ -188,50 +190,21 @@ func (d *deployed) resets(device string) int {
 	return 0
 }
 
-// goldenQueues says where each example waits.
-var goldenQueues = map[string]string{
-	"device.pin": "announcement", "device.reported": "device-report", "failure": "announcement", "housekeeping": "housekeeping-bulk", "passcode.bulk.due": "bulkreset-bulk",
-	"passcode.bulk.ended": "announcement", "passcode.expired": "announcement", "passcode.expirydue": "passcode-reset-bulk", "passcode.reset.adopted": "announcement",
-	"passcode.reset.cancelled": "announcement", "passcode.reset.crossed": "announcement", "passcode.reset.issued": "announcement", "passcode.reset": "passcode-reset",
-	"policy.rollout.completed": "announcement", "policy": "policy", "portal": "portalaction-bulk", "tenant.audit.requested": "audit", "tenant.audit": "announcement",
-	"tenant.drift": "announcement", "tenant.settings": "announcement", "tenant.consent.completed": "announcement", "tenant": "consent",
-}
-
 // TestModelGoldenEvents: every example of an event passes through its function, and its run ends.
 func TestModelGoldenEvents(t *testing.T) {
 	t.Parallel()
-	d := deploy(t, nil)
-	files, err := filepath.Glob(filepath.Join(root, "events", "examples", "*.json"))
-	if err != nil || len(files) < 25 {
-		t.Fatalf("%d examples: %v", len(files), err)
+	golden, err := hosttest.Golden(os.DirFS(filepath.Join(root, "events", "examples")))
+	if err != nil || len(golden) < 25 {
+		t.Fatalf("%d golden messages: %v", len(golden), err)
 	}
-	ids := map[string]string{}
-	for _, file := range files {
-		body, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var e struct{ ID string }
-		if err := json.Unmarshal(body, &e); err != nil {
-			t.Fatal(err)
-		}
-		name := filepath.Base(file)
-		queue, prefix := "", name
-		for queue == "" {
-			cut := strings.LastIndex(prefix, ".")
-			if cut < 0 {
-				t.Fatalf("%s has no queue", name)
-			}
-			prefix = prefix[:cut]
-			queue = goldenQueues[prefix]
-		}
-		ids[e.ID] = name
-		d.broker.Send(queue, functionshost.Message{ID: e.ID, Body: body})
+	d := deploy(t, nil)
+	for _, m := range golden {
+		d.broker.Send(string(m.Queue), functionshost.Message{ID: m.ID, Body: m.Body})
 	}
 	d.drained()
-	for id, name := range ids {
+	for _, m := range golden {
 		// The invocation is answered once its run has ended; its line may still be on its way.
-		eventually(t, name+" was not run", func() bool { return len(d.verdicts(id)) > 0 })
+		eventually(t, m.Name+" was not run", func() bool { return len(d.verdicts(m.ID)) > 0 })
 	}
 }
 

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"crypto/rand"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -22,71 +20,25 @@ import (
 	"pinreset/shared/work"
 	"pinreset/shared/work/outbox"
 	"pinreset/shared/work/servicebus"
-	"pinreset/shared/work/servicebus/servicebustest"
 	"pinreset/shared/work/tables"
 	"pinreset/shared/work/tables/tablestest"
 )
 
-// triggered is where the host's model takes its messages from: the model of Service Bus. The program sends to it by itself.
-type triggered struct {
-	*servicebus.Bus
-	t    *testing.T
-	lock time.Duration
-}
-
-// Receive implements functionshost.Queues.
-func (q triggered) Receive(ctx context.Context, queue string) (functionshost.Delivery, error) {
-	got, err := q.Bus.Receive(ctx, work.Queue(queue), 1)
-	if err != nil {
-		return functionshost.Delivery{}, err
-	}
-	return functionshost.Delivery{
-		Message:   functionshost.Message{ID: got[0].Attributes[outbox.AttributeMessage], Properties: got[0].Attributes, Body: got[0].Body},
-		LockToken: got[0].Token, Deliveries: got[0].Deliveries, Enqueued: time.Now(), Expires: got[0].LockedUntil,
-	}, nil
-}
-
-// Lock implements functionshost.Queues.
-func (q triggered) Lock() time.Duration { return q.lock }
-
-// Renew implements functionshost.Queues.
-func (q triggered) Renew(queue string, d functionshost.Delivery) bool {
-	_, err := q.Bus.Renew(q.t.Context(), work.Queue(queue), d.LockToken)
-	return err == nil
-}
-
-// Settle implements functionshost.Queues. What is not done comes again when its lock has ended.
-func (q triggered) Settle(queue string, d functionshost.Delivery, done bool) bool {
-	return !done || q.Complete(context.WithoutCancel(q.t.Context()), work.Queue(queue), d.LockToken) == nil
-}
-
-// TestModelServices: the package over models of Table storage and Service Bus, whose messages the host's model hands to it. The process
-// is killed when Graph has carried out the reset and its answer is on its way. Nothing of it is on the instance's disk, so the next process
-// ends the reset from the services alone, and the device is reset once.
-func TestModelServices(t *testing.T) {
-	t.Parallel()
+// deployServices starts the package over models of Table storage and Service Bus, whose messages the host's model hands to it. sent is told
+// of each invocation that the program has, and lose of each delivery before; both may be nil. Nothing is on the instance's disk.
+func deployServices(t *testing.T, sent func(*deployed, functionshost.Invocation), lose func(functionshost.Delivery) bool) (*deployed, *namespace, *outbox.Store) {
+	t.Helper()
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
 		t.Skip("Functions runs programs for linux/amd64")
 	}
 	t.Log(functionshost.Model)
 	sources(t)
-	const lock = 5 * time.Second
-	connection, dir := tablestest.Emulator(t), t.TempDir()
-	app := readQueues(t)
-	var config servicebustest.Config
-	for _, e := range servicebus.Entities(app, servicebus.Options{}) {
-		config.Queues = append(config.Queues, servicebustest.Queue{Name: e.Name, DuplicateWindow: e.DuplicateWindow,
-			Delivery: servicebustest.Delivery{LockDuration: lock, MaxDeliveryCount: e.MaxDeliveries}})
-	}
-	namespace := servicebustest.New(t, config)
-	bus, err := servicebus.Open(servicebus.Options{ConnectionString: namespace.ConnectionString(), Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = bus.Close(context.WithoutCancel(t.Context())) })
-	token := makeAdmin(t, connection, bus, dir)
+	connection, dir, bus := tablestest.Emulator(t), t.TempDir(), startNamespace(t)
+	store := openStore(t, connection, bus.open(t))
+	token := makeAdmin(t, store, dir)
 
-	d := &deployed{t: t, runs: map[string][]string{}}
+	d := &deployed{t: t, token: token, runs: map[string][]string{}}
+	var err error
 	d.sim, err = graphsim.Start(graphsim.Options{Dir: filepath.Join(dir, "sim"), Timing: graphsim.Timing{ReplicationLag: 200 * time.Millisecond,
 		EntryDelay: 100 * time.Millisecond, PickUp: 100 * time.Millisecond, Work: 100 * time.Millisecond}})
 	if err != nil {
@@ -97,34 +49,22 @@ func TestModelServices(t *testing.T) {
 	t.Cleanup(front.Close)
 	settings := map[string]string{
 		"PINRESET_SIM_AT": filepath.Join(dir, "sim"), "PINRESET_PUBLIC_URL": front.URL, "PINRESET_LOG_LEVEL": "info",
-		"PINRESET_ROOT_KEY_FILE": filepath.Join(dir, "root-key"), "SB__fullyQualifiedNamespace": "model.servicebus.windows.net",
+		"PINRESET_ROOT_KEY_FILE": filepath.Join(dir, "root-key"), "PINRESET_SERVICEBUS_TOPIC": servicebus.AnnouncementTopic,
+		"SB__fullyQualifiedNamespace": "model.servicebus.windows.net",
 	}
-	for name, text := range map[string]string{"PINRESET_TABLES_CONNECTION_FILE": connection, "PINRESET_SERVICEBUS_CONNECTION_FILE": namespace.ConnectionString()} {
+	for name, text := range map[string]string{"PINRESET_TABLES_CONNECTION_FILE": connection, "PINRESET_SERVICEBUS_CONNECTION_FILE": bus.ConnectionString()} {
 		settings[name] = filepath.Join(dir, name)
 		if err := os.WriteFile(settings[name], []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	var once sync.Once
-	killed := make(chan struct{})
-	d.host, err = functionshost.Start(t.Context(), functionshost.Options{Zip: packaged, Queues: triggered{bus, t, lock}, Log: d.note, Paused: true, Settings: settings,
-		Sent: func(in functionshost.Invocation) {
-			if in.Function != "passcodereset" {
-				return
-			}
-			once.Do(func() {
-				go func() {
-					defer close(killed)
-					eventually(t, "the moment of the kill did not come", func() bool { return d.resets("sales-pixel-12") == 1 })
-					d.host.Kill()
-					soon := time.Duration(0)
-					if err := d.sim.AdjustTenant(graphsim.Contoso, graphsim.TenantKnobs{SlowAnswer: &soon}); err != nil {
-						t.Error(err)
-					}
-				}()
-			})
-		}})
-	if err != nil {
+	queues := bus.triggers(t)
+	queues.lose = lose
+	o := functionshost.Options{Zip: packaged, Queues: queues, Log: d.note, Paused: true, Settings: settings}
+	if sent != nil {
+		o.Sent = func(in functionshost.Invocation) { sent(d, in) }
+	}
+	if d.host, err = functionshost.Start(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -139,6 +79,32 @@ func TestModelServices(t *testing.T) {
 	if d.api, err = client.New(client.Options{Server: front.URL, Token: token}); err != nil {
 		t.Fatal(err)
 	}
+	return d, bus, store
+}
+
+// TestModelServices: the package over models of Table storage and Service Bus. The process is killed when Graph has carried out the reset
+// and its answer is on its way. Nothing of it is on the instance's disk, so the next process ends the reset from the services alone, and
+// the device is reset once.
+func TestModelServices(t *testing.T) {
+	t.Parallel()
+	var once sync.Once
+	killed := make(chan struct{})
+	d, bus, _ := deployServices(t, func(d *deployed, in functionshost.Invocation) {
+		if in.Function != "passcodereset" {
+			return
+		}
+		once.Do(func() {
+			go func() {
+				defer close(killed)
+				eventually(t, "the moment of the kill did not come", func() bool { return d.resets("sales-pixel-12") == 1 })
+				d.host.Kill()
+				soon := time.Duration(0)
+				if err := d.sim.AdjustTenant(graphsim.Contoso, graphsim.TenantKnobs{SlowAnswer: &soon}); err != nil {
+					t.Error(err)
+				}
+			}()
+		})
+	}, nil)
 	devices := d.onboard()
 	slow := 3 * time.Second
 	if err := d.sim.AdjustTenant(graphsim.Contoso, graphsim.TenantKnobs{SlowAnswer: &slow}); err != nil {
@@ -155,8 +121,8 @@ func TestModelServices(t *testing.T) {
 	if r := d.ended(reset.ID); r.State != passcode.Issued || d.resets("sales-pixel-12") != 1 {
 		t.Errorf("the reset is %s %s, and the device was reset %d times", r.State, r.FailureCode, d.resets("sales-pixel-12"))
 	}
-	for _, q := range app {
-		if n := namespace.Counts(string(q)).DeadLettered; n != 0 {
+	for _, q := range bus.queues {
+		if n := bus.Counts(string(q)).DeadLettered; n != 0 {
 			t.Errorf("%d messages of %s are dead letters", n, q)
 		}
 	}
@@ -186,8 +152,8 @@ func readQueues(t *testing.T) (queues []work.Queue) {
 	return queues
 }
 
-// makeAdmin makes the administrator's token, as a first process with a directory does.
-func makeAdmin(t *testing.T, connection string, bus *servicebus.Bus, dir string) string {
+// openStore is another process's hold on rows and messages.
+func openStore(t *testing.T, connection string, bus *servicebus.Bus) *outbox.Store {
 	t.Helper()
 	table, err := tables.NewFromConnectionString(connection, tables.Options{})
 	if err != nil {
@@ -196,7 +162,12 @@ func makeAdmin(t *testing.T, connection string, bus *servicebus.Bus, dir string)
 	if err := table.Create(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	store := outbox.New(table, bus, outbox.Options{NewID: rand.Text})
+	return outbox.New(table, bus, outbox.Options{NewID: rand.Text})
+}
+
+// makeAdmin makes the administrator's token, as a first process with a directory does.
+func makeAdmin(t *testing.T, store *outbox.Store, dir string) string {
+	t.Helper()
 	if _, err := identity.NewTokens(store, time.Now, rand.Text).ShareAdmin(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // cacheBytes bounds what the cache holds. A row in work is read several times within seconds, and hardly ever after.
-const cacheBytes = 4 << 20
+const cacheBytes = 2 << 20
 
 // cache keeps rows that were read or written lately, as they are committed. It can, because the directory is locked: every write of
 // a row goes through this store's writer.

@@ -19,10 +19,12 @@ const (
 )
 
 // Operations of background work wait for company, because a transaction of one costs nearly as much as one of ten: until a person's
-// operation comes, or enough of them have, or this long after the last group began.
+// operation comes, or enough of them have, or companyFor after the last group began. A store that has just been at rest has no company to
+// expect: what comes in the first moment after is committed at once, such as the first event of a process that a host started for it.
 const (
 	company    = 8
 	companyFor = 8 * time.Millisecond
+	atRest     = 4 * companyFor // without a group, and as long is the moment after; under load groups begin companyFor apart
 )
 
 // operation is one caller's part of a group. Either the writer takes it or its caller withdraws it, never both.
@@ -146,8 +148,9 @@ func (w *writer) run() {
 	nap := time.NewTimer(0)
 	defer nap.Stop()
 	var last time.Time // when a group began
+	var busy time.Time // when the first group after a rest began
 	for {
-		w.gather(last, nap)
+		w.gather(last, busy, nap)
 		ops, stopped := w.collect()
 		if stopped {
 			w.refuse(ops)
@@ -156,7 +159,11 @@ func (w *writer) run() {
 		now := microseconds(w.store.now())
 		run := w.sort(ops)
 		if len(run) > 0 || w.anyDue(now) {
-			last = time.Now()
+			began := time.Now()
+			if began.Sub(last) > atRest {
+				busy = began
+			}
+			last = began
 			w.group(run, now)
 			w.restartLog()
 			continue
@@ -173,10 +180,10 @@ func (w *writer) run() {
 }
 
 // gather waits until a group is worth its transaction.
-func (w *writer) gather(last time.Time, nap *time.Timer) {
+func (w *writer) gather(last, busy time.Time, nap *time.Timer) {
 	for {
 		w.mu.Lock()
-		enough := w.alone || w.urgent || w.stopped || len(w.waiting) >= company
+		enough := time.Since(busy) < atRest || w.alone || w.urgent || w.stopped || len(w.waiting) >= company
 		w.urgent = false
 		w.mu.Unlock()
 		rest := companyFor - time.Since(last)
