@@ -59,8 +59,12 @@ func New(c Config) *Provider {
 	}
 	// What is asked for goes to the addresses that were named, and nowhere else.
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	clients := []string{strings.ToLower(c.ClientID)} // as tokens have them
+	for _, id := range c.Clients {
+		clients = append(clients, strings.ToLower(id))
+	}
 	return &Provider{
-		clientID: c.ClientID, secret: c.Secret, redirect: c.Redirect, clients: append([]string{c.ClientID}, c.Clients...), now: c.Now,
+		clientID: clients[0], secret: c.Secret, redirect: c.Redirect, clients: clients, now: c.Now,
 		directory: directory{config: c.Authority + "/organizations/v2.0/.well-known/openid-configuration", client: &client, now: c.Now},
 	}
 }
