@@ -50,7 +50,7 @@ func (p *process) tenantCommand() *cobra.Command {
 		})
 	})
 	show.ValidArgsFunction = p.completeTenantArgument
-	return p.noun("tenant", "Tenants: add, consent, settings", p.tenantAdd(), list, show, p.tenantConsent(), p.tenantReadiness(), p.tenantSettings(), p.tenantOffboard())
+	return p.noun("tenant", "Tenants: add, consent, settings", p.tenantAdd(), list, show, p.tenantConsent(), p.tenantReadiness(), p.tenantSettings(), p.tenantGrants(), p.tenantGrant(), p.tenantRevoke(), p.tenantOffboard())
 }
 
 func first(args []string) string {
@@ -246,7 +246,7 @@ func (p *process) tenantSettings() *cobra.Command {
 	var hours, deadline int
 	var portalCodes bool
 	var remediate, notify bool
-	var reason string
+	var reason, stepUp, authContext string
 	var c *cobra.Command
 	c = p.verb("settings [TENANT]", "Show a tenant's settings, or change those that are named", func(ctx context.Context, args []string) error {
 		s, err := p.in(ctx, first(args))
@@ -269,6 +269,12 @@ func (p *process) tenantSettings() *cobra.Command {
 		if c.Flags().Changed("graph-notifications") {
 			change.GraphNotifications = &notify
 		}
+		if c.Flags().Changed("require-step-up") {
+			change.RequireStepUp = &stepUp
+		}
+		if c.Flags().Changed("step-up-context") {
+			change.StepUpContext = &authContext
+		}
 		var all tenant.Settings
 		if change == (client.SettingsChange{}) {
 			if reason != "" {
@@ -285,8 +291,12 @@ func (p *process) tenantSettings() *cobra.Command {
 				return err
 			}
 		}
-		return printOne(p, columns("PASSCODE HOURS=passcodeHours", "RESET DEADLINE HOURS=resetDeadlineHours", "REMEDIATE POLICY=remediatePolicy", "PORTAL CODES SEALED=sealPortalCodes", "GRAPH NOTIFICATIONS=graphNotifications"), all, nil)
+		return printOne(p, columns("PASSCODE HOURS=passcodeHours", "RESET DEADLINE HOURS=resetDeadlineHours", "REMEDIATE POLICY=remediatePolicy", "PORTAL CODES SEALED=sealPortalCodes", "GRAPH NOTIFICATIONS=graphNotifications",
+			"REQUIRE STEP-UP=requireStepUp", "STEP-UP CONTEXT=stepUpContext"), all, nil)
 	})
+	c.Flags().StringVar(&stepUp, "require-step-up", "", "when a code is shown only after a stronger sign-in with Microsoft: when_available or always")
+	c.Flags().StringVar(&authContext, "step-up-context", "", "authentication context that the tenant's own people pass then, c1 to c99, or \"\" for none")
+	complete(c, "require-step-up", fixed(string(tenant.WhenAvailable), string(tenant.Always)))
 	c.Flags().IntVar(&hours, "passcode-hours", 0, "hours during which a code can be revealed, 1 to 168")
 	c.Flags().BoolVar(&notify, "graph-notifications", false, "whether Graph is asked to tell of changes to the members of groups that policies are assigned to")
 	c.Flags().BoolVar(&remediate, "remediate-policy", false, "whether an audit asks for the standing rollout again when its policy was removed, changed or unassigned")

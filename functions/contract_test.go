@@ -288,6 +288,10 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 	}
 	silent(c, "RevokeToken", api.RevokeToken(ctx, made.ID))
 	several(c, "Tokens", api.Tokens(ctx))
+	given, err := api.GiveGrant(ctx, tenant, client.NewGrant{PersonTenant: tenant, PersonObject: tenant, Name: "contract", Permissions: []string{"tenant.read"}, Days: 1, Reason: "contract"})
+	single(c, "GiveGrant", given, err)
+	silent(c, "RevokeGrant", api.RevokeGrant(ctx, tenant, given.ID))
+	several(c, "Grants", api.Grants(ctx, tenant))
 	request, err := api.RestartConsent(ctx, tenant, client.ConsentStart{Reason: "roles were added"})
 	if silent(c, "RestartConsent", err); request == "" {
 		t.Error("the consent that was started has no id")

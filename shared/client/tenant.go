@@ -68,12 +68,14 @@ type NewTenant struct {
 
 // SettingsChange names the settings to change; nil leaves one as it is.
 type SettingsChange struct {
-	PasscodeHours      *int   `json:"passcodeHours,omitempty"`
-	ResetDeadlineHours *int   `json:"resetDeadlineHours,omitempty"`
-	SealPortalCodes    *bool  `json:"sealPortalCodes,omitempty"`
-	RemediatePolicy    *bool  `json:"remediatePolicy,omitempty"` // see tenant.Settings
-	GraphNotifications *bool  `json:"graphNotifications,omitempty"`
-	Reason             string `json:"reason,omitempty"` // why, for the audit log
+	PasscodeHours      *int    `json:"passcodeHours,omitempty"`
+	ResetDeadlineHours *int    `json:"resetDeadlineHours,omitempty"`
+	SealPortalCodes    *bool   `json:"sealPortalCodes,omitempty"`
+	RemediatePolicy    *bool   `json:"remediatePolicy,omitempty"` // see tenant.Settings
+	GraphNotifications *bool   `json:"graphNotifications,omitempty"`
+	RequireStepUp      *string `json:"requireStepUp,omitempty"` // when_available or always
+	StepUpContext      *string `json:"stepUpContext,omitempty"` // c1 to c99, or "" for none
+	Reason             string  `json:"reason,omitempty"`        // why, for the audit log
 }
 
 // ConsentStart says how a consent is started again.

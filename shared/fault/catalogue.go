@@ -111,6 +111,7 @@ const (
 	InvalidRequest        Code = "invalid_request"
 	RequestTooLarge       Code = "request_too_large"
 	Unauthenticated       Code = "unauthenticated"
+	StepUpRequired        Code = "step_up_required"
 	Forbidden             Code = "forbidden"
 	NotFound              Code = "not_found"
 	IdempotencyKeyMissing Code = "idempotency_key_missing"
@@ -671,6 +672,15 @@ var catalogue = map[Code]Entry{
 		Title: "Sign in first",
 		Cause: "The request carries no valid bearer token.",
 		Fix:   []string{"Send `Authorization: Bearer TOKEN`.", "On the machine that runs pinreset, the administrator's token is in the file admin-token of the data directory."},
+	},
+	StepUpRequired: {
+		Title: "Sign in once more, more strongly",
+		Cause: "Codes are shown to people who passed their tenant's authentication context in the last five minutes.",
+		Fix: []string{
+			"Sign in again; Microsoft then asks for what your tenant's Conditional Access wants.",
+			"A program asks for a new token with the claims of the answer's WWW-Authenticate header.",
+		},
+		LearnMore: []string{"https://learn.microsoft.com/entra/identity-platform/developer-guide-conditional-access-authentication-context"},
 	},
 	Forbidden: {
 		Title: "You are not allowed to do this",

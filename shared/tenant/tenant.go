@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -100,10 +101,32 @@ type Settings struct {
 	// GraphNotifications has Graph tell at once of changes to the members of groups that policies are assigned to. Off unless the
 	// tenant chooses so: it makes subscriptions in the tenant.
 	GraphNotifications bool `json:"graphNotifications,omitempty" doc:"Whether Graph is asked to tell of changes to the members of groups that policies are assigned to"`
+	// RequireStepUp says when a code is shown only to somebody who has just signed in more strongly; "" is WhenAvailable.
+	RequireStepUp StepUp `json:"requireStepUp,omitempty" enum:"when_available,always" doc:"When a code is shown only to somebody who has just signed in more strongly: when_available (default), as soon as the person's own tenant names an authentication context; always, to nobody else"`
+	// StepUpContext is the authentication context, c1 to c99, that this tenant's own people have to pass. It is the tenant's own:
+	// Conditional Access there says what it asks for.
+	StepUpContext string `json:"stepUpContext,omitempty" doc:"Authentication context of this tenant's Conditional Access, c1 to c99, that its own people pass when they sign in more strongly; empty for none"`
 }
 
+// StepUp says when a stronger sign-in is needed.
+type StepUp string
+
+// When a stronger sign-in is needed.
+const (
+	WhenAvailable StepUp = "when_available" // as soon as the person's own tenant names a context
+	Always        StepUp = "always"         // whoever can't is refused
+)
+
+// contextPattern is what Microsoft's page "Developers' guide to Conditional Access authentication context" has for ids.
+var contextPattern = regexp.MustCompile(`^c([1-9]|[1-9][0-9])$`)
+
+// IsStepUpContext reports whether the text names an authentication context.
+func IsStepUpContext(text string) bool { return contextPattern.MatchString(text) }
+
 // DefaultSettings are those of a tenant that chose none.
-func DefaultSettings() Settings { return Settings{PasscodeHours: 168, ResetDeadlineHours: 24} }
+func DefaultSettings() Settings {
+	return Settings{PasscodeHours: 168, ResetDeadlineHours: 24}
+}
 
 // PasscodeLife is PasscodeHours as a duration.
 func (s Settings) PasscodeLife() time.Duration { return time.Duration(s.PasscodeHours) * time.Hour }
@@ -120,6 +143,10 @@ func (s Settings) Validate() error {
 		return &events.FieldError{Field: "passcodeHours", Problem: "must be 1 to 168"}
 	case s.ResetDeadlineHours < 1 || s.ResetDeadlineHours > 720:
 		return &events.FieldError{Field: "resetDeadlineHours", Problem: "must be 1 to 720"}
+	case s.RequireStepUp != "" && s.RequireStepUp != WhenAvailable && s.RequireStepUp != Always:
+		return &events.FieldError{Field: "requireStepUp", Problem: "must be when_available or always"}
+	case s.StepUpContext != "" && !IsStepUpContext(s.StepUpContext):
+		return &events.FieldError{Field: "stepUpContext", Problem: "must be c1 to c99, or empty"}
 	}
 	return nil
 }

@@ -15,7 +15,10 @@
 //
 // Tokens: OpenID discovery, keys and the client credentials grant with a secret
 // or an assertion, per tenant. Roles in a token are the app role assignments of
-// its moment. Refusals have Entra's shape and AADSTS numbers.
+// its moment. People sign in by the authorization code flow with PKCE, with a registration that only they use: a page lists the
+// sample people, picking one stands for the password, and for whatever an authentication context that was asked for demands. Adele
+// holds the app roles Administrator and HelpDesk, Carla Approver and Auditor, Hana HelpDesk, and Contoso has a guest from Fabrikam.
+// Refusals have Entra's shape and AADSTS numbers.
 //
 // Graph v1.0: organization, domains, service principals (read, create, upsert,
 // delta), delegated grants and their delta, app role assignments, groups with

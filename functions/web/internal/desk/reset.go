@@ -252,6 +252,9 @@ func (r *Room) Reveal(ctx context.Context, id string, in Viewing) (Revealed, err
 	if err := checkWhy(in.Reason, in.Ticket, true); err != nil {
 		return Revealed{}, err
 	}
+	if err := r.needStepUp(ctx); err != nil {
+		return Revealed{}, err
+	}
 	if err := r.sameHands(ctx, id); err != nil {
 		return Revealed{}, err
 	}

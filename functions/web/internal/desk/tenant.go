@@ -1,6 +1,7 @@
 package desk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +46,7 @@ type NewTenant struct {
 
 // Tenants lists the tenants that the principal sees, in the order of their ids.
 func (d *Desk) Tenants(ctx context.Context, who identity.Principal, page Page) (List[Tenant], error) {
-	if err := need(who, identity.TenantRead); err != nil {
+	if err := needSomewhere(who, identity.TenantRead); err != nil {
 		return List[Tenant]{}, err
 	}
 	const list = "tenants"
@@ -58,14 +59,14 @@ func (d *Desk) Tenants(ctx context.Context, who identity.Principal, page Page) (
 	if who.All {
 		found, next, err = tenant.List(ctx, d.o.Store, page.limit(), place)
 	} else {
-		found, next, err = d.some(ctx, who.Tenants, page.limit(), place)
+		found, next, err = d.some(ctx, who.Where(identity.TenantRead), page.limit(), place)
 	}
 	if err != nil {
 		return List[Tenant]{}, err
 	}
 	out := listOf[Tenant](nil)
 	for _, t := range found {
-		shown, err := (&Room{desk: d, tenant: t, who: who}).Tenant(ctx)
+		shown, err := (&Room{desk: d, tenant: t, who: who.In(t.ID)}).Tenant(ctx)
 		if err != nil {
 			return List[Tenant]{}, err
 		}
@@ -201,12 +202,20 @@ func (r *Room) unit() *work.Unit {
 
 // SettingsChange names the settings to change; the others stay.
 type SettingsChange struct {
-	PasscodeHours      *int   `json:"passcodeHours,omitempty" minimum:"1" maximum:"168" doc:"Hours during which a code can be revealed"`
-	ResetDeadlineHours *int   `json:"resetDeadlineHours,omitempty" minimum:"1" maximum:"720" doc:"Hours that a reset waits for its device"`
-	SealPortalCodes    *bool  `json:"sealPortalCodes,omitempty" doc:"Whether codes of resets that were started in Intune's own portal are kept here too"`
-	RemediatePolicy    *bool  `json:"remediatePolicy,omitempty" doc:"Whether an audit asks for the standing rollout again when its policy was removed, changed or unassigned"`
-	GraphNotifications *bool  `json:"graphNotifications,omitempty" doc:"Whether Graph is asked to tell of changes to the members of groups that policies are assigned to"`
-	Reason             string `json:"reason,omitempty" doc:"Why, for the audit log; at most 500 characters"`
+	PasscodeHours      *int    `json:"passcodeHours,omitempty" minimum:"1" maximum:"168" doc:"Hours during which a code can be revealed"`
+	ResetDeadlineHours *int    `json:"resetDeadlineHours,omitempty" minimum:"1" maximum:"720" doc:"Hours that a reset waits for its device"`
+	SealPortalCodes    *bool   `json:"sealPortalCodes,omitempty" doc:"Whether codes of resets that were started in Intune's own portal are kept here too"`
+	RemediatePolicy    *bool   `json:"remediatePolicy,omitempty" doc:"Whether an audit asks for the standing rollout again when its policy was removed, changed or unassigned"`
+	GraphNotifications *bool   `json:"graphNotifications,omitempty" doc:"Whether Graph is asked to tell of changes to the members of groups that policies are assigned to"`
+	RequireStepUp      *string `json:"requireStepUp,omitempty" enum:"when_available,always" doc:"When a code is shown only to somebody who has just signed in more strongly"`
+	StepUpContext      *string `json:"stepUpContext,omitempty" maxLength:"3" doc:"Authentication context that this tenant's own people pass when they sign in more strongly, c1 to c99; empty for none"`
+	Reason             string  `json:"reason,omitempty" doc:"Why, for the audit log; at most 500 characters"`
+}
+
+// empty reports whether no setting is named.
+func (s SettingsChange) empty() bool {
+	s.Reason = ""
+	return s == SettingsChange{}
 }
 
 // ChangeSettings changes settings of the tenant. What is as asked already is not changed, recorded or announced.
@@ -214,7 +223,7 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 	if err := r.Need(identity.SettingsWrite); err != nil {
 		return tenant.Settings{}, err
 	}
-	if in.PasscodeHours == nil && in.ResetDeadlineHours == nil && in.RemediatePolicy == nil && in.SealPortalCodes == nil && in.GraphNotifications == nil {
+	if in.empty() {
 		return tenant.Settings{}, invalid("body", "names no setting")
 	}
 	if err := checkWhy(in.Reason, "", false); err != nil {
@@ -257,6 +266,15 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 			changed["graphNotifications"] = fmt.Sprintf("%t → %t", after.GraphNotifications, *in.GraphNotifications)
 			after.GraphNotifications = *in.GraphNotifications
 		}
+		choose := func(name string, value *string, at string) string {
+			if value == nil || *value == at {
+				return at
+			}
+			changed[name] = cmp.Or(at, "none") + " → " + cmp.Or(*value, "none")
+			return *value
+		}
+		after.RequireStepUp = tenant.StepUp(choose("requireStepUp", in.RequireStepUp, string(after.RequireStepUp)))
+		after.StepUpContext = choose("stepUpContext", in.StepUpContext, after.StepUpContext)
 		if err := after.Validate(); err != nil {
 			return wrong(err)
 		}

@@ -3,6 +3,7 @@ package problem
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"math"
@@ -48,6 +49,7 @@ type Refusal struct {
 	Detail   string  // one sentence; "" is the catalogue's
 	Fields   []Field // for InvalidRequest: well-formed, but wrong in these places
 	Instance string  // diagnostics page
+	StepUp   string  // for StepUpRequired: the authentication context to pass
 	Err      error   // for the log; not shown
 }
 
@@ -74,7 +76,7 @@ func Status(code fault.Code) int {
 		return http.StatusBadRequest // but see Of: a well-formed request that is wrong is 422
 	case fault.RequestTooLarge:
 		return http.StatusRequestEntityTooLarge
-	case fault.Unauthenticated:
+	case fault.Unauthenticated, fault.StepUpRequired:
 		return http.StatusUnauthorized
 	case fault.Forbidden:
 		return http.StatusForbidden
@@ -105,6 +107,11 @@ func Of(ctx context.Context, err error, now time.Time) *Problem {
 		}
 		p := New(ctx, r.Code, r.Detail)
 		p.Instance = r.Instance
+		if r.StepUp != "" {
+			// As the page "Claims challenges, claims requests, and client capabilities" has it.
+			claims := base64.StdEncoding.EncodeToString([]byte(`{"access_token":{"acrs":{"essential":true,"value":"` + r.StepUp + `"}}}`))
+			p.header.Set("WWW-Authenticate", `Bearer realm="pinreset", error="insufficient_claims", claims="`+claims+`"`)
+		}
 		return p
 	}
 	if v, ok := fault.As(err); ok {
