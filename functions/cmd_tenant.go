@@ -50,7 +50,7 @@ func (p *process) tenantCommand() *cobra.Command {
 		})
 	})
 	show.ValidArgsFunction = p.completeTenantArgument
-	return p.noun("tenant", "Tenants: add, consent, settings", p.tenantAdd(), list, show, p.tenantConsent(), p.tenantReadiness(), p.tenantSettings(), p.tenantOffboard())
+	return p.noun("tenant", "Tenants: add, consent, settings", p.tenantAdd(), list, show, p.tenantConsent(), p.tenantReadiness(), p.tenantSettings(), p.tenantGrants(), p.tenantGrant(), p.tenantRevoke(), p.tenantOffboard())
 }
 
 func first(args []string) string {

@@ -38,6 +38,11 @@ type config struct {
 	PrivilegedClientID   string // PINRESET_PRIVILEGED_CLIENT_ID: the second registration, which alone may reset passcodes; "" uses the first
 	PrivilegedSecretFile string // PINRESET_PRIVILEGED_SECRET_FILE
 
+	// How people sign in to the pages: with Microsoft Entra ID, through a registration of its own. Without one, with tokens alone.
+	SignInClientID   string   // PINRESET_SIGNIN_CLIENT_ID: the registration's application (client) id
+	SignInSecretFile string   // PINRESET_SIGNIN_CLIENT_SECRET_FILE
+	SignInClients    []string // PINRESET_SIGNIN_CLIENTS: client ids, with commas between them, of the programs that may call the API for people
+
 	// How it signs in, to customers' tenants and to Azure services.
 	Credential        credential.Way // PINRESET_CREDENTIAL: secret, managed-identity, workload-identity, client-assertion or developer
 	IdentityClientID  string         // PINRESET_IDENTITY_CLIENT_ID: client id of the user-assigned managed identity
@@ -116,6 +121,9 @@ func loadConfig(getenv func(string) string) (config, error) {
 		ClientSecretFile:     value("CLIENT_SECRET_FILE", ""),
 		PrivilegedClientID:   value("PRIVILEGED_CLIENT_ID", ""),
 		PrivilegedSecretFile: value("PRIVILEGED_SECRET_FILE", ""),
+		SignInClientID:       value("SIGNIN_CLIENT_ID", ""),
+		SignInSecretFile:     value("SIGNIN_CLIENT_SECRET_FILE", ""),
+		SignInClients:        strings.FieldsFunc(value("SIGNIN_CLIENTS", ""), func(r rune) bool { return r == ',' || r == ' ' }),
 		Credential:           credential.Way(value("CREDENTIAL", string(credential.Secret))),
 		IdentityClientID:     value("IDENTITY_CLIENT_ID", ""),
 		AssertionFile:        value("ASSERTION_FILE", ""),
@@ -185,6 +193,7 @@ func (c config) validate() error {
 	if _, err := c.level(); err != nil {
 		problem("LOG_LEVEL", "must be debug, info, warn or error, not %q", c.LogLevel)
 	}
+	c.signInProblems(problem)
 	c.credentialProblems(problem)
 	c.serviceProblems(problem)
 	return errors.Join(problems...)

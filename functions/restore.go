@@ -14,6 +14,7 @@ import (
 	"pinreset/shared/audit"
 	"pinreset/shared/devicekey"
 	"pinreset/shared/dispatch"
+	"pinreset/shared/grant"
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
 	"pinreset/shared/secret"
@@ -40,6 +41,8 @@ type restored struct {
 	Cancelled int `json:"cancelled"` // resets that had not ended: they may have been carried out since
 	Discarded int `json:"discarded"` // messages that would have gone on with them
 	Revoked   int `json:"revoked"`   // tokens: one may have been revoked since
+	Sessions  int `json:"sessions"`  // of browsers, which were closed
+	Grants    int `json:"grants"`    // of people, which were withdrawn: one may have been revoked since
 	Devices   int `json:"devices"`   // keys of devices, which were revoked for the same reason
 }
 
@@ -146,9 +149,16 @@ func settle(ctx context.Context, dir, data string, now func() time.Time) (r rest
 	if err := s.tokens(ctx); err != nil {
 		return r, err
 	}
+	if r.Sessions, err = identity.NewSessions(store, now).EndAll(ctx); err != nil {
+		return r, err
+	}
+	if r.Grants, err = grant.NewBook(store, now).Close(ctx); err != nil {
+		return r, err
+	}
 	u := s.unit(dispatch.SystemPartition)
 	err = errors.Join(audit.Append(u, audit.Entry{Actor: events.Pinreset(), Action: audit.StoreRestored, Change: map[string]string{
 		"expired": fmt.Sprint(r.Expired), "cancelled": fmt.Sprint(r.Cancelled), "revoked": fmt.Sprint(r.Revoked), "devices": fmt.Sprint(r.Devices),
+		"sessions": fmt.Sprint(r.Sessions), "grants": fmt.Sprint(r.Grants),
 	}}), u.Commit(ctx))
 	if err != nil {
 		return r, fmt.Errorf("record the restoration: %w", err)

@@ -195,6 +195,7 @@ func (s *server) simulate(c config, o startOptions) (cloud, error) {
 	}
 	at := graphsim.Reach{URL: s.sim.URL(), Pages: s.sim.PagesURL(), RootCAs: s.sim.RootCAs()}
 	at.General, at.Privileged = s.sim.Apps()
+	at.SignIn = s.sim.SignIn()
 	return simulated(at), nil
 }
 
@@ -204,6 +205,7 @@ func simulated(at graphsim.Reach) cloud {
 		graph: at.URL, authority: at.URL, consent: at.Pages, microsoft: at.Pages,
 		app:        application{at.General.ClientID, at.General.Secret},
 		privileged: application{at.Privileged.ClientID, at.Privileged.Secret},
+		signIn:     application{at.SignIn.ClientID, at.SignIn.Secret},
 		roots:      at.RootCAs,
 		notice:     "These tenants are simulated: nothing here reaches Microsoft.", noticeLink: at.Pages,
 	}

@@ -40,6 +40,7 @@ type cloud struct {
 	consent          string // where administrators consent to pinreset's applications
 	microsoft        string // where they consent to Microsoft's
 	app, privileged  application
+	signIn           application         // that people sign in with; none where its id is ""
 	sign             credential.Settings // how they sign in; the zero value is by their secrets
 	roots            *x509.CertPool      // nil: the system's
 	limits           *graph.Limits       // nil: the published ones
@@ -136,7 +137,7 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 	if err != nil {
 		return nil, err
 	}
-	prog.session = identity.NewSessions(now)
+	prog.session = identity.NewSessions(prog.rows, now)
 	pages := web.Options{
 		Eraser: prog.rows, Keys: prog.keys, KEK: kek.devices, Counted: m.calledBack, Changed: auditBy(events.AuditByNotification), Pace: prog.graph,
 		Wake: func() {
@@ -145,7 +146,7 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 			default: // it is about to look anyhow
 			}
 		},
-		Store: prog.rows, Devices: prog.graph, Policies: prog.graph, Vault: openings{vault, m.reveals}, Tokens: prog.tokens, Sessions: prog.session,
+		Store: prog.rows, Devices: prog.graph, Policies: prog.graph, Vault: openings{vault, m.reveals}, Tokens: prog.tokens, Sessions: prog.session, SignIn: t.people(c, now),
 		Links: links, Notified: callback != "", Subscriptions: prog.graph,
 		Metrics: m.handler(), Ready: prog.ready, Now: now, NewID: newID, Logger: logger, Tracer: o.tracer, Version: version(),
 		SampleNotice: t.notice, SampleLink: t.noticeLink,
@@ -247,6 +248,11 @@ func realCloud(c config) (_ cloud, err error) {
 	t := cloud{
 		graph: c.Graph, authority: c.Authority, consent: c.Authority, microsoft: c.MicrosoftConsent,
 		app: application{id: c.ClientID}, privileged: application{id: c.PrivilegedClientID}, sign: c.signSettings(),
+	}
+	if t.signIn.id = c.SignInClientID; t.signIn.id != "" {
+		if t.signIn.secret, err = readSecret(c.SignInSecretFile); err != nil {
+			return cloud{}, err
+		}
 	}
 	if c.Credential != credential.Secret {
 		return t, nil

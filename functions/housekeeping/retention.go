@@ -12,6 +12,7 @@ import (
 	"pinreset/shared/devicekey"
 	"pinreset/shared/devicereport"
 	"pinreset/shared/diag"
+	"pinreset/shared/grant"
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
 	"pinreset/shared/portal"
@@ -98,6 +99,9 @@ func (h *Handler) retention() []task {
 		{"subscriptions.old", history{subscription.Prefix, 0, expires, nil}},
 		{"idempotency.old", history{oncePrefix, 0, expires, nil}},
 		{"states.old", history{statePrefix, 0, expires, nil}},
+		{"sessions.old", history{identity.SessionPrefix, 0, expires, nil}},
+		{"grants.old", history{grant.PersonPrefix, 0, expires, nil}},
+		{"grants.ended", history{grant.Prefix, h.Keep.Audit, ended, nil}},
 	} {
 		tasks = append(tasks, task{k.name, k.page})
 	}

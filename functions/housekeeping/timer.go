@@ -10,6 +10,7 @@ import (
 
 	"pinreset/events"
 	"pinreset/shared/dispatch"
+	"pinreset/shared/grant"
 	"pinreset/shared/identity"
 	"pinreset/shared/tenant"
 	"pinreset/shared/work"
@@ -98,7 +99,7 @@ func (t *Timer) Tick(ctx context.Context) error {
 			break
 		}
 	}
-	for _, partition := range []string{tenant.Partition, identity.Partition, dispatch.SystemPartition} {
+	for _, partition := range []string{tenant.Partition, identity.Partition, identity.SessionPartition, grant.PeoplePartition, dispatch.SystemPartition} {
 		if err := t.tidy(ctx, partition); err != nil {
 			return fmt.Errorf("tidy %s: %w", partition, err)
 		}

@@ -22,6 +22,7 @@ import (
 	"pinreset/shared/fault"
 	"pinreset/shared/graph"
 	"pinreset/shared/identity"
+	"pinreset/shared/identity/entra"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
 	"pinreset/shared/secret"
@@ -59,6 +60,7 @@ type fixture struct {
 	fleet    *fleet
 	tokens   *identity.Tokens
 	sessions *identity.Sessions
+	signIn   *entra.Provider
 	links    onboarding.Links
 	newID    func() string
 	log      *buffer
@@ -140,7 +142,7 @@ func setUp(t testing.TB) *fixture {
 		},
 		fabrikam: {{ID: foreign, DeviceName: "secret-project-phone", OperatingSystem: "AndroidEnterprise", OSVersion: "13"}},
 	}}
-	f.tokens, f.sessions = identity.NewTokens(f.store, f.Now, f.newID), identity.NewSessions(f.Now)
+	f.tokens, f.sessions = identity.NewTokens(f.store, f.Now, f.newID), identity.NewSessions(f.store, f.Now)
 	f.links = onboarding.Links{
 		Graph:     "https://graph.microsoft.com",
 		Authority: "https://login.microsoftonline.com", Microsoft: "https://login.windows.net", Callback: "https://pinreset.example/consent/callback",
@@ -157,7 +159,7 @@ func setUp(t testing.TB) *fixture {
 func (f *fixture) handler() http.Handler {
 	return web.New(web.Options{
 		Eraser: f.rows, Keys: f.ring, KEK: f.kek, Counted: f.count, Changed: f.change, Notified: f.reachable, Subscriptions: f,
-		Store: f.store, Devices: f.fleet, Policies: f.fleet, Vault: f.vault, Links: f.links, Tokens: f.tokens, Sessions: f.sessions,
+		Store: f.store, Devices: f.fleet, Policies: f.fleet, Vault: f.vault, Links: f.links, Tokens: f.tokens, Sessions: f.sessions, SignIn: f.signIn,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "pinreset_up 1\n") }),
 		Ready: func(context.Context) error {
 			if f.store.broken.Load() {

@@ -14,8 +14,10 @@ import (
 	"pinreset/functions/web/portal"
 	"pinreset/shared/devicekey"
 	"pinreset/shared/fault"
+	"pinreset/shared/grant"
 	"pinreset/shared/graph"
 	"pinreset/shared/identity"
+	"pinreset/shared/identity/entra"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/tracing"
 	"pinreset/shared/work"
@@ -34,9 +36,9 @@ type Options struct {
 	Links    onboarding.Links
 	Tokens   *identity.Tokens
 	Sessions *identity.Sessions
-	Auth     identity.Authenticator // who sends an API request; default Tokens
-	KEK      kek                    // seals the keys of devices
-	Metrics  http.Handler           // behind the permission metrics.read; default none
+	SignIn   *entra.Provider // signs people in with Microsoft Entra ID; nil where only tokens do
+	KEK      kek             // seals the keys of devices
+	Metrics  http.Handler    // behind the permission metrics.read; default none
 	Ready    func(context.Context) error
 	Now      func() time.Time
 	NewID    func() string
@@ -68,9 +70,6 @@ type kek interface {
 
 // New returns the server. It panics on a wiring mistake.
 func New(o Options) http.Handler {
-	if o.Auth == nil {
-		o.Auth = o.Tokens
-	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -78,22 +77,26 @@ func New(o Options) http.Handler {
 		panic("web: Ready, Sessions and KEK are required")
 	}
 	deviceKeys := devicekey.New(o.KEK)
+	people := grant.NewBook(o.Store, o.Now)
+	auth := callers{o.Tokens, o.SignIn, people}
 	d := desk.New(desk.Options{
-		Store: o.Store, Devices: o.Devices, Vault: o.Vault, Links: o.Links, Tokens: o.Tokens, Now: o.Now, NewID: o.NewID,
+		People: people,
+		Store:  o.Store, Devices: o.Devices, Vault: o.Vault, Links: o.Links, Tokens: o.Tokens, Now: o.Now, NewID: o.NewID,
 		Eraser: o.Eraser, Keys: o.Keys, Wake: o.Wake, Pace: o.Pace, Policies: o.Policies, DeviceKeys: deviceKeys,
 		Notified: o.Notified, Subscriptions: o.Subscriptions,
 	})
 	mux := http.NewServeMux()
-	api.Mount(mux, api.Options{Desk: d, Auth: o.Auth, Now: o.Now, Version: o.Version})
+	api.Mount(mux, api.Options{Desk: d, Auth: auth, Now: o.Now, Version: o.Version})
 	portal.Mount(mux, portal.Options{
-		Desk: d, Auth: o.Auth, Tokens: o.Tokens, Sessions: o.Sessions, Now: o.Now, Notice: o.SampleNotice, NoticeLink: o.SampleLink,
+		Desk: d, Auth: auth, Tokens: o.Tokens, Sessions: o.Sessions, Now: o.Now, Notice: o.SampleNotice, NoticeLink: o.SampleLink,
+		SignIn: o.SignIn, People: people, Key: o.Links.Key,
 	})
 	callback.Mount(mux, callback.Options{
 		Store: o.Store, Links: o.Links, Now: o.Now, NewID: o.NewID, Notice: o.SampleNotice, NoticeLink: o.SampleLink,
 		Keys: deviceKeys, Changed: o.Changed, Counted: o.Counted,
 	})
 	mux.HandleFunc("GET /healthz", o.health)
-	mux.HandleFunc("GET /metrics", o.metrics)
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) { o.metrics(w, r, auth) })
 	return observed(o.Logger, o.Tracer, o.Now, secured(recovered(o.Logger, mux)))
 }
 
@@ -117,12 +120,12 @@ func (o Options) health(w http.ResponseWriter, r *http.Request) {
 }
 
 // metrics asks for a token, because numbers tell about tenants too.
-func (o Options) metrics(w http.ResponseWriter, r *http.Request) {
+func (o Options) metrics(w http.ResponseWriter, r *http.Request, auth identity.Authenticator) {
 	refuse := func(err error) {
 		problem.Note(r.Context(), err)
 		problem.Of(r.Context(), err, o.Now()).Write(w)
 	}
-	who, err := o.Auth.Authenticate(r)
+	who, err := auth.Authenticate(r)
 	switch {
 	case err != nil:
 		refuse(err)

@@ -52,6 +52,8 @@ const (
 	RolloutFailed     = "policy.rollout.failed"
 	RollbackRequested = "policy.rollback.requested"
 	RolloutTakenBack  = "policy.rollout.takenback"
+	GrantGiven        = "grant.given"
+	GrantRevoked      = "grant.revoked"
 	DeviceKeyAdded    = "device.key.added"
 	DeviceKeyRevoked  = "device.key.revoked"
 )

@@ -362,58 +362,139 @@ func TestAdministratorsToken(t *testing.T) {
 	}
 }
 
+func sessions(t *testing.T, f *fixture) *identity.Sessions {
+	t.Helper()
+	return identity.NewSessions(f.store, f.Now)
+}
+
 func TestSession(t *testing.T) {
 	t.Parallel()
-	c := clocktest.New(started)
-	s := identity.NewSessions(c.Now)
-	text := s.Start("token")
-	for range 15 { // each use keeps it alive, up to its life
+	c := setUp(t)
+	s := sessions(t, c)
+	start := func() string {
+		text, err := s.Start(t.Context(), identity.Holder{Token: "token"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	ended := func(text string, use bool) bool {
+		holder, err := s.Holder(t.Context(), text, use)
+		if err != nil && !errors.Is(err, identity.ErrUnauthenticated) {
+			t.Fatal(err)
+		}
+		return err != nil || holder.Token != "token"
+	}
+	text := start()
+	for used := time.Duration(0); used+identity.SessionIdle < identity.SessionLife; used += identity.SessionIdle - time.Second { // each use keeps it alive, up to its life
 		c.Advance(identity.SessionIdle - time.Second)
-		if id, ok := s.Token(text, true); !ok || id != "token" {
+		if ended(text, true) {
 			t.Fatal("ended while it was used")
 		}
 	}
 	c.Advance(identity.SessionIdle - time.Second)
-	c.Advance(identity.SessionIdle)
-	if _, ok := s.Token(text, true); ok {
+	ended(text, true)
+	c.Advance(identity.SessionIdle - time.Second)
+	if !ended(text, true) {
 		t.Error("outlived its life")
 	}
-	text = s.Start("token")
+	text = start()
 	c.Advance(identity.SessionIdle)
-	if _, ok := s.Token(text, true); ok {
+	if !ended(text, true) {
 		t.Error("outlived its idle time")
 	}
-	text = s.Start("token")
+	text = start()
 	c.Advance(identity.SessionIdle / 2)
-	if _, ok := s.Token(text, false); !ok {
+	if ended(text, false) {
 		t.Error("ended before its idle time")
 	}
 	c.Advance(identity.SessionIdle / 2)
-	if _, ok := s.Token(text, false); ok {
+	if !ended(text, false) {
 		t.Error("was kept open by a page that loads itself again")
 	}
-	text = s.Start("token")
-	s.End(text)
-	if _, ok := s.Token(text, true); ok {
+	text = start()
+	if err := s.End(t.Context(), text); err != nil {
+		t.Fatal(err)
+	}
+	if !ended(text, true) {
 		t.Error("goes on after its end")
 	}
-	if _, ok := s.Token("", true); ok {
+	if err := s.End(t.Context(), text); err != nil {
+		t.Errorf("ended twice: %v", err)
+	}
+	if !ended("", true) {
 		t.Error("nothing is a session")
+	}
+}
+
+// Another process that shares the store knows the session, and one that it ends is ended everywhere. What is stored opens nothing.
+func TestSessionIsSharedAndStoredAsHash(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	here, there := sessions(t, f), sessions(t, f)
+	person := identity.Person{Tenant: tenantA, Object: tenantB, Name: "Kim", SignedInAt: f.Now(), IssuedAt: f.Now()}
+	text, err := here.Start(t.Context(), identity.Holder{Person: &person})
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder, err := there.Holder(t.Context(), text, true)
+	if err != nil || holder.Person == nil || holder.Person.ID() != person.ID() || holder.Token != "" {
+		t.Fatalf("%+v, %v", holder, err)
+	}
+	p, err := f.store.List(t.Context(), work.Query{Partition: identity.SessionPartition})
+	if err != nil || len(p.Rows) != 1 {
+		t.Fatal(len(p.Rows), err)
+	}
+	for _, row := range p.Rows {
+		if strings.Contains(string(row.Value)+row.Row, text) {
+			t.Error("the store has what the browser holds")
+		}
+	}
+	if err := there.End(t.Context(), text); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := here.Holder(t.Context(), text, true); !errors.Is(err, identity.ErrUnauthenticated) {
+		t.Errorf("ended elsewhere: %v", err)
+	}
+}
+
+// A use that is noted late does not bring a session back that was ended meanwhile.
+func TestEndedSessionStaysEnded(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	s := sessions(t, f)
+	for range 50 {
+		text, err := s.Start(t.Context(), identity.Holder{Token: "token"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Advance(2 * time.Minute) // so that a use writes
+		var both sync.WaitGroup
+		both.Go(func() { _, _ = s.Holder(t.Context(), text, true) })
+		both.Go(func() {
+			if err := s.End(t.Context(), text); err != nil {
+				t.Error(err)
+			}
+		})
+		both.Wait()
+		if _, err := s.Holder(t.Context(), text, true); !errors.Is(err, identity.ErrUnauthenticated) {
+			t.Fatalf("is back: %v", err)
+		}
 	}
 }
 
 func TestOneTimeCodeOpensOneSession(t *testing.T) {
 	t.Parallel()
-	c := clocktest.New(started)
-	s := identity.NewSessions(c.Now)
+	c := setUp(t)
+	s := sessions(t, c)
 	code := s.OneTimeCode("admin")
 	var opened atomic.Int64
 	var all sync.WaitGroup
 	for range 64 {
 		all.Go(func() {
-			if text, err := s.Redeem(code); err == nil {
+			if text, err := s.Redeem(t.Context(), code); err == nil {
 				opened.Add(1)
-				if id, ok := s.Token(text, true); !ok || id != "admin" {
+				if holder, err := s.Holder(t.Context(), text, true); err != nil || holder.Token != "admin" {
 					t.Error("the session is not the administrator's")
 				}
 			} else if !errors.Is(err, identity.ErrCode) {
@@ -427,8 +508,46 @@ func TestOneTimeCodeOpensOneSession(t *testing.T) {
 	}
 	code = s.OneTimeCode("admin")
 	c.Advance(identity.CodeLife)
-	if _, err := s.Redeem(code); !errors.Is(err, identity.ErrCode) {
+	if _, err := s.Redeem(t.Context(), code); !errors.Is(err, identity.ErrCode) {
 		t.Errorf("an old code: %v", err)
+	}
+}
+
+// What may be done differs from tenant to tenant, and outside of one nothing may be done.
+func TestPersonOnTenants(t *testing.T) {
+	t.Parallel()
+	const home = "cccccccc-0000-4000-8000-000000000003"
+	person := identity.Person{Tenant: home, Object: tenantB, Name: "Kim", Roles: []string{"HelpDesk", "no such role"}}
+	granted := map[string][]identity.Permission{tenantA: {identity.TenantRead, identity.AuditRead}}
+	p := identity.NewPrincipal(person, granted)
+	if p.All || p.Can(identity.TenantRead) || len(p.Permissions) != 0 || !p.Sees(tenantA) || !p.Sees(home) || p.Sees(tenantB) {
+		t.Errorf("%+v", p)
+	}
+	if on := p.In(strings.ToUpper(tenantA)); !on.Can(identity.AuditRead) || on.Can(identity.PasscodeReveal) {
+		t.Errorf("on the granted one: %v", on.Permissions)
+	}
+	if on := p.In(home); !on.Can(identity.PasscodeReveal) || on.Can(identity.AuditRead) {
+		t.Errorf("on the own one: %v", on.Permissions)
+	}
+	if on := p.In(tenantB); len(on.Permissions) != 0 {
+		t.Errorf("on another one: %v", on.Permissions)
+	}
+	if where := p.Where(identity.AuditRead); !slices.Equal(where, []string{tenantA}) || !p.CanSomewhere(identity.AuditRead) || p.CanSomewhere(identity.SettingsWrite) {
+		t.Error(where)
+	}
+	person.Guest = true // the roles are the host's word about somebody else's person
+	if p := identity.NewPrincipal(person, granted); p.Sees(home) || !p.In(tenantA).Can(identity.AuditRead) {
+		t.Errorf("a guest: %+v", p)
+	}
+	for role, permissions := range identity.Roles() {
+		for _, permission := range permissions {
+			if !slices.Contains(identity.Permissions(), permission) {
+				t.Errorf("%s: %s is no permission", role, permission)
+			}
+		}
+		if slices.Contains(permissions, identity.PasscodeReveal) && slices.Contains(permissions, identity.ApprovalDecide) {
+			t.Errorf("%s reveals and approves", role)
+		}
 	}
 }
 

@@ -1,40 +1,63 @@
 package identity
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"maps"
 	"sync"
 	"time"
+
+	"pinreset/shared/work"
 )
 
 // Lives of what a browser holds.
 const (
-	SessionIdle = 30 * time.Minute // a session ends when it was not used for so long
-	SessionLife = 8 * time.Hour    // and at the latest after this
-	CodeLife    = 10 * time.Minute // of a code for one sign-in
-	maxSessions = 10_000           // the one unused longest makes room
-	maxCodes    = 100
+	SessionIdle  = 15 * time.Minute // a session ends when it was not used for so long
+	SessionLife  = 8 * time.Hour    // and at the latest after this
+	CodeLife     = 10 * time.Minute // of a code for one sign-in
+	sessionTouch = time.Minute      // how exactly the last use is known
+	maxCodes     = 100
+)
+
+const (
+	// SessionPartition is where sessions are. Everything in it is short-lived, and its field "expiresAt" says until when.
+	SessionPartition = "sessions"
+	// SessionPrefix is the row prefix of sessions.
+	SessionPrefix = "session|"
 )
 
 // ErrCode: the one-time code is wrong, was used, or has expired.
 var ErrCode = errors.New("one-time code is not valid")
 
-// Sessions are browsers that are signed in. They are in the memory of one process, as hashes: a restart ends them all.
-// A session holds no rights of its own; it names the token that it was opened with. It is safe for concurrent use.
+// Holder is who a session was opened for: the holder of a token, or a person who signed in. It holds no rights of its own; what the
+// holder may do is found out anew at each request.
+type Holder struct {
+	Token  string  `json:"token,omitempty"` // its id
+	Person *Person `json:"person,omitempty"`
+}
+
+// Sessions are browsers that are signed in. They are in the store, as hashes, so that every process that shares it knows them and a
+// restart ends none; housekeeping deletes those that have ended. It is safe for concurrent use.
+//
+// One-time codes are in the memory of the process that prints them.
 type Sessions struct {
-	now func() time.Time
+	store work.Store
+	now   func() time.Time
 
 	mu    sync.Mutex
-	open  map[[32]byte]session
 	codes map[[32]byte]oneTime
 }
 
 type session struct {
-	token           string
-	opened, lastUse time.Time
+	Holder
+	OpenedAt  time.Time `json:"openedAt"`
+	UsedAt    time.Time `json:"usedAt"`
+	ExpiresAt time.Time `json:"expiresAt"` // at the latest
 }
 
 type oneTime struct {
@@ -42,49 +65,76 @@ type oneTime struct {
 	expires time.Time
 }
 
-// NewSessions returns sessions, none of them open.
-func NewSessions(now func() time.Time) *Sessions {
-	return &Sessions{now: now, open: map[[32]byte]session{}, codes: map[[32]byte]oneTime{}}
+// NewSessions returns the sessions of the store.
+func NewSessions(store work.Store, now func() time.Time) *Sessions {
+	return &Sessions{store: store, now: now, codes: map[[32]byte]oneTime{}}
 }
 
-// Start opens a session for the holder of the token with the id, and returns what the browser is to keep.
-func (s *Sessions) Start(token string) string {
+// Start opens a session and returns what the browser is to keep. It is new each time, so that nothing that a browser had before, or was
+// made to have, opens it.
+func (s *Sessions) Start(ctx context.Context, holder Holder) (text string, err error) {
 	text, hash := opaque()
-	now := s.now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	maps.DeleteFunc(s.open, func(_ [32]byte, o session) bool { return o.ended(now) })
-	for len(s.open) >= maxSessions {
-		s.dropOldest()
+	u := s.unit()
+	now := u.Now()
+	if err := u.Create(sessionRow(hash), session{Holder: holder, OpenedAt: now, UsedAt: now, ExpiresAt: now.Add(SessionLife)}); err != nil {
+		return "", err
 	}
-	s.open[hash] = session{token: token, opened: now, lastUse: now}
-	return text
+	if err := u.Commit(ctx); err != nil {
+		return "", fmt.Errorf("open session: %w", err)
+	}
+	return text, nil
 }
 
-// Token returns the id of the token that an open session was started with. use says whether a person is at it: a page that
-// loads itself again keeps no session open.
-func (s *Sessions) Token(text string, use bool) (id string, ok bool) {
-	hash := sha256.Sum256([]byte(text))
-	now := s.now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	o, ok := s.open[hash]
-	if !ok || o.ended(now) {
-		delete(s.open, hash)
-		return "", false
+// Holder returns who an open session is for, or ErrUnauthenticated. use says whether a person is at it: a page that loads itself again
+// keeps no session open.
+func (s *Sessions) Holder(ctx context.Context, text string, use bool) (Holder, error) {
+	row := sessionRow(sha256.Sum256([]byte(text)))
+	u := s.unit()
+	var o session
+	err := u.Get(ctx, row, &o)
+	if errors.Is(err, work.ErrNotFound) || err == nil && o.ended(u.Now()) {
+		return Holder{}, fmt.Errorf("no open session: %w", ErrUnauthenticated)
 	}
-	if use {
-		o.lastUse = now
-		s.open[hash] = o
+	if err != nil {
+		return Holder{}, fmt.Errorf("read session: %w", err)
 	}
-	return o.token, true
+	if use && u.Now().Sub(o.UsedAt) >= sessionTouch {
+		o.UsedAt = u.Now()
+		// On the condition that it is as it was read: a session that was closed meanwhile stays closed. One whose use could not be
+		// noted is good all the same, and ends a little sooner.
+		if err := u.Put(row, o); err == nil {
+			_ = u.Commit(ctx)
+		}
+	}
+	return o.Holder, nil
 }
 
-// End closes the session.
-func (s *Sessions) End(text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.open, sha256.Sum256([]byte(text)))
+// End closes the session, for every process.
+func (s *Sessions) End(ctx context.Context, text string) error {
+	row := sessionRow(sha256.Sum256([]byte(text)))
+	b := work.Batch{Partition: SessionPartition, Writes: []work.Write{{Row: row, Delete: true}}}
+	if err := s.store.Commit(ctx, b); err != nil && !errors.Is(err, work.ErrNotFound) {
+		return fmt.Errorf("close session: %w", err)
+	}
+	return nil
+}
+
+// EndAll closes every session. After a restore from a backup nobody knows which of them were closed since.
+func (s *Sessions) EndAll(ctx context.Context) (ended int, err error) {
+	for {
+		p, err := s.store.List(ctx, work.Query{Partition: SessionPartition, Prefix: SessionPrefix, Limit: work.MaxOperations})
+		if err != nil || len(p.Rows) == 0 {
+			return ended, err
+		}
+		b := work.Batch{Partition: SessionPartition}
+		for _, row := range p.Rows {
+			b.Writes = append(b.Writes, work.Write{Row: row.Row, Delete: true})
+		}
+		if err := s.store.Commit(ctx, b); err != nil {
+			return ended, fmt.Errorf("close sessions: %w", err)
+		}
+		ended += len(b.Writes)
+	}
 }
 
 // OneTimeCode returns a code that opens one session for the holder of the token with the id, within [CodeLife].
@@ -105,7 +155,7 @@ func (s *Sessions) OneTimeCode(token string) string {
 }
 
 // Redeem uses the code up and opens its session, or returns ErrCode.
-func (s *Sessions) Redeem(code string) (text string, err error) {
+func (s *Sessions) Redeem(ctx context.Context, code string) (text string, err error) {
 	hash := sha256.Sum256([]byte(code))
 	s.mu.Lock()
 	c, ok := s.codes[hash]
@@ -114,24 +164,18 @@ func (s *Sessions) Redeem(code string) (text string, err error) {
 	if !ok || !s.now().Before(c.expires) {
 		return "", ErrCode
 	}
-	return s.Start(c.token), nil
+	return s.Start(ctx, Holder{Token: c.token})
+}
+
+func (s *Sessions) unit() *work.Unit {
+	return work.NewUnit(s.store, SessionPartition, s.now(), func() string { panic("identity: a session has no id but its hash") })
 }
 
 func (o session) ended(now time.Time) bool {
-	return now.Sub(o.lastUse) >= SessionIdle || now.Sub(o.opened) >= SessionLife
+	return now.Sub(o.UsedAt) >= SessionIdle || !now.Before(o.ExpiresAt)
 }
 
-// dropOldest makes room; the caller holds the lock.
-func (s *Sessions) dropOldest() {
-	var oldest [32]byte
-	var at time.Time
-	for hash, o := range s.open {
-		if at.IsZero() || o.lastUse.Before(at) {
-			oldest, at = hash, o.lastUse
-		}
-	}
-	delete(s.open, oldest)
-}
+func sessionRow(hash [32]byte) string { return SessionPrefix + hex.EncodeToString(hash[:]) }
 
 // opaque makes 256 random bits and the hash that they are kept under.
 func opaque() (text string, hash [32]byte) {

@@ -39,17 +39,21 @@ func (p *pages) holder(r *http.Request) (identity.Principal, error) {
 	if err != nil {
 		return identity.Principal{}, identity.ErrUnauthenticated
 	}
-	token, ok := p.Sessions.Token(cookie.Value, r.URL.Query().Get("live") != "auto")
-	if !ok {
-		return identity.Principal{}, identity.ErrUnauthenticated
+	holder, err := p.Sessions.Holder(r.Context(), cookie.Value, r.URL.Query().Get("live") != "auto")
+	if err != nil {
+		return identity.Principal{}, err
 	}
-	return p.Tokens.Holder(r.Context(), token)
+	if holder.Person != nil {
+		return p.People.Principal(r.Context(), *holder.Person)
+	}
+	return p.Tokens.Holder(r.Context(), holder.Token)
 }
 
 type signInData struct {
 	Code    string
 	Return  string
 	Problem string
+	Entra   string // where to sign in with Microsoft; "" where that is not offered
 }
 
 // askSignIn shows the way in. A code in the address is only shown as a button: a preview of the link must not use it up.
@@ -58,6 +62,9 @@ func (p *pages) askSignIn(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *pages) showSignIn(w http.ResponseWriter, status int, d signInData) {
+	if p.SignIn != nil {
+		d.Entra = microsoftPath + "?return=" + url.QueryEscape(d.Return)
+	}
 	view.Render(w, status, "signin", view.Page{
 		Chrome: view.Chrome{Title: "Sign in", Notice: p.Notice, NoticeLink: p.NoticeLink}, Data: d,
 	})
@@ -91,18 +98,17 @@ func (p *pages) signIn(w http.ResponseWriter, r *http.Request) {
 // open opens a session with the code or the token of the form. The session that the browser had, if any, ends.
 func (p *pages) open(r *http.Request) (session string, err error) {
 	if code := r.PostFormValue("code"); code != "" {
-		session, err = p.Sessions.Redeem(code)
+		session, err = p.Sessions.Redeem(r.Context(), code)
 	} else {
 		var who identity.Principal
 		if who, err = p.Tokens.Check(r.Context(), strings.TrimSpace(r.PostFormValue("token"))); err == nil {
-			session = p.Sessions.Start(who.ID)
+			session, err = p.Sessions.Start(r.Context(), identity.Holder{Token: who.ID})
 		}
 	}
 	if err != nil {
 		return "", err
 	}
-	p.endSession(r)
-	return session, nil
+	return session, p.endSession(r)
 }
 
 func (p *pages) signOut(w http.ResponseWriter, r *http.Request) {
@@ -110,16 +116,22 @@ func (p *pages) signOut(w http.ResponseWriter, r *http.Request) {
 		p.fail(w, r, err)
 		return
 	}
-	p.endSession(r)
+	if err := p.endSession(r); err != nil {
+		p.fail(w, r, err)
+		return
+	}
 	p.setCookie(w, r, "", -1)
 	http.Redirect(w, r, "/sign-in", http.StatusSeeOther)
 }
 
-func (p *pages) endSession(r *http.Request) {
+// endSession closes the session that the browser has, if any.
+func (p *pages) endSession(r *http.Request) error {
 	name, _ := cookieOf(r)
-	if old, err := r.Cookie(name); err == nil {
-		p.Sessions.End(old.Value)
+	old, err := r.Cookie(name)
+	if err != nil {
+		return nil //nolint:nilerr // it has none
 	}
+	return p.Sessions.End(r.Context(), old.Value)
 }
 
 func (p *pages) setCookie(w http.ResponseWriter, r *http.Request, value string, maxAge int) {

@@ -30,6 +30,7 @@ type Cloud struct {
 	fleet    Fleet
 	latency  time.Duration
 	garden   garden
+	codes    codes // of people who sign in
 
 	webhooks   *http.Client
 	running    context.Context // until Close

@@ -23,6 +23,8 @@ func (c *Cloud) consentRoutes(mux *http.ServeMux) {
 	mux.HandleFunc("POST /{tenant}/v2.0/adminconsent", c.adminConsent)
 	mux.HandleFunc("GET /{tenant}/oauth2/authorize", c.authorize)
 	mux.HandleFunc("POST /{tenant}/oauth2/authorize", c.authorize)
+	mux.HandleFunc("GET /{tenant}/oauth2/v2.0/authorize", c.signInPeople)
+	mux.HandleFunc("POST /{tenant}/oauth2/v2.0/authorize", c.signInPeople)
 	mux.HandleFunc("GET /sim/landing/{app}", c.landing)
 	mux.HandleFunc("GET /{$}", c.home)
 	mux.HandleFunc("GET /sim/intune/{tenant}", c.intunePage)

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -17,6 +18,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -30,7 +32,9 @@ type keys struct {
 	caFile string // "" in memory
 	server tls.Certificate
 	token  *ecdsa.PrivateKey
-	header string // of every token, encoded
+	header string // of every app's token, encoded
+
+	person func() (*rsa.PrivateKey, error) // signs people's tokens; made or read at the first use, because it takes a moment
 
 	verified verdictCache
 }
@@ -58,6 +62,17 @@ func loadKeys(dir string, hosts []string) (*keys, error) {
 		return nil, err
 	}
 	k.header = raw64.EncodeToString(header)
+	k.person = sync.OnceValues(func() (*rsa.PrivateKey, error) {
+		const name = "sign-in-key.pem"
+		key, err := loadKey(dir, name, func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+		if err != nil {
+			return nil, err
+		}
+		if own, ok := key.(*rsa.PrivateKey); ok {
+			return own, nil
+		}
+		return nil, fmt.Errorf("read %s: not an RSA key", name)
+	})
 	if err := k.loadCA(dir, caKey); err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ type Reach struct {
 	Pages      string `json:"pages"` // people's pages and the control plane
 	General    App    `json:"general"`
 	Privileged App    `json:"privileged"`
+	SignIn     App    `json:"signIn"` // what people sign in with
 
 	RootCAs *x509.CertPool `json:"-"` // of URL
 }
@@ -30,6 +31,7 @@ func (c *Cloud) writeReach(dir string) error {
 	}
 	r := Reach{URL: c.url, Pages: c.pagesURL}
 	r.General, r.Privileged = c.Apps()
+	r.SignIn = c.SignIn()
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", reachFile, err)

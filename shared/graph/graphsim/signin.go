@@ -13,9 +13,14 @@ import (
 
 // discovery serves a tenant's OpenID configuration.
 func (c *Cloud) discovery(w http.ResponseWriter, r *http.Request) {
-	t, err := c.lookup(r.PathValue("tenant"))
+	ref := r.PathValue("tenant")
+	if multiTenant(ref) {
+		c.anyTenant(w, r)
+		return
+	}
+	t, err := c.lookup(ref)
 	if err != nil {
-		c.refuse(w, r, unknownTenant(r.PathValue("tenant")))
+		c.refuse(w, r, unknownTenant(ref))
 		return
 	}
 	base := origin(r) + "/" + t.id
@@ -37,8 +42,34 @@ func (c *Cloud) discovery(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, document)
 }
 
+// anyTenant serves the OpenID configuration of all tenants together. Its issuer is a template, as the page "OpenID Connect on the
+// Microsoft identity platform" has it. People sign in on the plain pages, where no browser warns of a certificate.
+func (c *Cloud) anyTenant(w http.ResponseWriter, r *http.Request) {
+	ref := r.PathValue("tenant")
+	base := origin(r) + "/" + ref
+	writeJSON(w, http.StatusOK, map[string]any{
+		"issuer":                                origin(r) + "/{tenantid}/v2.0",
+		"authorization_endpoint":                c.pagesURL + "/" + ref + "/oauth2/v2.0/authorize",
+		"token_endpoint":                        base + "/oauth2/v2.0/token",
+		"jwks_uri":                              base + "/discovery/v2.0/keys",
+		"token_endpoint_auth_methods_supported": []string{"client_secret_post"},
+		"response_types_supported":              []string{"code"},
+		"response_modes_supported":              []string{"query"},
+		"subject_types_supported":               []string{"pairwise"},
+		"id_token_signing_alg_values_supported": []string{"RS256"},
+		"code_challenge_methods_supported":      []string{"S256"},
+		"scopes_supported":                      []string{"openid", "profile"},
+	})
+}
+
 func (c *Cloud) publishKeys(w http.ResponseWriter, r *http.Request) {
-	writeJSON(w, http.StatusOK, c.keys.jwks())
+	set, err := c.keys.jwks(origin(r) + "/{tenantid}/v2.0")
+	if err != nil {
+		c.log.ErrorContext(r.Context(), "keys not published", "err", err)
+		http.Error(w, "the simulated cloud has no key", http.StatusInternalServerError)
+		return
+	}
+	writeJSON(w, http.StatusOK, set)
 }
 
 // A refusal is an error of the sign-in service.
@@ -78,7 +109,7 @@ func (c *Cloud) refuse(w http.ResponseWriter, r *http.Request, f refusal) {
 	})
 }
 
-// token is the client credentials grant. The roles in a token are those held
+// token is the client credentials grant; [Cloud.redeem] is the other one that there is. The roles in a token are those held
 // when it is issued: a later grant shows only in a later token.
 func (c *Cloud) token(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
@@ -87,6 +118,10 @@ func (c *Cloud) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	form := r.PostForm
+	if form.Get("grant_type") == "authorization_code" {
+		c.redeem(w, r)
+		return
+	}
 	t, err := c.lookup(r.PathValue("tenant"))
 	if err != nil {
 		c.refuse(w, r, unknownTenant(r.PathValue("tenant")))

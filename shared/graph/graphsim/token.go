@@ -141,13 +141,20 @@ func decodeSegment(token string, n int, into any) error {
 	return json.Unmarshal(text, into)
 }
 
-// jwks is the public half of the signing key.
-func (k *keys) jwks() map[string]any {
+// jwks are the public halves of the signing keys.
+func (k *keys) jwks(issuer string) (map[string]any, error) {
+	person, err := k.person()
+	if err != nil {
+		return nil, err
+	}
 	x, y := k.coordinates()
-	return map[string]any{"keys": []any{map[string]any{
-		"kty": "EC", "use": "sig", "alg": "ES256", "kid": k.keyID(), "crv": "P-256",
-		"x": raw64.EncodeToString(x), "y": raw64.EncodeToString(y),
-	}}}
+	return map[string]any{"keys": []any{
+		map[string]any{
+			"kty": "EC", "use": "sig", "alg": "ES256", "kid": k.keyID(), "crv": "P-256", "issuer": issuer,
+			"x": raw64.EncodeToString(x), "y": raw64.EncodeToString(y),
+		},
+		personJWK(person, issuer),
+	}}, nil
 }
 
 // newSecret returns a client secret.

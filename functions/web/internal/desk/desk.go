@@ -12,6 +12,7 @@ import (
 	"pinreset/shared/audit"
 	"pinreset/shared/devicekey"
 	"pinreset/shared/fault"
+	"pinreset/shared/grant"
 	"pinreset/shared/graph"
 	"pinreset/shared/identity"
 	"pinreset/shared/onboarding"
@@ -55,6 +56,7 @@ type Options struct {
 	Vault   Vault
 	Links   onboarding.Links
 	Tokens  *identity.Tokens
+	People  *grant.Book
 	Now     func() time.Time
 	NewID   func() string
 
@@ -79,7 +81,7 @@ type Desk struct {
 
 // New returns a desk.
 func New(o Options) *Desk {
-	if o.Store == nil || o.Devices == nil || o.Vault == nil || o.Tokens == nil || o.DeviceKeys == nil || o.Now == nil || o.NewID == nil || len(o.Links.Key) == 0 {
+	if o.Store == nil || o.Devices == nil || o.Vault == nil || o.Tokens == nil || o.People == nil || o.DeviceKeys == nil || o.Now == nil || o.NewID == nil || len(o.Links.Key) == 0 {
 		panic("desk: an option is missing")
 	}
 	if o.Wake == nil {
@@ -113,6 +115,13 @@ func (d *Desk) Enter(ctx context.Context, who identity.Principal, id string) (*R
 	if err != nil {
 		return nil, err
 	}
+	// Read again, so that a grant that was revoked a moment ago opens nothing.
+	if who, err = d.o.People.Enter(ctx, who, id); err != nil {
+		return nil, err
+	}
+	if !who.Sees(id) {
+		return nil, missing(nil)
+	}
 	return &Room{desk: d, tenant: t, who: who}, nil
 }
 
@@ -126,6 +135,9 @@ func (r *Room) needInEntra(permission identity.Permission) error {
 	}
 	return r.tenant.InEntra()
 }
+
+// Who returns who is in the room, with what may be done there.
+func (r *Room) Who() identity.Principal { return r.who }
 
 // ID returns the tenant's id.
 func (r *Room) ID() string { return r.tenant.ID }
@@ -141,6 +153,14 @@ func need(who identity.Principal, permission identity.Permission) error {
 		return nil
 	}
 	return problem.Refuse(fault.Forbidden, "The permission "+string(permission)+" is missing.")
+}
+
+// needSomewhere is for what shows of each tenant what may be seen there.
+func needSomewhere(who identity.Principal, permission identity.Permission) error {
+	if who.CanSomewhere(permission) {
+		return nil
+	}
+	return need(who, permission)
 }
 
 // needEverywhere is for what reaches beyond one tenant.

@@ -94,6 +94,9 @@ func (r *Room) eraseAll(ctx context.Context, reason string) (done Offboarded, er
 	if done.Tokens, err = r.forgetTokens(ctx); err != nil {
 		return done, err
 	}
+	if _, err := d.o.People.Forget(ctx, r.ID()); err != nil {
+		return done, err
+	}
 	if err := r.unsubscribe(ctx, &done); err != nil {
 		return done, err
 	}

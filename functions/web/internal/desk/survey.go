@@ -188,7 +188,7 @@ func (d *Desk) LatestAudits(ctx context.Context, who identity.Principal, page Pa
 
 // rooms returns a page of the tenants that the principal sees, each as a room.
 func (d *Desk) rooms(ctx context.Context, who identity.Principal, list string, page Page) (next string, rooms []*Room, err error) {
-	if err := need(who, identity.TenantRead); err != nil {
+	if err := needSomewhere(who, identity.TenantRead); err != nil {
 		return "", nil, err
 	}
 	place, err := d.cursors.open(who.ID, tenant.Partition, list, page.Cursor)
@@ -199,10 +199,10 @@ func (d *Desk) rooms(ctx context.Context, who identity.Principal, list string, p
 	if who.All {
 		found, place, err = tenant.List(ctx, d.o.Store, page.limit(), place)
 	} else {
-		found, place, err = d.some(ctx, who.Tenants, page.limit(), place)
+		found, place, err = d.some(ctx, who.Where(identity.TenantRead), page.limit(), place)
 	}
 	for _, t := range found {
-		rooms = append(rooms, &Room{desk: d, tenant: t, who: who})
+		rooms = append(rooms, &Room{desk: d, tenant: t, who: who.In(t.ID)})
 	}
 	return d.cursors.seal(who.ID, tenant.Partition, list, place), rooms, err
 }

@@ -45,7 +45,7 @@ type NewTenant struct {
 
 // Tenants lists the tenants that the principal sees, in the order of their ids.
 func (d *Desk) Tenants(ctx context.Context, who identity.Principal, page Page) (List[Tenant], error) {
-	if err := need(who, identity.TenantRead); err != nil {
+	if err := needSomewhere(who, identity.TenantRead); err != nil {
 		return List[Tenant]{}, err
 	}
 	const list = "tenants"
@@ -58,14 +58,14 @@ func (d *Desk) Tenants(ctx context.Context, who identity.Principal, page Page) (
 	if who.All {
 		found, next, err = tenant.List(ctx, d.o.Store, page.limit(), place)
 	} else {
-		found, next, err = d.some(ctx, who.Tenants, page.limit(), place)
+		found, next, err = d.some(ctx, who.Where(identity.TenantRead), page.limit(), place)
 	}
 	if err != nil {
 		return List[Tenant]{}, err
 	}
 	out := listOf[Tenant](nil)
 	for _, t := range found {
-		shown, err := (&Room{desk: d, tenant: t, who: who}).Tenant(ctx)
+		shown, err := (&Room{desk: d, tenant: t, who: who.In(t.ID)}).Tenant(ctx)
 		if err != nil {
 			return List[Tenant]{}, err
 		}

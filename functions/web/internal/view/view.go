@@ -27,6 +27,7 @@ type Chrome struct {
 	NoticeLink string
 	Tenant     string    // id of the tenant that the page is about
 	TenantName string    // its name
+	MayGrant   bool      // who is signed in decides who else is let in to the tenant
 	Section    string    // which of the tenant's pages this is
 	Now        time.Time // the server's
 	Live       int       // seconds after which the page loads itself again; 0: never
