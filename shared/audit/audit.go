@@ -35,6 +35,7 @@ const (
 	PasscodeExpired  = "passcode.expired"
 	PasscodeVoided   = "passcode.voided"  // destroyed early: its device changed hands, or somebody had no more need of it
 	PasscodeOutcome  = "passcode.outcome" // what somebody said of how the code worked
+	BudgetSpent      = "budget.spent"     // somebody asked for more resets, or to see more codes, than one person may
 	BulkRequested    = "passcode.bulk.requested"
 	BulkCancelled    = "passcode.bulk.cancelled"
 	LetterReplayed   = "deadletter.replayed"

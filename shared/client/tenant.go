@@ -73,6 +73,9 @@ type SettingsChange struct {
 	SealPortalCodes    *bool  `json:"sealPortalCodes,omitempty"`
 	RemediatePolicy    *bool  `json:"remediatePolicy,omitempty"` // see tenant.Settings
 	GraphNotifications *bool  `json:"graphNotifications,omitempty"`
+	BudgetHour         *int   `json:"budgetHour,omitempty"`
+	BudgetDay          *int   `json:"budgetDay,omitempty"`
+	TokenBudget        *bool  `json:"tokenBudget,omitempty"`
 	Reason             string `json:"reason,omitempty"` // why, for the audit log
 }
 

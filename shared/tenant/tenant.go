@@ -100,10 +100,17 @@ type Settings struct {
 	// GraphNotifications has Graph tell at once of changes to the members of groups that policies are assigned to. Off unless the
 	// tenant chooses so: it makes subscriptions in the tenant.
 	GraphNotifications bool `json:"graphNotifications,omitempty" doc:"Whether Graph is asked to tell of changes to the members of groups that policies are assigned to"`
+	// BudgetHour and BudgetDay are how many resets one person may start within an hour and within 24, and how many codes one may see.
+	BudgetHour int `json:"budgetHour" minimum:"1" maximum:"500" doc:"How many resets a person may start in an hour, and how many codes see"`
+	BudgetDay  int `json:"budgetDay" minimum:"1" maximum:"500" doc:"How many resets a person may start in 24 hours, and how many codes see"`
+	// TokenBudget gives each of our own tokens the same budget. Off unless the tenant chooses so: programs use them.
+	TokenBudget bool `json:"tokenBudget,omitempty" doc:"Whether each token has the budget of a person"`
 }
 
 // DefaultSettings are those of a tenant that chose none.
-func DefaultSettings() Settings { return Settings{PasscodeHours: 168, ResetDeadlineHours: 24} }
+func DefaultSettings() Settings {
+	return Settings{PasscodeHours: 168, ResetDeadlineHours: 24, BudgetHour: 10, BudgetDay: 30}
+}
 
 // PasscodeLife is PasscodeHours as a duration.
 func (s Settings) PasscodeLife() time.Duration { return time.Duration(s.PasscodeHours) * time.Hour }
@@ -120,6 +127,10 @@ func (s Settings) Validate() error {
 		return &events.FieldError{Field: "passcodeHours", Problem: "must be 1 to 168"}
 	case s.ResetDeadlineHours < 1 || s.ResetDeadlineHours > 720:
 		return &events.FieldError{Field: "resetDeadlineHours", Problem: "must be 1 to 720"}
+	case s.BudgetHour < 1 || s.BudgetHour > 500:
+		return &events.FieldError{Field: "budgetHour", Problem: "must be 1 to 500"}
+	case s.BudgetDay < 1 || s.BudgetDay > 500:
+		return &events.FieldError{Field: "budgetDay", Problem: "must be 1 to 500"}
 	}
 	return nil
 }

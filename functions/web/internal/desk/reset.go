@@ -11,6 +11,7 @@ import (
 
 	"pinreset/events"
 	"pinreset/functions/web/internal/problem"
+	"pinreset/shared/budget"
 	"pinreset/shared/diag"
 	"pinreset/shared/fault"
 	"pinreset/shared/identity"
@@ -101,7 +102,7 @@ func (r *Room) StartReset(ctx context.Context, key, device string, in NewReset) 
 	if err != nil {
 		return none, err
 	}
-	return once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Reset], error) {
+	a, err := once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Reset], error) {
 		reset, existing, err := passcode.Accept(ctx, u, events.PasscodeResetRequested{
 			RequestID: u.NewID(), DeviceID: device, Reason: in.Reason, Ticket: in.Ticket, By: r.who.Operator(),
 		})
@@ -111,9 +112,11 @@ func (r *Room) StartReset(ctx context.Context, key, device string, in NewReset) 
 		a := Answer[Reset]{Status: http.StatusAccepted, Location: r.resetPath(reset.ID), Body: r.show(reset)}
 		if existing {
 			a.Status = http.StatusOK
+			return a, nil
 		}
-		return a, nil
+		return a, r.spend(ctx, u, budget.Resets)
 	})
+	return a, r.spent(ctx, device, err)
 }
 
 func (r *Room) resetPath(id string) string { return "/v1/tenants/" + r.ID() + "/resets/" + id }

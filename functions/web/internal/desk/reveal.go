@@ -10,6 +10,7 @@ import (
 	"pinreset/events"
 	"pinreset/functions/web/internal/problem"
 	"pinreset/shared/audit"
+	"pinreset/shared/budget"
 	"pinreset/shared/fault"
 	"pinreset/shared/graph"
 	"pinreset/shared/identity"
@@ -58,6 +59,9 @@ func (r *Room) Reveal(ctx context.Context, id string, in Viewing) (Revealed, err
 		if !reset.Readable(u.Now()) {
 			return notRevealable(reset, nil)
 		}
+		if err := r.spend(ctx, u, budget.Reveals); err != nil {
+			return err
+		}
 		reset.Views++
 		reset.ViewedAt, reset.ViewedBy = u.Now(), r.who.Name
 		if err := passcode.Write(u, reset); err != nil {
@@ -70,7 +74,7 @@ func (r *Room) Reveal(ctx context.Context, id string, in Viewing) (Revealed, err
 		return err
 	})
 	if err != nil {
-		return Revealed{}, err
+		return Revealed{}, r.spent(ctx, reset.DeviceID, err)
 	}
 	text, err := r.desk.o.Vault.Open(ctx, *reset.Code, secret.Binding{Tenant: r.ID(), Device: reset.DeviceID, Request: reset.ID}, receipt)
 	if errors.Is(err, secret.ErrGone) {

@@ -206,6 +206,9 @@ type SettingsChange struct {
 	SealPortalCodes    *bool  `json:"sealPortalCodes,omitempty" doc:"Whether codes of resets that were started in Intune's own portal are kept here too"`
 	RemediatePolicy    *bool  `json:"remediatePolicy,omitempty" doc:"Whether an audit asks for the standing rollout again when its policy was removed, changed or unassigned"`
 	GraphNotifications *bool  `json:"graphNotifications,omitempty" doc:"Whether Graph is asked to tell of changes to the members of groups that policies are assigned to"`
+	BudgetHour         *int   `json:"budgetHour,omitempty" minimum:"1" maximum:"500" doc:"How many resets a person may start in an hour, and how many codes see"`
+	BudgetDay          *int   `json:"budgetDay,omitempty" minimum:"1" maximum:"500" doc:"How many resets a person may start in 24 hours, and how many codes see"`
+	TokenBudget        *bool  `json:"tokenBudget,omitempty" doc:"Whether each token has the budget of a person"`
 	Reason             string `json:"reason,omitempty" doc:"Why, for the audit log; at most 500 characters"`
 }
 
@@ -214,7 +217,8 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 	if err := r.Need(identity.SettingsWrite); err != nil {
 		return tenant.Settings{}, err
 	}
-	if in.PasscodeHours == nil && in.ResetDeadlineHours == nil && in.RemediatePolicy == nil && in.SealPortalCodes == nil && in.GraphNotifications == nil {
+	if in.PasscodeHours == nil && in.ResetDeadlineHours == nil && in.RemediatePolicy == nil && in.SealPortalCodes == nil && in.GraphNotifications == nil &&
+		in.BudgetHour == nil && in.BudgetDay == nil && in.TokenBudget == nil {
 		return tenant.Settings{}, invalid("body", "names no setting")
 	}
 	if err := checkWhy(in.Reason, "", false); err != nil {
@@ -244,6 +248,12 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 		}
 		set("passcodeHours", in.PasscodeHours, &after.PasscodeHours)
 		set("resetDeadlineHours", in.ResetDeadlineHours, &after.ResetDeadlineHours)
+		set("budgetHour", in.BudgetHour, &after.BudgetHour)
+		set("budgetDay", in.BudgetDay, &after.BudgetDay)
+		if v := in.TokenBudget; v != nil && *v != after.TokenBudget {
+			changed["tokenBudget"] = fmt.Sprintf("%t → %t", after.TokenBudget, *v)
+			after.TokenBudget = *v
+		}
 		if v := in.SealPortalCodes; v != nil && *v != after.SealPortalCodes {
 			changed["sealPortalCodes"] = strconv.FormatBool(after.SealPortalCodes) + " → " + strconv.FormatBool(*v)
 			after.SealPortalCodes = *v
