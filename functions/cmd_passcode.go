@@ -131,7 +131,7 @@ func times(n int) string {
 // printCode prints a code as it is, in groups, and as words to read aloud.
 func printCode(w io.Writer, code client.Secret) error {
 	clear := code.Clear()
-	_, err := fmt.Fprintf(w, "passcode  %s\ngroups    %s\nspelled   %s\n", clean(clear), clean(groups(clear)), clean(strings.Join(passcode.Spelled(clear), ", ")))
+	_, err := fmt.Fprintf(w, "passcode  %s\ngroups    %s\nspelled   %s\n", clean(clear), clean(groups(clear)), clean(strings.Join(passcode.Spelled(clear, passcode.English), ", ")))
 	if err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}

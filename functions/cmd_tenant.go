@@ -243,7 +243,8 @@ func (p *process) printConsent(w io.Writer, c *client.Client, s client.Consent) 
 }
 
 func (p *process) tenantSettings() *cobra.Command {
-	var hours, deadline int
+	var hours, deadline, perHour, perDay int
+	var tokens bool
 	var portalCodes bool
 	var remediate, notify bool
 	var reason, stepUp, authContext string
@@ -275,6 +276,15 @@ func (p *process) tenantSettings() *cobra.Command {
 		if c.Flags().Changed("step-up-context") {
 			change.StepUpContext = &authContext
 		}
+		if c.Flags().Changed("budget-hour") {
+			change.BudgetHour = &perHour
+		}
+		if c.Flags().Changed("budget-day") {
+			change.BudgetDay = &perDay
+		}
+		if c.Flags().Changed("token-budget") {
+			change.TokenBudget = &tokens
+		}
 		var all tenant.Settings
 		if change == (client.SettingsChange{}) {
 			if reason != "" {
@@ -292,7 +302,7 @@ func (p *process) tenantSettings() *cobra.Command {
 			}
 		}
 		return printOne(p, columns("PASSCODE HOURS=passcodeHours", "RESET DEADLINE HOURS=resetDeadlineHours", "REMEDIATE POLICY=remediatePolicy", "PORTAL CODES SEALED=sealPortalCodes", "GRAPH NOTIFICATIONS=graphNotifications",
-			"REQUIRE STEP-UP=requireStepUp", "STEP-UP CONTEXT=stepUpContext"), all, nil)
+			"REQUIRE STEP-UP=requireStepUp", "STEP-UP CONTEXT=stepUpContext", "BUDGET HOUR=budgetHour", "BUDGET DAY=budgetDay", "TOKEN BUDGET=tokenBudget"), all, nil)
 	})
 	c.Flags().StringVar(&stepUp, "require-step-up", "", "when a code is shown only after a stronger sign-in with Microsoft: when_available or always")
 	c.Flags().StringVar(&authContext, "step-up-context", "", "authentication context that the tenant's own people pass then, c1 to c99, or \"\" for none")
@@ -301,6 +311,9 @@ func (p *process) tenantSettings() *cobra.Command {
 	c.Flags().BoolVar(&notify, "graph-notifications", false, "whether Graph is asked to tell of changes to the members of groups that policies are assigned to")
 	c.Flags().BoolVar(&remediate, "remediate-policy", false, "whether an audit asks for the standing rollout again when its policy was removed, changed or unassigned")
 	c.Flags().StringVar(&reason, "reason", "", "why they are changed, for the audit log")
+	c.Flags().IntVar(&perHour, "budget-hour", 0, "how many resets a person may start in an hour, and how many codes see, 1 to 500")
+	c.Flags().IntVar(&perDay, "budget-day", 0, "the same in 24 hours, 1 to 500")
+	c.Flags().BoolVar(&tokens, "token-budget", false, "give each token the budget of a person")
 	c.Flags().BoolVar(&portalCodes, "seal-portal-codes", false, "keep codes of resets that were started in Intune's own portal, sealed like our own")
 	c.Flags().IntVar(&deadline, "reset-deadline-hours", 0, "hours that a reset waits for its device, 1 to 720")
 	c.ValidArgsFunction = p.completeTenantArgument

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pinreset/shared/audit"
+	"pinreset/shared/budget"
 	"pinreset/shared/devicekey"
 	"pinreset/shared/devicereport"
 	"pinreset/shared/diag"
@@ -98,6 +99,7 @@ func (h *Handler) retention() []task {
 		{"pinresets.old", history{seenPrefix, 0, expires, nil}},
 		{"subscriptions.old", history{subscription.Prefix, 0, expires, nil}},
 		{"idempotency.old", history{oncePrefix, 0, expires, nil}},
+		{"budgets.old", history{budget.Prefix, 0, expires, nil}},
 		{"states.old", history{statePrefix, 0, expires, nil}},
 		{"sessions.old", history{identity.SessionPrefix, 0, expires, nil}},
 		{"grants.old", history{grant.PersonPrefix, 0, expires, nil}},

@@ -6,9 +6,12 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"pinreset/shared/audit"
 	"pinreset/shared/identity"
 )
 
@@ -169,7 +172,8 @@ func TestPagesFromStartToCode(t *testing.T) {
 	if !strings.Contains(string(started.body), `http-equiv="refresh"`) {
 		t.Error("a pending reset is not live")
 	}
-	page(base+"/devices/"+pixel, "A reset is pending")
+	f.Advance(12 * time.Second)
+	page(base+"/devices/"+pixel, "administrator asked for it 12 s ago")
 	page(at+"/cancel", "Give the reset up")
 	page(base+"/resets", "Accepted")
 
@@ -191,6 +195,25 @@ func TestPagesFromStartToCode(t *testing.T) {
 		t.Error("the code could be translated")
 	}
 	page(at, "Viewed 1 times")
+	german := b.do(http.MethodPost, at+"/reveal", url.Values{"key": {ready.key(t)}, "reason": {"user on the phone"}}, header("Accept-Language", "fr, de-AT;q=0.8, en;q=0.5"))
+	german.want(t, http.StatusOK)
+	german.sound(t, "code in German")
+	if text := string(german.body); strings.Index(text, "groß Köln") > strings.Index(text, "capital kilo") || !strings.Contains(text, "Ziffer sieben") {
+		t.Errorf("German does not come first: %s", text)
+	}
+	told := b.post(at+"/outcome", url.Values{"key": {shown.key(t)}, "do": {"worked"}})
+	told.want(t, http.StatusOK)
+	if !strings.Contains(string(told.body), "It worked, somebody said") {
+		t.Errorf("what was said is not shown: %s", told.body)
+	}
+	b.post(at+"/outcome", url.Values{"key": {"o1"}, "do": {"burn"}}).want(t, http.StatusBadRequest)
+	if deleted := b.post(at+"/outcome", url.Values{"key": {german.key(t)}, "do": {"delete"}}); deleted.status != http.StatusOK || strings.Contains(string(deleted.body), "Reveal the code") {
+		t.Errorf("deleted: %d, %s", deleted.status, deleted.body)
+	}
+	b.post(at+"/reveal", url.Values{"key": {"k2"}, "reason": {"once more"}}).want(t, http.StatusConflict)
+	if log := f.auditOf(contoso); !slices.Contains(log, audit.PasscodeOutcome) || !slices.Contains(log, audit.PasscodeVoided) {
+		t.Errorf("the log lacks what was said or deleted: %v", log)
+	}
 
 	page(base+"/failures", diagID)
 	page("/tenants/"+contoso+"/diag/"+diagID, "request-id <code>req-1</code>")

@@ -33,7 +33,9 @@ const (
 	ResetCancelled   = "passcode.reset.cancelled"
 	PasscodeRevealed = "passcode.revealed"
 	PasscodeExpired  = "passcode.expired"
-	PasscodeVoided   = "passcode.voided" // its device changed hands before it was shown
+	PasscodeVoided   = "passcode.voided"  // destroyed early: its device changed hands, or somebody had no more need of it
+	PasscodeOutcome  = "passcode.outcome" // what somebody said of how the code worked
+	BudgetSpent      = "budget.spent"     // somebody asked for more resets, or to see more codes, than one person may
 	BulkRequested    = "passcode.bulk.requested"
 	BulkCancelled    = "passcode.bulk.cancelled"
 	LetterReplayed   = "deadletter.replayed"

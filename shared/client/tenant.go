@@ -75,7 +75,10 @@ type SettingsChange struct {
 	GraphNotifications *bool   `json:"graphNotifications,omitempty"`
 	RequireStepUp      *string `json:"requireStepUp,omitempty"` // when_available or always
 	StepUpContext      *string `json:"stepUpContext,omitempty"` // c1 to c99, or "" for none
-	Reason             string  `json:"reason,omitempty"`        // why, for the audit log
+	BudgetHour         *int    `json:"budgetHour,omitempty"`
+	BudgetDay          *int    `json:"budgetDay,omitempty"`
+	TokenBudget        *bool   `json:"tokenBudget,omitempty"`
+	Reason             string  `json:"reason,omitempty"` // why, for the audit log
 }
 
 // ConsentStart says how a consent is started again.

@@ -118,6 +118,7 @@ const (
 	IdempotencyKeyReused  Code = "idempotency_key_reused"
 	StateConflict         Code = "state_conflict"
 	NotRevealable         Code = "not_revealable"
+	BudgetSpent           Code = "budget_spent"
 	Unavailable           Code = "unavailable"
 )
 
@@ -711,6 +712,15 @@ var catalogue = map[Code]Entry{
 		Title: "There is no code to show",
 		Cause: "The reset has no readable code: it is not finished, it removed the passcode instead of replacing it, or its code has expired and was destroyed.",
 		Fix:   []string{"Look at the state of the reset.", "Start a new reset if one is needed."},
+	},
+	BudgetSpent: {
+		Title: "This person has spent the budget",
+		Cause: "A person may start only so many resets and see only so many codes in an hour and in a day, each counted apart. The tenant's settings have the numbers.",
+		Fix: []string{
+			"Wait until one is free again: the answer says when.",
+			"Ask a colleague, who has a budget of their own.",
+			"If you did not ask for so many, somebody else has your sign-in: tell who administers the tenant.",
+		},
 	},
 	Unavailable: {
 		Title: "pinreset can't take the request now",

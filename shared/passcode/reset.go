@@ -83,11 +83,21 @@ type Reset struct {
 	Views        int              `json:"views,omitempty"`
 	ViewedAt     time.Time        `json:"viewedAt,omitzero"`
 	ViewedBy     string           `json:"viewedBy,omitempty"`
+	Outcome      Outcome          `json:"outcome,omitempty"`
 
 	FailureCode fault.Code `json:"failureCode,omitempty"`
 	FailedIn    State      `json:"failedIn,omitempty"` // the state it was in before it failed
 	Diagnostics string     `json:"diagnostics,omitempty"`
 }
+
+// Outcome is what somebody who saw the code said of how it worked; "" while nobody did.
+type Outcome string
+
+// Outcomes.
+const (
+	Worked    Outcome = "worked"
+	DidNotFit Outcome = "failed"
+)
 
 // Crossed is a reset that somebody started in Intune's own portal while this one had not ended. Intune's results carry no id:
 // of the two codes only the later one works, and whose it is can't be told.

@@ -106,6 +106,11 @@ type Settings struct {
 	// StepUpContext is the authentication context, c1 to c99, that this tenant's own people have to pass. It is the tenant's own:
 	// Conditional Access there says what it asks for.
 	StepUpContext string `json:"stepUpContext,omitempty" doc:"Authentication context of this tenant's Conditional Access, c1 to c99, that its own people pass when they sign in more strongly; empty for none"`
+	// BudgetHour and BudgetDay are how many resets one person may start within an hour and within 24, and how many codes one may see.
+	BudgetHour int `json:"budgetHour" minimum:"1" maximum:"500" doc:"How many resets a person may start in an hour, and how many codes see"`
+	BudgetDay  int `json:"budgetDay" minimum:"1" maximum:"500" doc:"How many resets a person may start in 24 hours, and how many codes see"`
+	// TokenBudget gives each of our own tokens the same budget. Off unless the tenant chooses so: programs use them.
+	TokenBudget bool `json:"tokenBudget,omitempty" doc:"Whether each token has the budget of a person"`
 }
 
 // StepUp says when a stronger sign-in is needed.
@@ -125,7 +130,7 @@ func IsStepUpContext(text string) bool { return contextPattern.MatchString(text)
 
 // DefaultSettings are those of a tenant that chose none.
 func DefaultSettings() Settings {
-	return Settings{PasscodeHours: 168, ResetDeadlineHours: 24}
+	return Settings{PasscodeHours: 168, ResetDeadlineHours: 24, BudgetHour: 10, BudgetDay: 30}
 }
 
 // PasscodeLife is PasscodeHours as a duration.
@@ -147,6 +152,10 @@ func (s Settings) Validate() error {
 		return &events.FieldError{Field: "requireStepUp", Problem: "must be when_available or always"}
 	case s.StepUpContext != "" && !IsStepUpContext(s.StepUpContext):
 		return &events.FieldError{Field: "stepUpContext", Problem: "must be c1 to c99, or empty"}
+	case s.BudgetHour < 1 || s.BudgetHour > 500:
+		return &events.FieldError{Field: "budgetHour", Problem: "must be 1 to 500"}
+	case s.BudgetDay < 1 || s.BudgetDay > 500:
+		return &events.FieldError{Field: "budgetDay", Problem: "must be 1 to 500"}
 	}
 	return nil
 }

@@ -158,7 +158,7 @@ func TestSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := tenant.ReadSettings(t.Context(), unit(s, fabrikam)); err != nil || got != (tenant.Settings{PasscodeHours: 3, ResetDeadlineHours: 24}) {
+	if got, err := tenant.ReadSettings(t.Context(), unit(s, fabrikam)); err != nil || got != (tenant.Settings{PasscodeHours: 3, ResetDeadlineHours: 24, BudgetHour: 10, BudgetDay: 30}) {
 		t.Errorf("row of an earlier version: %+v, %v", got, err)
 	}
 	// Two who change them at once: the second is told.
@@ -182,16 +182,17 @@ func TestSettings(t *testing.T) {
 func TestSettingsOutOfRange(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		passcode, deadline int
-		field              string
+		passcode, deadline, hour, day int
+		field                         string
 	}{
-		{1, 1, ""}, {168, 720, ""}, {0, 24, "passcodeHours"}, {169, 24, "passcodeHours"}, {-1, 24, "passcodeHours"},
-		{24, 0, "resetDeadlineHours"}, {24, 721, "resetDeadlineHours"}, {0, 0, "passcodeHours"},
+		{1, 1, 1, 1, ""}, {168, 720, 500, 500, ""}, {0, 24, 10, 30, "passcodeHours"}, {169, 24, 10, 30, "passcodeHours"}, {-1, 24, 10, 30, "passcodeHours"},
+		{24, 0, 10, 30, "resetDeadlineHours"}, {24, 721, 10, 30, "resetDeadlineHours"}, {0, 0, 10, 30, "passcodeHours"},
+		{24, 24, 0, 30, "budgetHour"}, {24, 24, 501, 30, "budgetHour"}, {24, 24, 10, 0, "budgetDay"}, {24, 24, 10, 501, "budgetDay"},
 	} {
-		err := tenant.Settings{PasscodeHours: c.passcode, ResetDeadlineHours: c.deadline}.Validate()
+		err := tenant.Settings{PasscodeHours: c.passcode, ResetDeadlineHours: c.deadline, BudgetHour: c.hour, BudgetDay: c.day}.Validate()
 		var field *events.FieldError
 		if errors.As(err, &field); (err == nil) != (c.field == "") || err != nil && (field == nil || field.Field != c.field) {
-			t.Errorf("%d and %d hours: %v, want a problem with %q", c.passcode, c.deadline, err, c.field)
+			t.Errorf("%+v: %v", c, err)
 		}
 	}
 }

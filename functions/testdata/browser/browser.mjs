@@ -79,6 +79,34 @@ try {
     await page.setViewportSize({ width: 1280, height: 900 });
   };
   await small("code");
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  await page.click("#copy");
+  await page.waitForFunction(() => document.getElementById("said").textContent === "Copied");
+  const copied = await page.evaluate(() => navigator.clipboard.readText());
+  say("what is copied is the code without its gaps", copied === code);
+  await page.evaluate(() => document.activeElement.blur());
+  await page.keyboard.press("Space");
+  await page.keyboard.press("Space");
+  const marked = await page.evaluate(() => [...document.querySelectorAll("#shown [data-step]")].map((e) => e.getAttribute("aria-current") === "true"));
+  const steps = await page.evaluate(() => document.querySelectorAll("#code [data-step]").length);
+  say("Space keeps the place in the code and in its words", steps > 0 && marked.every((m, i) => m === (i % steps === 1 % steps)), marked);
+
+  // The code goes away by itself, says so before, and stays when it is asked to.
+  const timed = watch(await context.newPage());
+  await timed.clock.install();
+  await timed.goto(given.url + reset);
+  await timed.click("form[action$='/reveal'] button");
+  await timed.waitForSelector("#keep:not([hidden])");
+  const has = async () => (await timed.evaluate(() => document.documentElement.textContent.replace(/\s/g, ""))).includes(code);
+  await timed.clock.fastForward(41000);
+  const warned = await timed.textContent("#said");
+  await timed.click("#keep");
+  await timed.clock.fastForward(55000);
+  const kept1 = await has();
+  await timed.clock.fastForward(6000);
+  const kept2 = await has();
+  say("the code is announced to go, stays when asked to, and leaves the page", warned.includes("20 seconds") && kept1 && !kept2, `${warned} ${kept1} ${kept2}`);
+  await timed.close();
   await to("/");
   await page.evaluate(() => history.back());
   await page.waitForFunction(() => document.readyState === "complete" && !document.querySelector("table caption")?.textContent.startsWith("Tenants")).catch(() => {});

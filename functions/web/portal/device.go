@@ -2,6 +2,7 @@ package portal
 
 import (
 	"net/http"
+	"slices"
 
 	"pinreset/functions/web/internal/desk"
 	"pinreset/functions/web/internal/view"
@@ -30,7 +31,8 @@ func (p *pages) devices(v *visit) error {
 type deviceData struct {
 	Device   desk.Device
 	Resets   []resetItem
-	Instead  []string // what works where a reset does not
+	Pending  *desk.Reset // the reset that has not ended
+	Instead  []string    // what works where a reset does not
 	MayReset bool
 	Form     view.Form
 }
@@ -48,6 +50,9 @@ func (p *pages) showDevice(v *visit, status int, f view.Form) error {
 	}
 	data := deviceData{
 		Device: d.Device, Resets: p.items(v, d.Resets), MayReset: v.room.Can(identity.ResetStart), Form: f,
+	}
+	if i := slices.IndexFunc(d.Resets, func(r desk.Reset) bool { return r.ID == d.PendingReset }); i >= 0 {
+		data.Pending = &d.Resets[i]
 	}
 	if d.Eligibility.Code != "" {
 		data.Instead = fault.Lookup(d.Eligibility.Code).Fix

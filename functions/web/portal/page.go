@@ -91,6 +91,7 @@ func (p *pages) ofTenant() map[string]handler {
 		"GET /tenants/{tenant}/resets/{id}/cancel":       p.askCancel,
 		"POST /tenants/{tenant}/resets/{id}/cancel":      p.cancel,
 		"POST /tenants/{tenant}/resets/{id}/reveal":      p.reveal,
+		"POST /tenants/{tenant}/resets/{id}/outcome":     p.outcome,
 		"GET /tenants/{tenant}/failures":                 p.failures,
 		"GET /tenants/{tenant}/deadletters":              p.letters,
 		"GET /tenants/{tenant}/deadletters/{id}":         p.letter,

@@ -2,11 +2,16 @@ package portal
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 
 	"pinreset/functions/web/internal/desk"
+	"pinreset/functions/web/internal/problem"
 	"pinreset/functions/web/internal/view"
 	"pinreset/shared/diag"
+	"pinreset/shared/fault"
 	"pinreset/shared/identity"
+	"pinreset/shared/passcode"
 )
 
 type resetsData struct {
@@ -83,8 +88,11 @@ func (p *pages) cancel(v *visit) error {
 }
 
 type revealedData struct {
-	ID   string
-	Code desk.Revealed
+	ID        string
+	Code      desk.Revealed
+	Language  passcode.Language // that it is read out in first
+	Languages []passcode.Language
+	Form      view.Form
 }
 
 // reveal shows the code as the answer to the form. It is not redirected to: no address shows a code.
@@ -99,5 +107,46 @@ func (p *pages) reveal(v *visit) error {
 	}
 	c := p.chrome(v, "resets", "Temporary passcode")
 	c.Compress = false
-	return p.show(v, "revealed", c, revealedData{ID: id, Code: code})
+	d := revealedData{ID: id, Code: code, Form: fresh(), Language: spoken(v.r), Languages: []passcode.Language{passcode.English, passcode.German}}
+	if d.Language == passcode.German {
+		slices.Reverse(d.Languages)
+	}
+	return p.show(v, "revealed", c, d)
+}
+
+// spoken is the language that the browser asks for before the other ones that codes are spelled in; English where it asks for none.
+// Browsers name languages in the order of their preference.
+func spoken(r *http.Request) passcode.Language {
+	for asked := range strings.SplitSeq(r.Header.Get("Accept-Language"), ",") {
+		tag, _, _ := strings.Cut(strings.TrimSpace(asked), ";")
+		switch language, _, _ := strings.Cut(strings.ToLower(tag), "-"); language {
+		case "en":
+			return passcode.English
+		case "de":
+			return passcode.German
+		}
+	}
+	return passcode.English
+}
+
+// outcome takes what somebody says after they read a code out.
+func (p *pages) outcome(v *visit) error {
+	id, key := v.r.PathValue("id"), typed(v.r).Key
+	var err error
+	switch v.r.PostFormValue("do") {
+	case "worked":
+		_, err = v.room.Tell(v.r.Context(), key, id, passcode.Worked)
+	case "failed":
+		_, err = v.room.Tell(v.r.Context(), key, id, passcode.DidNotFit)
+	case "delete":
+		_, err = v.room.Delete(v.r.Context(), key, id)
+	default: // what is not there is missing before anything is wrong with the form
+		if _, err = v.room.Reset(v.r.Context(), id); err == nil {
+			err = problem.Refuse(fault.InvalidRequest, "The form does not say what is to be done.")
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return v.redirect("/tenants/" + v.room.ID() + "/resets/" + id)
 }

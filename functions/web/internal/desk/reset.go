@@ -11,51 +11,50 @@ import (
 
 	"pinreset/events"
 	"pinreset/functions/web/internal/problem"
-	"pinreset/shared/audit"
+	"pinreset/shared/budget"
 	"pinreset/shared/diag"
 	"pinreset/shared/fault"
-	"pinreset/shared/graph"
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
-	"pinreset/shared/secret"
 	"pinreset/shared/work"
 )
 
 // Reset is a reset as it is shown. It never has the code, sealed or not.
 type Reset struct {
-	ID           string         `json:"id"`
-	DeviceID     string         `json:"deviceId"`
-	DeviceName   string         `json:"deviceName,omitempty"`
-	User         string         `json:"user,omitempty"`
-	Platform     string         `json:"platform,omitempty"`
-	OSVersion    string         `json:"osVersion,omitempty"`
-	Serial       string         `json:"serial,omitempty"`
-	State        passcode.State `json:"state" enum:"accepted,calling,waiting,issued,removed,failed,cancelled,expired,observed"`
-	Open         bool           `json:"open" doc:"Whether it has not ended"`
-	Effect       string         `json:"effect,omitempty" doc:"What the reset does: passcode, work-profile or removed"`
-	Why          fault.Code     `json:"why,omitempty" doc:"Why it waits"`
-	WhyText      string         `json:"whyText,omitempty"`
-	NextCheck    time.Time      `json:"nextCheck,omitzero" doc:"When the device is looked at next"`
-	Origin       string         `json:"origin,omitempty" enum:"portal" doc:"Set for one that somebody started in Intune's own portal: it is only followed here"`
-	Bulk         string         `json:"bulk,omitempty" doc:"Id of the bulk reset that it is part of"`
-	Crossed      *Crossed       `json:"crossed,omitempty" doc:"Somebody reset the device in Intune's own portal while this one had not ended: only the later code works"`
-	Reason       string         `json:"reason"`
-	Ticket       string         `json:"ticket,omitempty"`
-	By           events.Actor   `json:"by"`
-	RequestedAt  time.Time      `json:"requestedAt"`
-	Deadline     time.Time      `json:"deadline,omitzero" doc:"When it stops waiting for the device"`
-	IssuedAt     time.Time      `json:"issuedAt,omitzero"`
-	ExpiresAt    time.Time      `json:"expiresAt,omitzero" doc:"When the code is destroyed"`
-	Readable     bool           `json:"readable" doc:"Whether there is a code that can be revealed now"`
-	SupersededBy string         `json:"supersededBy,omitempty" doc:"A later reset gave the device another code"`
-	Views        int            `json:"views" doc:"How often the code was revealed"`
-	ViewedAt     time.Time      `json:"viewedAt,omitzero"`
-	ViewedBy     string         `json:"viewedBy,omitempty"`
-	EndedAt      time.Time      `json:"endedAt,omitzero"`
-	FailureCode  fault.Code     `json:"failureCode,omitempty"`
-	FailureTitle string         `json:"failureTitle,omitempty"`
-	Diagnostics  string         `json:"diagnostics,omitempty" doc:"Path of the page of the failure"`
-	LastSync     time.Time      `json:"lastSync,omitzero" doc:"The device's last contact when it was looked at"`
+	ID           string           `json:"id"`
+	DeviceID     string           `json:"deviceId"`
+	DeviceName   string           `json:"deviceName,omitempty"`
+	User         string           `json:"user,omitempty"`
+	Platform     string           `json:"platform,omitempty"`
+	OSVersion    string           `json:"osVersion,omitempty"`
+	Serial       string           `json:"serial,omitempty"`
+	State        passcode.State   `json:"state" enum:"accepted,calling,waiting,issued,removed,failed,cancelled,expired,observed"`
+	Open         bool             `json:"open" doc:"Whether it has not ended"`
+	Effect       string           `json:"effect,omitempty" doc:"What the reset does: passcode, work-profile or removed"`
+	Why          fault.Code       `json:"why,omitempty" doc:"Why it waits"`
+	WhyText      string           `json:"whyText,omitempty"`
+	NextCheck    time.Time        `json:"nextCheck,omitzero" doc:"When the device is looked at next"`
+	Origin       string           `json:"origin,omitempty" enum:"portal" doc:"Set for one that somebody started in Intune's own portal: it is only followed here"`
+	Bulk         string           `json:"bulk,omitempty" doc:"Id of the bulk reset that it is part of"`
+	Crossed      *Crossed         `json:"crossed,omitempty" doc:"Somebody reset the device in Intune's own portal while this one had not ended: only the later code works"`
+	Reason       string           `json:"reason"`
+	Ticket       string           `json:"ticket,omitempty"`
+	By           events.Actor     `json:"by"`
+	RequestedAt  time.Time        `json:"requestedAt"`
+	Deadline     time.Time        `json:"deadline,omitzero" doc:"When it stops waiting for the device"`
+	IssuedAt     time.Time        `json:"issuedAt,omitzero"`
+	ExpiresAt    time.Time        `json:"expiresAt,omitzero" doc:"When the code is destroyed"`
+	Readable     bool             `json:"readable" doc:"Whether there is a code that can be revealed now"`
+	SupersededBy string           `json:"supersededBy,omitempty" doc:"A later reset gave the device another code"`
+	Views        int              `json:"views" doc:"How often the code was revealed"`
+	ViewedAt     time.Time        `json:"viewedAt,omitzero"`
+	ViewedBy     string           `json:"viewedBy,omitempty"`
+	Outcome      passcode.Outcome `json:"outcome,omitempty" enum:"worked,failed" doc:"What somebody who saw the code said of how it worked"`
+	EndedAt      time.Time        `json:"endedAt,omitzero"`
+	FailureCode  fault.Code       `json:"failureCode,omitempty"`
+	FailureTitle string           `json:"failureTitle,omitempty"`
+	Diagnostics  string           `json:"diagnostics,omitempty" doc:"Path of the page of the failure"`
+	LastSync     time.Time        `json:"lastSync,omitzero" doc:"The device's last contact when it was looked at"`
 }
 
 // Crossed is a reset of the same device that somebody started in Intune's own portal.
@@ -82,21 +81,6 @@ type Cancellation struct {
 	Reason string `json:"reason" doc:"Why, for the audit log"`
 }
 
-// Viewing asks for a code.
-type Viewing struct {
-	Reason string `json:"reason" doc:"Why, for the audit log"`
-	Ticket string `json:"ticket,omitempty"`
-}
-
-// Revealed is a code that may be shown to who asked, once.
-type Revealed struct {
-	Passcode   secret.Text
-	ExpiresAt  time.Time
-	Views      int // how often it was revealed, this time included
-	DeviceName string
-	User       string
-}
-
 // open as a state to list stands for every state of a reset that has not ended.
 const open = "open"
 
@@ -118,7 +102,7 @@ func (r *Room) StartReset(ctx context.Context, key, device string, in NewReset) 
 	if err != nil {
 		return none, err
 	}
-	return once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Reset], error) {
+	a, err := once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Reset], error) {
 		reset, existing, err := passcode.Accept(ctx, u, events.PasscodeResetRequested{
 			RequestID: u.NewID(), DeviceID: device, Reason: in.Reason, Ticket: in.Ticket, By: r.who.Operator(),
 		})
@@ -128,9 +112,11 @@ func (r *Room) StartReset(ctx context.Context, key, device string, in NewReset) 
 		a := Answer[Reset]{Status: http.StatusAccepted, Location: r.resetPath(reset.ID), Body: r.show(reset)}
 		if existing {
 			a.Status = http.StatusOK
+			return a, nil
 		}
-		return a, nil
+		return a, r.spend(ctx, u, budget.Resets)
 	})
+	return a, r.spent(ctx, device, err)
 }
 
 func (r *Room) resetPath(id string) string { return "/v1/tenants/" + r.ID() + "/resets/" + id }
@@ -243,105 +229,6 @@ func (r *Room) Cancel(ctx context.Context, key, id string, in Cancellation) (Ans
 	})
 }
 
-// Reveal returns the code of a reset, once the view is counted and its audit entry is on stable storage. Every call is a
-// view: it is not repeatable, and an answer that was lost shows as two views, which is what happened.
-func (r *Room) Reveal(ctx context.Context, id string, in Viewing) (Revealed, error) {
-	if err := r.Need(identity.PasscodeReveal); err != nil {
-		return Revealed{}, err
-	}
-	if err := checkWhy(in.Reason, in.Ticket, true); err != nil {
-		return Revealed{}, err
-	}
-	if err := r.needStepUp(ctx); err != nil {
-		return Revealed{}, err
-	}
-	if err := r.sameHands(ctx, id); err != nil {
-		return Revealed{}, err
-	}
-	var (
-		reset   passcode.Reset
-		receipt audit.Receipt
-	)
-	err := r.desk.change(ctx, r.ID(), func(u *work.Unit) error {
-		var err error
-		if reset, err = r.readReset(ctx, u, id); err != nil {
-			return err
-		}
-		if !reset.Readable(u.Now()) {
-			return notRevealable(reset, nil)
-		}
-		reset.Views++
-		reset.ViewedAt, reset.ViewedBy = u.Now(), r.who.Name
-		if err := passcode.Write(u, reset); err != nil {
-			return err
-		}
-		receipt, err = audit.Commit(ctx, u, audit.Entry{
-			Actor: r.who.Operator(), Action: audit.PasscodeRevealed, DeviceID: reset.DeviceID, RequestID: reset.ID,
-			Reason: in.Reason, Ticket: in.Ticket,
-		}, reset.Code.ID)
-		return err
-	})
-	if err != nil {
-		return Revealed{}, err
-	}
-	text, err := r.desk.o.Vault.Open(ctx, *reset.Code, secret.Binding{Tenant: r.ID(), Device: reset.DeviceID, Request: reset.ID}, receipt)
-	if errors.Is(err, secret.ErrGone) {
-		return Revealed{}, notRevealable(reset, err)
-	}
-	if err != nil {
-		return Revealed{}, fmt.Errorf("open code of %s: %w", id, err)
-	}
-	return Revealed{
-		Passcode: text, ExpiresAt: reset.ExpiresAt, Views: reset.Views, DeviceName: reset.DeviceName, User: reset.User,
-	}, nil
-}
-
-// sameHands makes sure, by asking Graph, that the device is still enrolled as it was and still belongs to whom the code was made
-// for. A code of a device that changed hands is not shown and is destroyed at once. When Graph can't be asked nothing is shown:
-// a code can be asked for again, and can't be taken back.
-func (r *Room) sameHands(ctx context.Context, id string) error {
-	reset, err := r.readReset(ctx, r.unit(), id)
-	if err != nil {
-		return err
-	}
-	if !reset.Readable(r.desk.o.Now()) {
-		return notRevealable(reset, nil)
-	}
-	device, err := r.desk.o.Devices.ManagedDevice(graph.WithPriority(ctx, graph.People), r.ID(), reset.DeviceID)
-	switch {
-	case err == nil && device.UserID == reset.UserID && device.Enrolled.Equal(reset.EnrolledAt):
-		return nil
-	case err != nil && !errors.Is(err, graph.ErrNotFound):
-		return fmt.Errorf("check who has device %s: %w", reset.DeviceID, err)
-	}
-	err = r.desk.change(ctx, r.ID(), func(u *work.Unit) error {
-		reset, err := r.readReset(ctx, u, id)
-		if err != nil || !reset.Readable(u.Now()) {
-			return err
-		}
-		reset.ExpiresAt = u.Now()
-		if _, err := u.Send(ctx, passcode.Queue, time.Time{}, events.PasscodeExpiryDue{RequestID: reset.ID, DeviceID: reset.DeviceID}); err != nil {
-			return err
-		}
-		return errors.Join(passcode.Write(u, reset), audit.Append(u, audit.Entry{
-			Actor: r.who.Operator(), Action: audit.PasscodeVoided, DeviceID: reset.DeviceID, RequestID: reset.ID,
-		}))
-	})
-	if err != nil {
-		return err
-	}
-	return &problem.Refusal{Code: fault.NotRevealable, Instance: reset.Diagnostics,
-		Detail: "Since the code was made the device was enrolled again, got another user, or left Intune. The code is not shown to anybody and is destroyed."}
-}
-
-func notRevealable(reset passcode.Reset, err error) error {
-	detail := "The reset is " + string(reset.State) + " and has no code that can be shown."
-	if reset.State == passcode.Issued {
-		detail = "The code has expired and was destroyed."
-	}
-	return &problem.Refusal{Code: fault.NotRevealable, Detail: detail, Instance: reset.Diagnostics, Err: err}
-}
-
 func (r *Room) show(p passcode.Reset) Reset {
 	return Reset{
 		ID: p.ID, DeviceID: p.DeviceID, DeviceName: p.DeviceName, User: p.User, Platform: p.Platform, OSVersion: p.OSVersion,
@@ -349,7 +236,7 @@ func (r *Room) show(p passcode.Reset) Reset {
 		Serial: p.Serial, State: p.State, Open: p.Open(), Effect: p.Effect, Why: p.Why, WhyText: titleOf(p.Why),
 		NextCheck: p.NextCheck, Reason: p.Reason, Ticket: p.Ticket, By: p.By, RequestedAt: p.RequestedAt, Deadline: p.Deadline,
 		IssuedAt: p.IssuedAt, ExpiresAt: p.ExpiresAt, Readable: p.Readable(r.desk.o.Now()), SupersededBy: p.SupersededBy,
-		Views: p.Views, ViewedAt: p.ViewedAt, ViewedBy: p.ViewedBy, EndedAt: p.EndedAt, FailureCode: p.FailureCode,
+		Views: p.Views, ViewedAt: p.ViewedAt, ViewedBy: p.ViewedBy, Outcome: p.Outcome, EndedAt: p.EndedAt, FailureCode: p.FailureCode,
 		FailureTitle: titleOf(p.FailureCode), Diagnostics: p.Diagnostics, LastSync: p.LastSync,
 	}
 }

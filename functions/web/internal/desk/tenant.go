@@ -209,6 +209,9 @@ type SettingsChange struct {
 	GraphNotifications *bool   `json:"graphNotifications,omitempty" doc:"Whether Graph is asked to tell of changes to the members of groups that policies are assigned to"`
 	RequireStepUp      *string `json:"requireStepUp,omitempty" enum:"when_available,always" doc:"When a code is shown only to somebody who has just signed in more strongly"`
 	StepUpContext      *string `json:"stepUpContext,omitempty" maxLength:"3" doc:"Authentication context that this tenant's own people pass when they sign in more strongly, c1 to c99; empty for none"`
+	BudgetHour         *int    `json:"budgetHour,omitempty" minimum:"1" maximum:"500" doc:"How many resets a person may start in an hour, and how many codes see"`
+	BudgetDay          *int    `json:"budgetDay,omitempty" minimum:"1" maximum:"500" doc:"How many resets a person may start in 24 hours, and how many codes see"`
+	TokenBudget        *bool   `json:"tokenBudget,omitempty" doc:"Whether each token has the budget of a person"`
 	Reason             string  `json:"reason,omitempty" doc:"Why, for the audit log; at most 500 characters"`
 }
 
@@ -253,6 +256,12 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 		}
 		set("passcodeHours", in.PasscodeHours, &after.PasscodeHours)
 		set("resetDeadlineHours", in.ResetDeadlineHours, &after.ResetDeadlineHours)
+		set("budgetHour", in.BudgetHour, &after.BudgetHour)
+		set("budgetDay", in.BudgetDay, &after.BudgetDay)
+		if v := in.TokenBudget; v != nil && *v != after.TokenBudget {
+			changed["tokenBudget"] = fmt.Sprintf("%t → %t", after.TokenBudget, *v)
+			after.TokenBudget = *v
+		}
 		if v := in.SealPortalCodes; v != nil && *v != after.SealPortalCodes {
 			changed["sealPortalCodes"] = strconv.FormatBool(after.SealPortalCodes) + " → " + strconv.FormatBool(*v)
 			after.SealPortalCodes = *v

@@ -82,6 +82,8 @@ func Status(code fault.Code) int {
 		return http.StatusForbidden
 	case fault.NotFound, fault.DeviceNotFound:
 		return http.StatusNotFound
+	case fault.BudgetSpent:
+		return http.StatusTooManyRequests
 	case fault.IdempotencyKeyReused:
 		return http.StatusUnprocessableEntity
 	case fault.StateConflict, fault.NotRevealable, fault.TenantOnPremises, fault.PlanChanged:

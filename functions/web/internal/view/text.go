@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"html/template"
+	"slices"
 	"time"
 	"unicode"
 
@@ -22,7 +23,8 @@ var functions = template.FuncMap{
 	"machine":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"relative": relative,
 	"groups":   groups,
-	"spelled":  func(code secret.Text) []string { return passcode.Spelled(code.Expose()) },
+	"spelled":  spelled,
+	"stale":    func(t, now time.Time) bool { return t.IsZero() || now.Sub(t) > staleAfter },
 	"states":   stateText,
 	"millis":   func(ms float64) string { return duration(time.Duration(ms * float64(time.Millisecond))) },
 	"longest":  longest,
@@ -70,22 +72,36 @@ func duration(d time.Duration) string {
 	}
 }
 
+// staleAfter is how long a device was out of touch before people are told that a reset may wait for long. A device that is switched on and
+// has a network calls Intune several times a day.
+const staleAfter = 24 * time.Hour
+
 // Char is one character of a code with its kind, which the page shows by shape and not by colour alone.
 type Char struct {
 	Text string
 	Kind string // digit, upper, lower or symbol
 }
 
-// groups cuts a code in groups of four characters.
+// perGroup is how many characters people read out before they wait for the other side.
+const perGroup = 4
+
+// groups cuts a code in groups of characters.
 func groups(code secret.Text) [][]Char {
-	var all [][]Char
-	for i, r := range []rune(code.Expose()) {
-		if i%4 == 0 {
-			all = append(all, nil)
-		}
-		all[len(all)-1] = append(all[len(all)-1], Char{string(r), kindOf(r)})
+	var all []Char
+	for _, r := range code.Expose() {
+		all = append(all, Char{string(r), kindOf(r)})
 	}
-	return all
+	return slices.Collect(slices.Chunk(all, perGroup))
+}
+
+// Words is a code as it is read out in a language, in the groups that it is shown in.
+type Words struct {
+	Language passcode.Language
+	Groups   [][]string
+}
+
+func spelled(code secret.Text, in passcode.Language) Words {
+	return Words{in, slices.Collect(slices.Chunk(passcode.Spelled(code.Expose(), in), perGroup))}
 }
 
 func kindOf(r rune) string {
