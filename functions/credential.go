@@ -171,20 +171,23 @@ func (p *program) tidyKeys(ctx context.Context) {
 		return
 	}
 	for ticker := time.NewTicker(tidyEvery); ; {
-		switch done, err := p.chain.Tidy(ctx); {
-		case ctx.Err() != nil:
-			ticker.Stop()
-			return
-		case err != nil:
-			p.logger.WarnContext(ctx, "tidy key-encryption keys", "cause", err.Error())
-		case done != secret.Tidied{}:
-			p.logger.InfoContext(ctx, "tidied key-encryption keys", "destroyed", done.Destroyed, "rewrapped", done.Rewrapped)
-		}
+		p.tidy(ctx)
 		select {
 		case <-ctx.Done():
 			ticker.Stop()
 			return
 		case <-ticker.C:
 		}
+	}
+}
+
+// tidy does it once.
+func (p *program) tidy(ctx context.Context) {
+	switch done, err := p.chain.Tidy(ctx); {
+	case ctx.Err() != nil:
+	case err != nil:
+		p.logger.WarnContext(ctx, "tidy key-encryption keys", "cause", err.Error())
+	case done != secret.Tidied{}:
+		p.logger.InfoContext(ctx, "tidied key-encryption keys", "destroyed", done.Destroyed, "rewrapped", done.Rewrapped)
 	}
 }
