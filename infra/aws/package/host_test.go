@@ -297,9 +297,10 @@ func TestModelPartialBatch(t *testing.T) {
 // back, and the process goes on.
 func TestModelTimeout(t *testing.T) {
 	t.Parallel()
-	d := deploy(t, func(o *lambdahost.Options) { o.Timeout = 2 * time.Second })
+	d := deploy(t, nil)
 	d.signIn()
 	devices := d.onboard()
+	d.function.SetTimeout(2 * time.Second)
 	slow := 5 * time.Second
 	if err := d.sim.AdjustTenant(graphsim.Contoso, graphsim.TenantKnobs{SlowAnswer: &slow}); err != nil {
 		t.Fatal(err)
@@ -312,6 +313,7 @@ func TestModelTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.drained()
+	d.function.SetTimeout(3 * time.Minute)
 	if r := d.ended("r"); r.State != passcode.Issued || d.resets("sales-pixel-12") != 1 {
 		t.Errorf("the reset is %s %s, and the device was reset %d times", r.State, r.FailureCode, d.resets("sales-pixel-12"))
 	}
@@ -326,7 +328,6 @@ func TestModelStuck(t *testing.T) {
 	t.Parallel()
 	var once sync.Once
 	d := deploy(t, func(o *lambdahost.Options) {
-		o.Timeout = 2 * time.Second
 		o.Sent = func(pid int, payload []byte) {
 			if strings.Contains(string(payload), `"messageId":"m"`) {
 				once.Do(func() {
@@ -339,9 +340,11 @@ func TestModelStuck(t *testing.T) {
 	})
 	d.signIn()
 	devices := d.onboard()
+	d.function.SetTimeout(2 * time.Second)
 	d.broker.Send(string(passcode.Queue), d.record("m", d.request("r", devices["sales-pixel-12"])))
 	d.poll(string(passcode.Queue))
 	d.drained()
+	d.function.SetTimeout(3 * time.Minute)
 	if r := d.ended("r"); r.State != passcode.Issued || d.resets("sales-pixel-12") != 1 {
 		t.Errorf("the reset is %s %s, and the device was reset %d times", r.State, r.FailureCode, d.resets("sales-pixel-12"))
 	}

@@ -220,8 +220,8 @@ func (e *environment) handOut(w http.ResponseWriter, r *http.Request) {
 	}
 	select {
 	case in := <-e.next:
+		in.deadline = time.Now().Add(e.f.timeout())
 		e.mu.Lock()
-		in.deadline = time.Now().Add(e.f.o.Timeout)
 		e.current[in.id] = in
 		e.mu.Unlock()
 		close(in.handed)
