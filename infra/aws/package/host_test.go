@@ -61,7 +61,7 @@ func deploy(t *testing.T, change func(*lambdahost.Options)) *deployed {
 	t.Cleanup(func() { _ = d.sim.Close() })
 	d.front = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { d.function.ServeHTTP(w, r) }))
 	t.Cleanup(d.front.Close)
-	o := lambdahost.Options{Program: bootstrap, Log: d.note, Settings: map[string]string{
+	o := lambdahost.Options{Program: bootstrap, Log: d.note, NoFreeze: true, Settings: map[string]string{
 		"PINRESET_DATA": d.data, "PINRESET_SIM_AT": filepath.Join(dir, "sim"), "PINRESET_PUBLIC_URL": d.front.URL, "PINRESET_LOG_LEVEL": "info",
 		"PINRESET_CALL_AGAIN_AFTER": "5s", "PINRESET_GIVE_UP_AFTER": "10s", // as little patience as the settings allow
 	}}
@@ -147,8 +147,8 @@ func (d *deployed) drained() {
 	}
 }
 
-// onboard registers Contoso, in which everything is consented to, and returns the ids of its devices. What the store keeps for later is
-// handed out while the process is not frozen: each question of this thaws it.
+// onboard registers Contoso, in which everything is consented to, and returns the ids of its devices. The process is not frozen yet: what the
+// store of a data directory keeps for later is handed out only while it is not.
 func (d *deployed) onboard() (devices map[string]string) {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(d.t.Context(), time.Minute)
@@ -218,6 +218,7 @@ func TestModelStory(t *testing.T) {
 	d := deploy(t, nil)
 	d.signIn()
 	devices := d.onboard()
+	d.function.SetFreeze(true)
 	queue := string(passcode.Queue)
 	d.broker.Send(queue, d.record("m-1", d.request("r-1", devices["sales-pixel-12"])))
 	d.broker.Send(queue, d.record("m-1", d.request("r-1", devices["sales-pixel-12"])))
@@ -300,6 +301,7 @@ func TestModelTimeout(t *testing.T) {
 	d := deploy(t, nil)
 	d.signIn()
 	devices := d.onboard()
+	d.function.SetFreeze(true)
 	d.function.SetTimeout(2 * time.Second)
 	slow := 5 * time.Second
 	if err := d.sim.AdjustTenant(graphsim.Contoso, graphsim.TenantKnobs{SlowAnswer: &slow}); err != nil {
@@ -340,6 +342,7 @@ func TestModelStuck(t *testing.T) {
 	})
 	d.signIn()
 	devices := d.onboard()
+	d.function.SetFreeze(true)
 	d.function.SetTimeout(2 * time.Second)
 	d.broker.Send(string(passcode.Queue), d.record("m", d.request("r", devices["sales-pixel-12"])))
 	d.poll(string(passcode.Queue))
@@ -360,6 +363,7 @@ func TestModelKill(t *testing.T) {
 	d := deploy(t, nil)
 	d.signIn()
 	devices := d.onboard()
+	d.function.SetFreeze(true)
 	slow := 3 * time.Second
 	if err := d.sim.AdjustTenant(graphsim.Contoso, graphsim.TenantKnobs{SlowAnswer: &slow}); err != nil {
 		t.Fatal(err)
@@ -387,6 +391,7 @@ func TestModelTerminate(t *testing.T) {
 	d := deploy(t, nil)
 	d.signIn()
 	devices := d.onboard()
+	d.function.SetFreeze(true)
 	d.function.Retire()
 	slow := 3 * time.Second
 	if err := d.sim.AdjustTenant(graphsim.Contoso, graphsim.TenantKnobs{SlowAnswer: &slow}); err != nil {

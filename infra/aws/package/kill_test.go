@@ -55,7 +55,7 @@ func TestModelRecords(t *testing.T) {
 		calm                  atomic.Bool
 		workers               sync.WaitGroup
 	)
-	each := max(1, *recordCount/100)
+	each := max(1, *recordCount/200)
 	for _, name := range resettable {
 		id, ok := devices[name]
 		if !ok {

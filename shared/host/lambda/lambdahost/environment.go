@@ -204,13 +204,14 @@ func (e *environment) api() http.Handler {
 
 // handOut waits for an event. The process is frozen meanwhile.
 func (e *environment) handOut(w http.ResponseWriter, r *http.Request) {
+	freezes := e.f.freezes()
 	e.mu.Lock()
 	e.asked++
 	again := e.asked > e.f.o.PerProcess
 	if again {
 		e.free++
 	}
-	if !e.f.o.NoFreeze && e.asked >= e.f.o.PerProcess && e.free == e.f.o.PerProcess && !e.over {
+	if freezes && e.asked >= e.f.o.PerProcess && e.free == e.f.o.PerProcess && !e.over {
 		e.frozen = true
 		_ = e.cmd.Process.Signal(syscall.SIGSTOP)
 	}

@@ -147,6 +147,19 @@ func (f *Function) SetTimeout(timeout time.Duration) {
 	f.o.Timeout = timeout
 }
 
+// SetFreeze says whether processes are frozen between invocations from now on.
+func (f *Function) SetFreeze(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.o.NoFreeze = !on
+}
+
+func (f *Function) freezes() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.o.NoFreeze
+}
+
 func (f *Function) timeout() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
