@@ -49,7 +49,7 @@ func compose(t *testing.T, rows outbox.Rows) worktest.Backend {
 	}
 	s := open()
 	return worktest.Backend{
-		Store: s, Source: s, Lease: time.Minute, Now: clock.Now,
+		Store: s, Source: s, Forgetful: true, Lease: time.Minute, Now: clock.Now,
 		Advance: func(d time.Duration) { clock.Advance(d); server.Wake() },
 		Reopen: func(*testing.T) worktest.Backend {
 			s := open()
