@@ -81,7 +81,7 @@ func (p *process) planned(ctx context.Context, s scope, t client.Target) error {
 	if err != nil {
 		return err
 	}
-	if err := printOne(p, columns("hash", "writes", "ETA SECONDS=etaSeconds", "nothing", "GUARD=guard.state"), plan, func(w io.Writer) { printPlan(w, plan) }); err != nil {
+	if err := printOne(p, columns("hash", "writes", "ETA SECONDS=etaSeconds", "IN PLACE=nothing", "GUARD=guard.state"), plan, func(w io.Writer) { printPlan(w, plan) }); err != nil {
 		return err
 	}
 	if plan.Guard.State == "passed" {

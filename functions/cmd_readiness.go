@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -111,13 +112,21 @@ func (p *process) printPaths(w io.Writer, paths []readiness.Verdict, checks []re
 	}
 }
 
+// printChecks prints checks with what mends them. What mends several at once, as a report of the device does, is said once.
 func printChecks(w io.Writer, checks []readiness.Check) {
+	said := map[string]string{} // fix → id of the check
 	for _, c := range checks {
 		outcome := string(c.Outcome)
 		if c.Advice && c.Outcome != readiness.Passed && c.Outcome != readiness.NotApplicable {
 			outcome += ", advice"
 		}
 		fmt.Fprintf(w, "   %s [%s] %s: %s\n", clean(c.ID), clean(outcome), clean(c.Title), clean(c.Evidence))
+		all := strings.Join(c.Fix, "\n")
+		if first, ok := said[all]; ok && len(c.Fix) > 0 {
+			fmt.Fprintf(w, "      fix   as for %s\n", clean(first))
+			continue
+		}
+		said[all] = c.ID
 		for _, fix := range c.Fix {
 			fmt.Fprintf(w, "      fix   %s\n", clean(fix))
 		}

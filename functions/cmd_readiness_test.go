@@ -113,6 +113,7 @@ on-premises-lockscreen      no        Look at the paths of this kind of deployme
 remote-passcode             no        Windows: the user clicks "I forgot my PIN" on the sign-in screen, or in Settings > Accounts > Sign-in options > PIN, and signs in with multifactor authentication.
 `, "the device has not reported: what only it can tell is not known\n")
 	whole := f.piped("device", "readiness", laptopID, "--verbose")
+	whole.has(t, exitDone, "   can-reset [unread] The device made its recovery secret: The device has not reported about itself (device_not_reporting)\n      fix   as for pin-set\n")
 	for _, v := range readiness.Device(auditedFacts(), laptopFacts()) {
 		if !strings.Contains(whole.out, "\n"+string(v.Path)+": "+string(v.Answer)+"\n"+clean(v.Text)+"\n") {
 			t.Errorf("%s is not told", v.Path)

@@ -91,6 +91,9 @@ func (p *process) gather(ctx context.Context, file, status string) (r devicerepo
 			return r, err
 		}
 		r.Status = devicereport.Text(text)
+		if len(devicereport.ParseStatus(r.Status).Fields) == 0 {
+			return r, &failure{text: status + " is not the text of dsregcmd /status: not one line says a name and a value", next: []string{"dsregcmd /status > FILE, on the device, as its user"}}
+		}
 	default:
 		if r, err = collect(ctx); errors.Is(err, errNotWindows) {
 			return r, &failure{text: "Only a Windows device can be asked about itself", next: []string{"pinreset device report --file REPORT.json", "pinreset device report --dsregcmd FILE"}}

@@ -128,6 +128,7 @@ func TestDeviceReportCommand(t *testing.T) {
 		"missing file":       {[]string{"--file", filepath.Join(dir, "none"), "--key-file", key}, "can't be read"},
 		"no report":          {[]string{"--file", status, "--key-file", key}, "not a report"},
 		"a report refused":   {[]string{"--file", put("wrong.json", `{"edition":"<b>"}`), "--key-file", key}, "edition"},
+		"no status":          {[]string{"--dsregcmd", put("status.bad", "it said nothing\n"), "--key-file", key}, "is not the text of dsregcmd"},
 		"both files":         {[]string{"--file", file, "--dsregcmd", status}, "none of the others"},
 		"another's key":      {[]string{"--dsregcmd", status, "--key-file", put("other.json", keyOf(webhook.NewShared()))}, "not signed"},
 		"a far plain server": {[]string{"--dsregcmd", status, "--key-file", key, "--server", "http://pinreset.example"}, "https"},

@@ -33,7 +33,7 @@ func (p *process) tokenCommand() *cobra.Command {
 		p.note("the token is revoked")
 		return nil
 	})
-	return p.noun("token", "Tokens: add, list, revoke", p.tokenAdd(), list, revoke)
+	return p.noun("token", "Tokens: add, list, revoke, and the first one", p.tokenAdd(), list, revoke, p.tokenFirst())
 }
 
 // newToken is what `token add` prints.
@@ -129,6 +129,15 @@ func (s secretFile) write(secret string) error {
 		return fmt.Errorf("write token file: %w", err)
 	}
 	return nil
+}
+
+// remove takes away what was written.
+func (s secretFile) remove() error {
+	if s.f == nil {
+		return nil
+	}
+	_ = s.f.Close() // closed already where something was written
+	return os.Remove(s.f.Name())
 }
 
 func (s secretFile) discard() error {

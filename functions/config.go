@@ -52,6 +52,7 @@ type config struct {
 	TablesConnectionFile     string // PINRESET_TABLES_CONNECTION_FILE
 	ServiceBus               string // PINRESET_SERVICEBUS: NAME.servicebus.windows.net
 	ServiceBusConnectionFile string // PINRESET_SERVICEBUS_CONNECTION_FILE
+	ServiceBusTopic          string // PINRESET_SERVICEBUS_TOPIC: the topic that gets a copy of each announcement, such as a failure; "" sends none
 	RootKeyFile              string // PINRESET_ROOT_KEY_FILE: wraps the key-encryption keys in place of KeyVaultKey; the same for all processes
 
 	// How long a reset whose call got no clear answer looks for a trace of it at the device. Microsoft publishes no bound for
@@ -126,6 +127,7 @@ func loadConfig(getenv func(string) string) (config, error) {
 		TablesConnectionFile:     value("TABLES_CONNECTION_FILE", ""),
 		ServiceBus:               value("SERVICEBUS", ""),
 		ServiceBusConnectionFile: value("SERVICEBUS_CONNECTION_FILE", ""),
+		ServiceBusTopic:          value("SERVICEBUS_TOPIC", ""),
 		RootKeyFile:              value("ROOT_KEY_FILE", ""),
 
 		CallAgainAfter: duration("CALL_AGAIN_AFTER", passcodereset.DefaultSchedule.Trace, 5*time.Second, time.Hour),

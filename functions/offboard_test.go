@@ -50,7 +50,12 @@ func TestOffboardLeavesNothing(t *testing.T) {
 	if _, errs, code := cli("device", "reset", "sales-pixel-12", "--reason", "forgot it", "--watch", "--yes"); code != exitDone {
 		t.Fatalf("device reset: exit %d, %s", code, errs)
 	}
-	for _, text := range []string{"sales-pixel-12", "Contoso (sample)"} {
+	if _, errs, code := cli("device", "key", "add", "hr-laptop-11", "--reason", "an agent", "--save", filepath.Join(dir, "device.key")); code != exitDone {
+		t.Fatalf("device key add: exit %d, %s", code, errs)
+	}
+	// A name of a device, one of the tenant, and the rows of a device's key.
+	kept := []string{"sales-pixel-12", "Contoso (sample)", "devicekey|", "devicekeys|", "devicepub|"}
+	for _, text := range kept {
 		if len(holding(t, r.data, text)) == 0 {
 			t.Fatalf("the scan does not find %s, which is there", text)
 		}
@@ -71,7 +76,7 @@ func TestOffboardLeavesNothing(t *testing.T) {
 	if !strings.Contains(errs, "nothing is written to the devices") {
 		t.Errorf("it does not say what becomes of the devices: %s", errs)
 	}
-	for _, text := range []string{"sales-pixel-12", "Contoso (sample)"} {
+	for _, text := range kept {
 		if found := holding(t, r.data, text); len(found) > 0 {
 			t.Errorf("%s still stands in %v", text, found)
 		}

@@ -98,7 +98,7 @@ var queues = []local.Queue{
 	{Name: work.Announcements, Workers: 8},
 	{Name: survey.Queue, Workers: 8},
 	// Most of an audit is waiting for answers. A goroutine that waits costs next to nothing.
-	{Name: survey.Queue.Bulk(), Workers: 320},
+	{Name: survey.Queue.Bulk(), Workers: 400},
 	{Name: subscription.Queue.Bulk(), Workers: 4},
 	{Name: housekeeping.Queue.Bulk(), Workers: 2},
 }

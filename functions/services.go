@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -80,6 +81,9 @@ func (c config) serviceProblems(problem func(name, format string, args ...any)) 
 	if strings.ContainsAny(c.ServiceBus, ":/;=@? ") {
 		problem("SERVICEBUS", "must be the host name of a namespace, NAME.servicebus.windows.net, without a key") // which it may hold
 	}
+	if c.ServiceBusTopic != "" && !busSet {
+		problem("SERVICEBUS_TOPIC", "has no meaning without Service Bus")
+	}
 	if c.ClientID == "" && (c.TablesURL != "" || c.ServiceBus != "") {
 		problem("CLIENT_ID", "is needed to sign in to Azure's services; with simulated tenants name them by connection strings in files")
 	}
@@ -104,14 +108,21 @@ func openStores(ctx context.Context, c config, source *credential.Source, now fu
 	if c.sharedStores() {
 		return openServices(ctx, c, source, now, newID, logger)
 	}
+	// The key ring is a store of its own: it is left out of backups, and destroying a key empties its log. Both are opened at once,
+	// because each waits for the disk and the Functions host waits for this.
+	var keys *sqlitework.Store
+	var keysErr error
+	var opened sync.WaitGroup
+	opened.Go(func() { keys, keysErr = sqlitework.Open(filepath.Join(c.Data, keysDir), sqlitework.Options{Now: now}) })
 	rows, err := sqlitework.Open(filepath.Join(c.Data, workDir), sqlitework.Options{Now: now})
-	if err != nil {
+	opened.Wait()
+	if err := errors.Join(err, keysErr); err != nil {
+		for _, s := range []*sqlitework.Store{rows, keys} {
+			if s != nil {
+				err = errors.Join(err, s.Close())
+			}
+		}
 		return stores{}, err
-	}
-	// The key ring is a store of its own: it is left out of backups, and destroying a key empties its log.
-	keys, err := sqlitework.Open(filepath.Join(c.Data, keysDir), sqlitework.Options{Now: now})
-	if err != nil {
-		return stores{}, errors.Join(err, rows.Close())
 	}
 	return stores{rows: rows, keys: keys, local: rows, close: func() error { return errors.Join(rows.Close(), keys.Close()) }}, nil
 }
@@ -181,6 +192,9 @@ func findServices(c config, source *credential.Source, now func() time.Time, log
 		if o.ConnectionString, err = readSecret(c.ServiceBusConnectionFile); err != nil {
 			return s, fmt.Errorf("connection string of Service Bus: %w", err)
 		}
+	}
+	if c.ServiceBusTopic != "" {
+		o.Topics = map[work.Queue]string{work.Announcements: c.ServiceBusTopic}
 	}
 	s.bus, err = servicebus.Open(o)
 	return s, err

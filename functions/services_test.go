@@ -284,6 +284,9 @@ func TestServicesAtStart(t *testing.T) {
 	if _, err := begin(map[string]string{"PINRESET_SERVICEBUS_CONNECTION_FILE": file}); !errors.Is(err, servicebus.ErrNoEntity) || !strings.Contains(err.Error(), string(passcode.Queue.Bulk())) {
 		t.Errorf("without queues: %v", err)
 	}
+	if _, err := begin(map[string]string{"PINRESET_SERVICEBUS_TOPIC": "no-topic"}); !errors.Is(err, servicebus.ErrNoEntity) || !strings.Contains(err.Error(), "no-topic") {
+		t.Errorf("without the topic: %v", err)
+	}
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -327,6 +330,8 @@ func TestServicesAreChosen(t *testing.T) {
 		{app + both, []string{"KEY_VAULT_KEY"}},
 		{files, []string{"KEY_VAULT_KEY"}},
 		{app + both + vault + "ROOT_KEY_FILE=r", []string{"ROOT_KEY_FILE"}},
+		{files + "ROOT_KEY_FILE=r SERVICEBUS_TOPIC=announcements", nil},
+		{"SERVICEBUS_TOPIC=announcements", []string{"SERVICEBUS_TOPIC"}},
 		{"ROOT_KEY_FILE=r", []string{"ROOT_KEY_FILE"}},
 		{both + "ROOT_KEY_FILE=r", []string{"CLIENT_ID"}},
 		{"TABLES_CONNECTION_FILE=a ROOT_KEY_FILE=r", []string{"SERVICEBUS"}},

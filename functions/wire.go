@@ -223,6 +223,14 @@ func (p *program) close() {
 	if p.stores.close == nil {
 		return
 	}
+	if p.shared != nil && p.graph != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), shutdown)
+		defer cancel()
+		// Not handed back, they end with their leases.
+		if err := p.graph.Release(ctx); err != nil {
+			p.logger.WarnContext(ctx, "hand back shares of Graph's limits", "cause", err.Error())
+		}
+	}
 	if err := p.stores.close(); err != nil {
 		p.logger.Error("close store", "cause", err.Error())
 	}

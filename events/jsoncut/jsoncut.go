@@ -7,6 +7,7 @@
 package jsoncut
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 )
@@ -106,7 +107,15 @@ func ofString(raw []byte, at int) int {
 	if at >= len(raw) || raw[at] != '"' {
 		return -1
 	}
-	for at++; at < len(raw); at++ {
+	at++
+	quote := bytes.IndexByte(raw[at:], '"')
+	if quote < 0 {
+		return -1
+	}
+	if bytes.IndexByte(raw[at:at+quote], '\\') < 0 {
+		return at + quote + 1
+	}
+	for ; at < len(raw); at++ {
 		switch raw[at] {
 		case '"':
 			return at + 1
@@ -164,11 +173,11 @@ func scalar(begin, end int) int {
 
 // unquoted is the text of a string, a slice of it where it has no escapes.
 func unquoted(quoted []byte) ([]byte, error) {
-	if ofString(quoted, 0) != len(quoted) {
+	if len(quoted) < 2 || quoted[0] != '"' || quoted[len(quoted)-1] != '"' {
 		return nil, ErrSyntax
 	}
-	for _, c := range quoted {
-		if c == '\\' || c < ' ' || c >= 0x80 { // encoding/json knows what to make of it
+	for _, c := range quoted[1 : len(quoted)-1] {
+		if c == '"' || c == '\\' || c < ' ' || c >= 0x80 { // encoding/json knows what to make of it
 			var text string
 			if err := json.Unmarshal(quoted, &text); err != nil {
 				return nil, ErrSyntax

@@ -43,68 +43,60 @@ var announced = []events.Data{
 // boundary, too.
 func TestFeed(t *testing.T) {
 	t.Parallel()
-	for _, torn := range []bool{false, true} {
-		boundaries := 0
-		for n := 0; n <= boundaries; n++ {
-			b := dispatchtest.New(t, torn)
-			var log bytes.Buffer
-			b.Serve((&announcement.Handler{Logger: slog.New(slog.NewJSONHandler(&log, nil))}).Route())
-			u := b.Unit(contoso)
-			var ids []string
-			for _, d := range announced {
-				id, err := u.Send(t.Context(), work.Announcements, time.Time{}, d)
-				if err != nil {
-					t.Fatal(err)
-				}
-				ids = append(ids, id)
-			}
-			if err := u.Commit(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			b.CrashAt(n)
-			b.Drain(dispatchtest.Start.Add(time.Hour))
-			passed, crashed := b.Boundaries()
-			if n == 0 {
-				boundaries = passed
-			}
-			p, err := b.Store().List(t.Context(), work.Query{Partition: contoso, Prefix: diag.EventPrefix})
+	dispatchtest.EachCrash(t, 2*len(announced), 2, func(t *testing.T, torn bool, n int) (int, string) {
+		b := dispatchtest.New(t, torn)
+		var log bytes.Buffer
+		b.Serve((&announcement.Handler{Logger: slog.New(slog.NewJSONHandler(&log, nil))}).Route())
+		u := b.Unit(contoso)
+		var ids []string
+		for _, d := range announced {
+			id, err := u.Send(t.Context(), work.Announcements, time.Time{}, d)
 			if err != nil {
 				t.Fatal(err)
 			}
-			var kept []string
-			for _, row := range p.Rows {
-				e, err := events.Parse(row.Value)
-				if err != nil {
-					t.Fatalf("crash %d (%s): %s: %v", n, crashed, row.Row, err)
-				}
-				kept = append(kept, e.ID)
-				i := slices.Index(ids, e.ID)
-				if i < 0 || e.Tenant != contoso || !same(t, e.Data, announced[i]) {
-					t.Errorf("crash %d (%s): kept %+v", n, crashed, e)
-				}
+			ids = append(ids, id)
+		}
+		if err := u.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		b.CrashAt(n)
+		b.Drain(dispatchtest.Start.Add(time.Hour))
+		passed, crashed := b.Boundaries()
+		p, err := b.Store().List(t.Context(), work.Query{Partition: contoso, Prefix: diag.EventPrefix})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var kept []string
+		for _, row := range p.Rows {
+			e, err := events.Parse(row.Value)
+			if err != nil {
+				t.Fatalf("crash %d (%s): %s: %v", n, crashed, row.Row, err)
 			}
-			slices.Reverse(kept)
-			if !slices.Equal(kept, ids) {
-				t.Errorf("crash %d (%s): feed %v, want %v", n, crashed, kept, ids)
-			}
-			for _, row := range rows(t, b.Store(), "") {
-				if !strings.HasPrefix(row.Row, diag.EventPrefix) {
-					t.Errorf("crash %d (%s): row %s", n, crashed, row.Row)
-				}
-			}
-			if lines := strings.Count(log.String(), "\n"); crashed == "" && lines != len(announced) {
-				t.Errorf("%d lines in the log: %s", lines, log.String())
-			}
-			for _, line := range []string{`"code":"consent_declined","diagnostics":"/tenants/x/diag/y"`, `"code":"policy_removed","diagnostics":"/tenants/x/diag/z"`} {
-				if !strings.Contains(log.String(), line) {
-					t.Errorf("no line says %s: %s", line, log.String())
-				}
+			kept = append(kept, e.ID)
+			i := slices.Index(ids, e.ID)
+			if i < 0 || e.Tenant != contoso || !same(t, e.Data, announced[i]) {
+				t.Errorf("crash %d (%s): kept %+v", n, crashed, e)
 			}
 		}
-		if boundaries < 2*len(announced) {
-			t.Errorf("only %d boundaries", boundaries)
+		slices.Reverse(kept)
+		if !slices.Equal(kept, ids) {
+			t.Errorf("crash %d (%s): feed %v, want %v", n, crashed, kept, ids)
 		}
-	}
+		for _, row := range rows(t, b.Store(), "") {
+			if !strings.HasPrefix(row.Row, diag.EventPrefix) {
+				t.Errorf("crash %d (%s): row %s", n, crashed, row.Row)
+			}
+		}
+		if lines := strings.Count(log.String(), "\n"); crashed == "" && lines != len(announced) {
+			t.Errorf("%d lines in the log: %s", lines, log.String())
+		}
+		for _, line := range []string{`"code":"consent_declined","diagnostics":"/tenants/x/diag/y"`, `"code":"policy_removed","diagnostics":"/tenants/x/diag/z"`} {
+			if !strings.Contains(log.String(), line) {
+				t.Errorf("no line says %s: %s", line, log.String())
+			}
+		}
+		return passed, crashed
+	})
 }
 
 func same(t *testing.T, a, b events.Data) bool {

@@ -116,58 +116,50 @@ func failure(code string, at time.Time) func(*devicereport.Report) {
 // its number, that one which worked is announced once, and that the device's facts are there.
 func TestFailureIsExplainedOnce(t *testing.T) {
 	t.Parallel()
-	for _, torn := range []bool{false, true} {
-		boundaries := 0
-		for n := 0; n <= boundaries; n++ {
-			s := start(t, torn)
-			at := dispatchtest.Start.Add(-time.Minute)
-			id := s.accept(s.report(func(r *devicereport.Report) {
-				r.Resets = []devicereport.PINReset{{At: at, Outcome: devicereport.Failed, Code: "CAA20004"},
-					{At: at.Add(-time.Hour), Outcome: devicereport.Succeeded, Kind: devicereport.NonDestructive}}
-			}))
-			s.CrashAt(n)
-			s.drain()
-			passed, crashed := s.Boundaries()
-			if n == 0 {
-				boundaries = passed
-			}
-			where := fmt.Sprintf("torn %t, crash %d (%s)", torn, n, crashed)
-			var failed []events.FailureRaised
-			var worked []events.DevicePINReset
-			for _, d := range s.announced() {
-				switch d := d.(type) {
-				case events.FailureRaised:
-					failed = append(failed, d)
-				case events.DevicePINReset:
-					worked = append(worked, d)
-				}
-			}
-			if len(failed) != 1 || len(worked) != 1 {
-				t.Fatalf("%s: %d failures and %d that worked", where, len(failed), len(worked))
-			}
-			want := fault.Lookup(fault.PINServiceMissing)
-			if f := failed[0]; f.Code != string(want.Code) || f.Cause != want.Cause || f.Function != function.Function || f.DeviceID != device || len(f.Fix) == 0 {
-				t.Errorf("%s: %+v", where, f)
-			}
-			if worked[0].Keys != events.KeysKept || !worked[0].ResetAt.Equal(at.Add(-time.Hour)) {
-				t.Errorf("%s: %+v", where, worked[0])
-			}
-			page, err := diag.Load(t.Context(), s.Store(), contoso, failed[0].Diagnostics[strings.LastIndex(failed[0].Diagnostics, "/")+1:])
-			if err != nil || !strings.Contains(page.Detail, "CAA20004") || len(page.Timeline) != 1 || len(page.Timeline[0].Steps) < 3 {
-				t.Errorf("%s: page %+v, %v", where, page, err)
-			}
-			if f := s.facts(); f.ReportID != id {
-				t.Errorf("%s: facts of report %q", where, f.ReportID)
-			}
-			stored, err := devicereport.Load(t.Context(), s.Unit(contoso), device, id)
-			if err != nil || stored.Read == nil || len(stored.Read.Resets) != 2 || stored.Read.Resets[1].Diagnostics != failed[0].Diagnostics {
-				t.Errorf("%s: beside the report stands %+v, %v", where, stored.Read, err)
+	dispatchtest.EachCrash(t, 2, 2, func(t *testing.T, torn bool, n int) (int, string) {
+		s := start(t, torn)
+		at := dispatchtest.Start.Add(-time.Minute)
+		id := s.accept(s.report(func(r *devicereport.Report) {
+			r.Resets = []devicereport.PINReset{{At: at, Outcome: devicereport.Failed, Code: "CAA20004"},
+				{At: at.Add(-time.Hour), Outcome: devicereport.Succeeded, Kind: devicereport.NonDestructive}}
+		}))
+		s.CrashAt(n)
+		s.drain()
+		passed, crashed := s.Boundaries()
+		where := fmt.Sprintf("crash %d (%s)", n, crashed)
+		var failed []events.FailureRaised
+		var worked []events.DevicePINReset
+		for _, d := range s.announced() {
+			switch d := d.(type) {
+			case events.FailureRaised:
+				failed = append(failed, d)
+			case events.DevicePINReset:
+				worked = append(worked, d)
 			}
 		}
-		if boundaries < 2 {
-			t.Errorf("only %d boundaries", boundaries)
+		if len(failed) != 1 || len(worked) != 1 {
+			t.Fatalf("%s: %d failures and %d that worked", where, len(failed), len(worked))
 		}
-	}
+		want := fault.Lookup(fault.PINServiceMissing)
+		if f := failed[0]; f.Code != string(want.Code) || f.Cause != want.Cause || f.Function != function.Function || f.DeviceID != device || len(f.Fix) == 0 {
+			t.Errorf("%s: %+v", where, f)
+		}
+		if worked[0].Keys != events.KeysKept || !worked[0].ResetAt.Equal(at.Add(-time.Hour)) {
+			t.Errorf("%s: %+v", where, worked[0])
+		}
+		page, err := diag.Load(t.Context(), s.Store(), contoso, failed[0].Diagnostics[strings.LastIndex(failed[0].Diagnostics, "/")+1:])
+		if err != nil || !strings.Contains(page.Detail, "CAA20004") || len(page.Timeline) != 1 || len(page.Timeline[0].Steps) < 3 {
+			t.Errorf("%s: page %+v, %v", where, page, err)
+		}
+		if f := s.facts(); f.ReportID != id {
+			t.Errorf("%s: facts of report %q", where, f.ReportID)
+		}
+		stored, err := devicereport.Load(t.Context(), s.Unit(contoso), device, id)
+		if err != nil || stored.Read == nil || len(stored.Read.Resets) != 2 || stored.Read.Resets[1].Diagnostics != failed[0].Diagnostics {
+			t.Errorf("%s: beside the report stands %+v, %v", where, stored.Read, err)
+		}
+		return passed, crashed
+	})
 }
 
 // TestAgentGoesOnTelling: a failure in twenty reports is one failure; another one is another.

@@ -429,41 +429,27 @@ func TestLifecycle(t *testing.T) {
 // notifications are believed.
 func TestCrashAtEveryBoundary(t *testing.T) {
 	t.Parallel()
-	for _, torn := range []bool{false, true} {
-		t.Run(fmt.Sprintf("torn %t", torn), func(t *testing.T) {
-			t.Parallel()
-			boundaries, where := 1, map[string]int{}
-			for n := 0; n <= boundaries; n++ {
-				f := setUp(t, torn)
-				pilot, windows, old := f.group("PIN recovery pilot"), f.group("Windows devices"), f.group("Field staff")
-				f.audited(false, old, windows)
-				f.opt(true)
-				f.look()
-				f.audited(false, pilot, windows)
-				f.Clock.Advance(20 * day)
-				u := f.Unit(contoso)
-				f.must(subscription.Ask(t.Context(), u), u.Commit(t.Context()))
-				f.CrashAt(n)
-				f.Drain(f.Clock.Now().Add(time.Hour))
-				passed, crashed := f.Boundaries()
-				if n == 0 {
-					boundaries = passed
-				} else if where[crashed]++; crashed == "" {
-					t.Fatalf("crash %d of %d did not happen", n, boundaries)
-				}
-				f.CrashAt(0)
-				f.want(pilot, windows)
-				for i, group := range []string{pilot, windows} {
-					f.must(f.sim.ChangeMembers(contoso, group, []string{"sam@contoso.example"}, nil))
-					if got := f.last(); got != callback.Accepted {
-						t.Errorf("crash %d (%s): a notification of group %d was %s", n, crashed, i, got)
-					}
-				}
+	dispatchtest.EachCrash(t, 8, 2, func(t *testing.T, torn bool, n int) (int, string) {
+		f := setUp(t, torn)
+		pilot, windows, old := f.group("PIN recovery pilot"), f.group("Windows devices"), f.group("Field staff")
+		f.audited(false, old, windows)
+		f.opt(true)
+		f.look()
+		f.audited(false, pilot, windows)
+		f.Clock.Advance(20 * day)
+		u := f.Unit(contoso)
+		f.must(subscription.Ask(t.Context(), u), u.Commit(t.Context()))
+		f.CrashAt(n)
+		f.Drain(f.Clock.Now().Add(time.Hour))
+		passed, crashed := f.Boundaries()
+		f.CrashAt(0)
+		f.want(pilot, windows)
+		for i, group := range []string{pilot, windows} {
+			f.must(f.sim.ChangeMembers(contoso, group, []string{"sam@contoso.example"}, nil))
+			if got := f.last(); got != callback.Accepted {
+				t.Errorf("crash %d (%s): a notification of group %d was %s", n, crashed, i, got)
 			}
-			if boundaries < 8 || len(where) < 2 {
-				t.Errorf("%d boundaries of %d kinds", boundaries, len(where))
-			}
-			t.Logf("%d crashes: %v", boundaries, where)
-		})
-	}
+		}
+		return passed, crashed
+	})
 }

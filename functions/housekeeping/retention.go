@@ -72,7 +72,7 @@ func (h *Handler) retention() []task {
 	at := func(s stamps) time.Time { return s.At }
 	expires := func(s stamps) time.Time { return s.ExpiresAt }
 	reported := func(s stamps) time.Time { return s.ReportedAt }
-	tasks := []task{{"subscriptions", h.subscriptions}, {"resets.old", h.oldResets}, {"rollouts.old", h.oldRollouts}}
+	tasks := []task{{"subscriptions", h.subscriptions}, {"resets.old", h.oldResets}, {"rollouts.old", h.oldRollouts}, {"devicekeys.old", h.oldDeviceKeys}}
 	for _, k := range []struct {
 		name string
 		history
@@ -93,7 +93,6 @@ func (h *Handler) retention() []task {
 		{"facts.old", history{readiness.DevicePrefix, h.Keep.History, reported, withKey(readiness.DevicePrefix)}},
 		{"facts.silent", history{readiness.DevicePrefix, h.Keep.Audit, reported, nil}},
 		{"reporters.old", history{devicereport.ReporterPrefix, h.Keep.History, at, withKey(devicereport.ReporterPrefix)}},
-		{"devicekeys.old", history{devicekey.Prefix, h.Keep.Audit, ended, nil}},
 		{"webhooks.old", history{webhookPrefix, 0, expires, nil}},
 		{"pinresets.old", history{seenPrefix, 0, expires, nil}},
 		{"subscriptions.old", history{subscription.Prefix, 0, expires, nil}},
@@ -191,6 +190,25 @@ func ofBulk(ctx context.Context, u *work.Unit, row string) (bool, error) {
 		return false, nil
 	}
 	return true, err
+}
+
+// oldDeviceKeys forgets keys that were revoked long ago, with the rows by which they are found.
+func (h *Handler) oldDeviceKeys(ctx context.Context, u *work.Unit, page string) (next string, looked int, err error) {
+	p, err := u.List(ctx, devicekey.Prefix, pageOf(3), page)
+	if err != nil {
+		return "", 0, err
+	}
+	before := u.Now().Add(-h.Keep.Audit)
+	for _, row := range p.Rows {
+		var s stamps
+		if json.Unmarshal(row.Value, &s) != nil || s.RevokedAt.IsZero() || s.RevokedAt.After(before) {
+			continue
+		}
+		if err := devicekey.Forget(ctx, u, strings.TrimPrefix(row.Row, devicekey.Prefix), before); err != nil {
+			return "", 0, err
+		}
+	}
+	return p.Next, len(p.Rows), nil
 }
 
 // withKey keeps the row of a device that has a valid key. The sequence that a device has reached refuses what is out of order,

@@ -171,6 +171,59 @@ func TestRetentionOfDevices(t *testing.T) {
 	}
 }
 
+// TestOldDeviceKeysAreForgotten: of a key that was revoked as long ago as the audit log is kept nothing is left, neither in its
+// device's list nor among the public keys that were given, however many there are. Every other key stays and is listed.
+func TestOldDeviceKeysAreForgotten(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, true)
+	keep := housekeeping.DefaultKeep
+	kek, err := secret.OpenLocalKey(filepath.Join(t.TempDir(), "root-key"))
+	f.must(err)
+	keys := devicekey.New(kek)
+	add := func(device string, scheme webhook.Scheme) devicekey.Key {
+		u := f.Unit(contoso)
+		key, _, err := keys.Add(t.Context(), u, devicekey.Request{Device: device, Scheme: scheme, By: events.Pinreset()})
+		f.must(err, u.Commit(t.Context()))
+		return key
+	}
+	revoke := func(k devicekey.Key) {
+		u := f.Unit(contoso)
+		_, err := devicekey.Revoke(t.Context(), u, k.DeviceID, k.ID, "a test", events.Pinreset())
+		f.must(err, u.Commit(t.Context()))
+	}
+	const many = 60 // more than one commit forgets
+	for i := range many {
+		revoke(add(fmt.Sprintf("gone-%02d", i), webhook.Ed25519))
+	}
+	revoke(add("changed", webhook.HMAC))
+	revoke(add("changed", webhook.Ed25519))
+	valid := add("changed", webhook.Ed25519)
+	f.Clock.Advance(time.Minute)
+	late := add("late", webhook.Ed25519)
+	revoke(late)
+	f.Clock.Advance(keep.Audit - time.Minute)
+	f.tick()
+	f.Drain(f.Clock.Now())
+
+	for prefix, want := range map[string]int{devicekey.Prefix: 2, "devicekeys|": 2, "devicepub|": 2} {
+		if got := rows(t, f.Store(), contoso, prefix); got != want {
+			t.Errorf("%s: %d rows, want %d: those of a valid key and of one that was revoked lately", prefix, got, want)
+		}
+	}
+	for _, want := range []devicekey.Key{valid, late} {
+		listed, err := devicekey.List(t.Context(), f.Unit(contoso), want.DeviceID)
+		if err != nil || len(listed) != 1 || listed[0].ID != want.ID {
+			t.Errorf("%s has %+v: %v", want.DeviceID, listed, err)
+		}
+	}
+	for _, k := range []devicekey.Key{valid, late} {
+		_, _, err := keys.Add(t.Context(), f.Unit(contoso), devicekey.Request{Device: "another", Scheme: webhook.Ed25519, Public: k.PublicKey, By: events.Pinreset()})
+		if !errors.Is(err, devicekey.ErrShared) {
+			t.Errorf("another device is given the key of %s: %v", k.DeviceID, err)
+		}
+	}
+}
+
 // TestHistoryOfResets: a reset that ended is kept with its attempts for its time, and then nothing of it is left, at its device
 // neither. One that is open stays, and one whose code can be read stays whole, however short history is kept.
 func TestHistoryOfResets(t *testing.T) {

@@ -37,8 +37,8 @@ func (h *Handler) place(ctx context.Context, u *work.Unit, r rollout.Rollout) er
 	if err := r.Desired().Validate(); err != nil {
 		return fault.Permanent(fault.InvalidRequest, err)
 	}
-	if err := h.turn(ctx, u, r); err != nil {
-		return wait(ctx, u, r, r.BeginBy, err)
+	if err := h.turn(ctx, u, r, r.BeginBy); err != nil {
+		return err
 	}
 	if err := h.guard(ctx, u); err != nil {
 		return wait(ctx, u, r, r.BeginBy, err)
@@ -73,11 +73,12 @@ func (h *Handler) place(ctx context.Context, u *work.Unit, r rollout.Rollout) er
 	return h.inPlace(ctx, u, r)
 }
 
-// turn stages the tenant's turn, where nobody else writes.
-func (h *Handler) turn(ctx context.Context, u *work.Unit, r rollout.Rollout) error {
+// turn stages the tenant's turn, where nobody else writes. Waiting for a write that may still be on its way is not cut short by the
+// deadline: ended, the rollout would lose its turn under another run of it that is writing.
+func (h *Handler) turn(ctx context.Context, u *work.Unit, r rollout.Rollout, deadline time.Time) error {
 	switch err := rollout.Take(ctx, u, r.ID); {
 	case errors.Is(err, rollout.ErrBusy):
-		return fault.After(h.Schedule.Turn, fault.WaitingForTurn, err)
+		return wait(ctx, u, r, deadline, fault.After(h.Schedule.Turn, fault.WaitingForTurn, err))
 	case err != nil:
 		return err
 	}
@@ -85,7 +86,7 @@ func (h *Handler) turn(ctx context.Context, u *work.Unit, r rollout.Rollout) err
 	case err != nil:
 		return err
 	case left > 0:
-		return fault.After(left, fault.WaitingForTurn, errors.New("a write of an earlier run may still be on its way"))
+		return wait(ctx, u, r, u.Now().Add(left), fault.After(left, fault.WaitingForTurn, errors.New("a write of an earlier run may still be on its way")))
 	}
 	return nil
 }

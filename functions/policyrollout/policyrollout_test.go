@@ -498,6 +498,39 @@ func TestOvertakenRunAssignsNothing(t *testing.T) {
 	}
 }
 
+// TestNothingEndsWhileAWriteIsOnItsWay: the time of a rollback is over while a delete of it has no answer yet. It is tried a last
+// time once that delete can't arrive any more, and has not ended before: with its end the turn goes.
+func TestNothingEndsWhileAWriteIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	f := setUp(t, false)
+	f.ask(sales)
+	f.until(rollout.Watching)
+	var deletes []time.Time
+	var giveUp time.Time
+	f.intune.before = func(_ int, c string) error {
+		if c != "delete" {
+			return nil
+		}
+		deletes = append(deletes, f.Clock.Now())
+		if len(deletes) == 1 {
+			return fault.After(giveUp.Add(-10*time.Second).Sub(f.Clock.Now()), fault.GraphThrottled, errors.New("429"))
+		}
+		return lost()
+	}
+	f.takeBack(f.id, true, true)
+	giveUp = f.rollout(f.id).Rollback.RequestedAt.Add(policyrollout.DefaultSchedule.Withdraw + rollout.BeginWithin)
+	f.RunUntil(30*24*time.Hour, func() bool { return !f.rollout(f.id).Open() })
+	if len(deletes) < 2 || !deletes[1].Before(giveUp) {
+		t.Fatalf("deletes at %v, want one shortly before %s", deletes, giveUp)
+	}
+	if len(deletes) != 3 || deletes[2].Sub(deletes[1]) < policyrollout.DefaultSchedule.Trace {
+		t.Errorf("deletes at %v, want a last one when the second can't arrive any more", deletes)
+	}
+	if r := f.rollout(f.id); r.State != rollout.Failed || r.EndedAt.Before(giveUp) {
+		t.Errorf("%s at %s, want it failed after its time", r.State, r.EndedAt)
+	}
+}
+
 // TestReplayedRequestLeavesItsFailedRollbackAlone: the dead letter of a rollout's own request, replayed after its rollback has
 // failed, opens nothing: that rollback has a request, and a dead letter, of its own.
 func TestReplayedRequestLeavesItsFailedRollbackAlone(t *testing.T) {
@@ -762,26 +795,14 @@ func TestUnknownIsNotInvented(t *testing.T) {
 // others' assignments are untouched, nothing is assigned without consent.
 func TestCrashAtEveryBoundary(t *testing.T) {
 	t.Parallel()
-	for _, torn := range []bool{false, true} {
-		for _, lossy := range []bool{false, true} {
-			for _, back := range []bool{false, true} {
-				t.Run(fmt.Sprintf("torn %t, answers lost %t, of the rollback %t", torn, lossy, back), func(t *testing.T) {
-					t.Parallel()
-					boundaries := 1
-					for n := 0; n <= boundaries; n++ {
-						passed, crashed := crashOnce(t, n, torn, lossy, back)
-						if n == 0 {
-							boundaries = passed
-						} else if crashed == "" {
-							t.Fatalf("crash %d of %d did not happen", n, boundaries)
-						}
-					}
-					if boundaries < 6 {
-						t.Errorf("only %d boundaries", boundaries)
-					}
-					t.Logf("%d crashes", boundaries)
+	for _, lossy := range []bool{false, true} {
+		for _, back := range []bool{false, true} {
+			t.Run(fmt.Sprintf("answers lost %t, of the rollback %t", lossy, back), func(t *testing.T) {
+				t.Parallel()
+				dispatchtest.EachCrash(t, 6, 2, func(t *testing.T, torn bool, n int) (int, string) {
+					return crashOnce(t, n, torn, lossy, back)
 				})
-			}
+			})
 		}
 	}
 }

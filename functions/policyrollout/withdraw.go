@@ -21,8 +21,8 @@ import (
 func (h *Handler) withdraw(ctx context.Context, u *work.Unit, r rollout.Rollout) error {
 	b := r.Rollback
 	giveUp := b.RequestedAt.Add(h.Schedule.Withdraw + rollout.BeginWithin)
-	if err := h.turn(ctx, u, r); err != nil {
-		return wait(ctx, u, r, giveUp, err)
+	if err := h.turn(ctx, u, r, giveUp); err != nil {
+		return err
 	}
 	ours, err := h.read(ctx, u, r)
 	if gone(err) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"pinreset/functions/web/internal/view"
 	"pinreset/shared/fault"
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
@@ -105,7 +106,7 @@ func TestEveryAnswerHasItsHeaders(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
 	seen := map[string]bool{}
-	for _, path := range []string{"/", "/sign-in", "/healthz", "/openapi.json", "/v1/tenants", "/nothing", "/problems/not_found", "/consent/callback", "/metrics", "/assets/style.css"} {
+	for _, path := range []string{"/", "/sign-in", "/healthz", "/openapi.json", "/v1/tenants", "/nothing", "/problems/not_found", "/consent/callback", "/metrics", "/assets/style.css", view.AssetPath("style.css")} {
 		a := f.call(http.MethodGet, path, "", nil, header("Accept", "text/html"))
 		for name, want := range map[string]string{
 			"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff", "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
@@ -118,7 +119,11 @@ func TestEveryAnswerHasItsHeaders(t *testing.T) {
 		if !strings.Contains(csp, "default-src 'none'") || !strings.Contains(csp, "frame-ancestors 'none'") || strings.Contains(csp, "unsafe") {
 			t.Errorf("%s: policy %q", path, csp)
 		}
-		if path != "/assets/style.css" && a.header.Get("Cache-Control") != "no-store" {
+		want := "no-store"
+		if path == view.AssetPath("style.css") {
+			want = "public, max-age=31536000, immutable"
+		}
+		if a.header.Get("Cache-Control") != want {
 			t.Errorf("%s: Cache-Control %q", path, a.header.Get("Cache-Control"))
 		}
 		id := a.header.Get("X-Correlation-Id")

@@ -1,4 +1,4 @@
-// Package web is everything that pinreset answers over HTTP: the API (package api), the pages (package page) and the consent
+// Package web is everything that pinreset answers over HTTP: the API (package api), the pages (package portal) and the consent
 // callback (package callback) on one mux, with what all answers have in common.
 //
 // Every answer has a correlation id (the W3C trace id of the request), the headers that keep a browser from doing harm, and a

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"pinreset/functions/web/portal"
 	"pinreset/shared/fault"
 	"pinreset/shared/identity"
 )
@@ -211,46 +212,61 @@ func (f *fixture) cursor(path, token string) string {
 	return list.Next
 }
 
-// TestPagesTellNothingOfOthers does the same with the pages, in a browser that is signed in for Contoso alone.
+// TestPagesTellNothingOfOthers does the same with every page, in browsers that are signed in for Contoso alone, with each permission and
+// with all of them.
 func TestPagesTellNothingOfOthers(t *testing.T) {
 	t.Parallel()
 	f := setUp(t)
 	own, other := f.furnish(contoso, pixel), f.furnish(fabrikam, foreign)
 	none := other.missing()
-	b := f.browser().signIn(f.may(identity.Permissions()...))
-	form := url.Values{"reason": {"a test"}, "key": {strings.Repeat("0", 32)}, "name": {"x"}, "do": {"drop"}}
-	cases := 0
-	for _, pattern := range []string{
-		"GET /tenants/{tenant}", "POST /tenants/{tenant}/consent", "GET /tenants/{tenant}/devices", "GET /tenants/{tenant}/devices/{id}", "POST /tenants/{tenant}/devices/{id}/reset",
-		"GET /tenants/{tenant}/resets", "GET /tenants/{tenant}/resets/{id}", "GET /tenants/{tenant}/resets/{id}/cancel", "POST /tenants/{tenant}/resets/{id}/cancel",
-		"POST /tenants/{tenant}/resets/{id}/reveal", "GET /tenants/{tenant}/failures", "GET /tenants/{tenant}/deadletters", "GET /tenants/{tenant}/deadletters/{id}",
-		"POST /tenants/{tenant}/deadletters/{id}/settle", "GET /tenants/{tenant}/audit", "GET /tenants/{tenant}/diag/{id}",
-	} {
+	form := url.Values{
+		"reason": {"a test"}, "name": {"x"}, "do": {"drop"}, "all": {"devices"}, "passcodeHours": {"24"}, "resetDeadlineHours": {"24"},
+	}
+	const everything = "all permissions"
+	callers := map[string]*browser{everything: f.browser().signIn(f.may(identity.Permissions()...))}
+	for _, p := range identity.Permissions() {
+		b := f.browser()
+		b.post("/sign-in", url.Values{"token": {f.may(p)}}) // most may not see the page that follows
+		callers[string(p)] = b
+	}
+	cases, sent := 0, 0
+	for _, pattern := range append(portal.Routes(), "GET /tenants/{tenant}/diag/{id}") {
 		method, path, _ := strings.Cut(pattern, " ")
 		r := route{method: method, path: path}
-		ask := func(tenant, id string) answer {
-			if method == http.MethodPost {
-				return b.post(r.in(tenant, id), form)
-			}
-			return b.get(r.in(tenant, id))
-		}
-		for _, kind := range kinds {
-			for _, where := range [][2]string{{fabrikam, nowhere}, {contoso, contoso}} {
-				if where[0] == contoso && (!strings.Contains(path, "{id}") || method == http.MethodPost && kind == "device") {
-					continue // not about another's; or a device that is looked for once the reset runs
+		for caller, b := range callers {
+			ask := func(tenant, id string) answer {
+				if method == http.MethodPost {
+					sent++
+					form.Set("key", fmt.Sprintf("%032x", sent)) // one that was used would tell of itself
+					return b.post(r.in(tenant, id), form)
 				}
-				x, y := ask(where[0], other.ids[kind]), ask(where[1], none.ids[kind])
-				if x.status != http.StatusNotFound || !bytes.Equal(x.shape(where[0], other.ids[kind]), y.shape(where[1], none.ids[kind])) {
-					t.Errorf("%s, %s: another's differs from a missing one's:\n%s\n\n%s", pattern, kind, x.shape(), y.shape())
-				}
-				cases += 2
+				return b.get(r.in(tenant, id))
 			}
-		}
-		if method == http.MethodGet {
-			if a := ask(contoso, own.ids[r.idKind()]); a.status != http.StatusOK {
+			for _, kind := range kinds {
+				for _, where := range [][2]string{{fabrikam, nowhere}, {contoso, contoso}} {
+					if where[0] == contoso && (!strings.Contains(path, "{id}") || method == http.MethodPost && kind == "device") {
+						continue // not about another's; or a device that is looked for once the reset runs
+					}
+					x, y := ask(where[0], other.ids[kind]), ask(where[1], none.ids[kind])
+					if !bytes.Equal(x.shape(where[0], other.ids[kind]), y.shape(where[1], none.ids[kind])) {
+						t.Errorf("%s, %s, with %s: another's differs from a missing one's:\n%s\n\n%s", pattern, kind, caller, x.shape(), y.shape())
+					}
+					if x.status != http.StatusNotFound && (where[0] == fabrikam || caller == everything) {
+						t.Errorf("%s, %s, with %s: another's answers %d", pattern, kind, caller, x.status)
+					}
+					cases += 2
+				}
+				if !strings.Contains(path, "{id}") {
+					break
+				}
+			}
+			if a := ask(contoso, own.ids[r.idKind()]); method == http.MethodGet && caller == everything && a.status != http.StatusOK {
 				t.Errorf("%s of one's own: %d", pattern, a.status)
 			}
 		}
+	}
+	if cases < 5000 {
+		t.Errorf("%d cases", cases)
 	}
 	t.Logf("%d cases", cases)
 }

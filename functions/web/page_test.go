@@ -76,7 +76,7 @@ func (b *browser) signIn(token string) *browser {
 
 var (
 	keyField = regexp.MustCompile(`name="key" value="([0-9a-f]{32})"`)
-	inline   = regexp.MustCompile(`(?i)<script|<style|<[a-z][^>]*\s(?:style|on[a-z]+)\s*=|href="?\s*javascript:`)
+	inline   = regexp.MustCompile(`(?i)<script(?:>|\s+[^s])|<style|<[a-z][^>]*\s(?:style|on[a-z]+)\s*=|href="?\s*javascript:`)
 	ids      = regexp.MustCompile(`\sid="([^"]+)"`)
 	labelled = regexp.MustCompile(`<input type="(?:text|search|password|number)" id="([^"]+)"`)
 )
@@ -198,6 +198,44 @@ func TestPagesFromStartToCode(t *testing.T) {
 	dead := page(base+"/deadletters/"+letter, "Send it again")
 	b.post(base+"/deadletters/"+letter+"/settle", url.Values{"key": {dead.key(t)}, "reason": {"fixed"}, "do": {"replay"}}).want(t, http.StatusOK)
 	page(base+"/audit", "passcode.revealed")
+
+	page(base+"/readiness", "Ways to a new PIN or passcode")
+	page(base+"/devices/"+pixel+"/readiness", "Last report of the device")
+	if a := b.get("/find?tenant=" + contoso + "&search=hr-laptop-11"); a.header.Get("Final-Path") != base+"/devices" || !strings.Contains(string(a.body), "Found") {
+		t.Errorf("the search went to %s", a.header.Get("Final-Path"))
+	}
+	page(base+"/rollouts", "Show the plan")
+	target := url.Values{"shape": {"oma-uri"}, "include": {"no group\nat all"}}
+	if a := b.post(base+"/rollouts/plan", target); a.status != http.StatusUnprocessableEntity || !strings.Contains(string(a.body), "no group") && !strings.Contains(string(a.body), "no\ngroup") {
+		t.Errorf("a plan for no group answers %d: %s", a.status, a.body)
+	}
+	target.Set("include", "44444444-0000-4000-8000-000000000001")
+	plan := b.post(base+"/rollouts/plan", target)
+	plan.want(t, http.StatusOK)
+	plan.sound(t, "plan")
+	for name, value := range map[string]string{"key": plan.key(t), "plan": "0000", "reason": "roll it out"} {
+		target.Set(name, value)
+	}
+	b.post(base+"/rollouts", target).want(t, http.StatusConflict) // of another plan nothing is carried out
+	hash := regexp.MustCompile(`name="plan" value="([^"]+)"`).FindSubmatch(plan.body)
+	if hash == nil {
+		t.Fatalf("the plan has no hash: %s", plan.body)
+	}
+	target.Set("plan", string(hash[1]))
+	target.Set("key", strings.Repeat("1", 32)) // the other one was answered already
+	rolled := b.post(base+"/rollouts", target)
+	rolled.want(t, http.StatusOK)
+	rolled.sound(t, "rollout")
+	if !strings.Contains(rolled.header.Get("Final-Path"), base+"/rollouts/") {
+		t.Errorf("at %s", rolled.header.Get("Final-Path"))
+	}
+	page(base+"/rollouts", "roll it out")
+	audits := page(base+"/audits", "Audit now")
+	asked := b.post(base+"/audits", url.Values{"key": {audits.key(t)}})
+	asked.want(t, http.StatusOK)
+	asked.sound(t, "audit")
+	page(base+"/audits", "Audits, newest first")
+	page("/", "Contoso")
 
 	added := b.post("/tenants", url.Values{"key": {home.key(t)}, "id": {nowhere}, "name": {"Northwind"}})
 	added.want(t, http.StatusOK)

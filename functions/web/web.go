@@ -11,7 +11,7 @@ import (
 	"pinreset/functions/web/callback"
 	"pinreset/functions/web/internal/desk"
 	"pinreset/functions/web/internal/problem"
-	"pinreset/functions/web/page"
+	"pinreset/functions/web/portal"
 	"pinreset/shared/devicekey"
 	"pinreset/shared/fault"
 	"pinreset/shared/graph"
@@ -85,7 +85,7 @@ func New(o Options) http.Handler {
 	})
 	mux := http.NewServeMux()
 	api.Mount(mux, api.Options{Desk: d, Auth: o.Auth, Now: o.Now, Version: o.Version})
-	page.Mount(mux, page.Options{
+	portal.Mount(mux, portal.Options{
 		Desk: d, Auth: o.Auth, Tokens: o.Tokens, Sessions: o.Sessions, Now: o.Now, Notice: o.SampleNotice, NoticeLink: o.SampleLink,
 	})
 	callback.Mount(mux, callback.Options{

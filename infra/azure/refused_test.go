@@ -59,6 +59,7 @@ func TestChecksCatch(t *testing.T) {
 		{`"enablePartitioning": false`, `"enablePartitioning": true`, "enablePartitioning"},
 		{`"topic": "announcements"`, `"topic": "announced"`, "topic"},
 		{`dev.pinreset.failure.raised.v1`, `dev.pinreset.failure.v1`, "dev.pinreset.failure.v1"},
+		{`{"name": "PINRESET_SERVICEBUS_TOPIC", "value": "[variables('topic')]"},`, ``, "PINRESET_SERVICEBUS_TOPIC"},
 		{`"PINRESET_CREDENTIAL"`, `"PINRESET_CREDENTIALS"`, "PINRESET_CREDENTIALS"},
 		{`{"name": "PINRESET_LOG_LEVEL", "value": "info"}`, `{"name": "PINRESET_LOG_LEVEL", "value": "warn"}`, "PINRESET_LOG_LEVEL"},
 		{`"SB__fullyQualifiedNamespace"`, `"BUS__fullyQualifiedNamespace"`, "SB__fullyQualifiedNamespace"},

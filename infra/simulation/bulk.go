@@ -109,7 +109,7 @@ func (w *world) checkBulks() {
 
 // replayed reports whether a message waits that is a dead letter's: its event has the id that it had, and it has another.
 func (w *world) replayed(partition, event string) bool {
-	return slices.ContainsFunc(w.store.live, func(m *message) bool {
+	return w.store.waits(func(m work.Message) bool {
 		return m.Partition == partition && strings.HasPrefix(m.ID, event+"-r") && w.alive(messageKey{partition, m.ID})
 	})
 }

@@ -46,6 +46,8 @@ import (
 //	I16 no audit shows missing what was there all the while, nor anything that never was
 //	I17 each report of a device is read, its facts never go back to those of an older one, and a PIN reset is told of once
 //	I18 a record of Intune's audit log is taken once, and nothing is ever sent for a reset that was started there
+//	I21 a message that is not done has a parcel of its attempt in the queue or stands in a mark; it is done once, and an attempt
+//	    never goes back (of the composed store, checked where a transaction is made)
 //	I19 a bulk reset begins each device once, and none after it was given up; its end is told
 //	I9  once nothing goes wrong any more, every request ends: done, or failed with a page that can be read
 
@@ -319,6 +321,9 @@ func (w *world) check() {
 	}
 	w.checkRollouts()
 	w.checkBulks()
+	if c, ok := w.store.(*composed); ok {
+		c.check()
+	}
 }
 
 // driven reports whether a message waits that the handler will go on with: the reminder that counts, or a request for it
@@ -328,16 +333,11 @@ func (w *world) driven(partition string, r passcode.Reset) bool {
 		return true
 	}
 	return (r.State == passcode.Accepted || r.State == passcode.Calling) && slices.ContainsFunc(w.model.asked[r.ID], w.alive) ||
-		slices.ContainsFunc(w.store.outbox, func(m work.Message) bool { return requestOf(m.Body) == r.ID })
+		w.store.unsent(func(m work.Message) bool { return requestOf(m.Body) == r.ID })
 }
 
 // alive reports whether the message is still to be handled, or to be sent.
-func (w *world) alive(key messageKey) bool {
-	if m := w.store.messages[key]; m != nil {
-		return !m.done && !w.store.inbox[key]
-	}
-	return slices.ContainsFunc(w.store.outbox, func(m work.Message) bool { return m.Partition == key.partition && m.ID == key.id })
-}
+func (w *world) alive(key messageKey) bool { return w.store.alive(key) }
 
 // checkEnd is called when nothing has gone wrong for long and nothing is left to do.
 func (w *world) checkEnd() {
@@ -380,6 +380,9 @@ func (w *world) checkEnd() {
 	w.endSubscriptions()
 	w.endPortal()
 	w.endBulks(readable)
+	if c, ok := w.store.(*composed); ok {
+		c.checkEnd()
+	}
 	// A copy of each envelope, as a backup would have it, and a clock set back.
 	w.skew = -30 * 24 * time.Hour
 	for _, id := range m.sealed {

@@ -36,10 +36,10 @@ func TestInvariantsOfPoliciesCanFail(t *testing.T) {
 	}
 	for want, harm := range map[string]func(t *testing.T, w *world){
 		"I1: rollout": func(_ *testing.T, w *world) { // its message vanishes
-			for _, m := range w.store.live {
+			for _, m := range w.store.(*store).live {
 				m.done = true
 			}
-			w.store.live = nil
+			w.store.(*store).live = nil
 		},
 		"I9: rollout": func(_ *testing.T, w *world) { w.checkEnd() },
 		"I10": func(_ *testing.T, w *world) {

@@ -18,6 +18,12 @@ const (
 	settleMessages
 	settleSettle
 	settleClear
+	tableRead
+	tableList
+	tableTransact
+	queueSend
+	queueComplete
+	queueRenew
 	readKey
 	writeKey
 	eraseKey
@@ -58,6 +64,7 @@ const (
 var effectNames = [effects]string{
 	"store read", "store commit", "commit: send messages", "commit: clear outbox",
 	"store settle", "settle: send messages", "settle: delivery", "settle: clear outbox",
+	"table read", "table list", "table transaction", "parcels send", "parcel complete", "parcel renew",
 	"key ring read", "key ring write", "key ring erase",
 	"graph read device", "graph token", "graph RESET", "graph read result", "graph read result (beta)",
 	"graph prove access", "graph read principal", "graph create principal", "graph read grants", "graph read roles",
@@ -78,6 +85,9 @@ const (
 	crashAfter
 	unavailable // refused, nothing done
 	answerLost  // done, and the answer is an error
+	doneTwice   // done, not answered, and asked again by the client; the second answer is told
+	doneInPart  // some of it, and the answer is an error
+	lockTaken   // the queue gives the parcel up for others ahead of its time
 	leaseLost   // the run stands still until its lease has passed to somebody else
 	slow        // the run stands still for some seconds
 	throttled   // 429 with Retry-After, not done
@@ -121,7 +131,7 @@ const (
 )
 
 var mishapNames = [mishaps]string{
-	"none", "crash before", "crash after", "unavailable", "done, answer lost", "lease lost", "slow",
+	"none", "crash before", "crash after", "unavailable", "done, answer lost", "done, asked again", "done in part", "lock taken", "lease lost", "slow",
 	"429 + Retry-After", "429 bare", "429 + Retry-After, done", "429 bare, done", "503, done", "no answer", "not sent",
 	"400 (approval)", "403", "stale", "404 of what is there", "duplicate", "reorder", "delay", "lost",
 	"jumps ahead", "set back", "leaps a week", "offline", "enrolled again", "other user", "retired",
@@ -140,6 +150,12 @@ var possible = func() (p [effects][]mishap) {
 	for _, step := range []effect{commitMessages, commitClear, settleMessages, settleSettle, settleClear} {
 		p[step] = []mishap{crashBefore}
 	}
+	p[tableRead] = []mishap{crashBefore, crashAfter, unavailable}
+	p[tableList] = p[tableRead]
+	p[tableTransact] = []mishap{crashBefore, crashAfter, unavailable, answerLost, doneTwice, slow, leaseLost}
+	p[queueSend] = []mishap{crashBefore, crashAfter, unavailable, answerLost, doneTwice, doneInPart, slow}
+	p[queueComplete] = []mishap{crashBefore, crashAfter, unavailable, answerLost, doneTwice, leaseLost}
+	p[queueRenew] = []mishap{crashBefore, crashAfter, unavailable, answerLost, leaseLost}
 	p[readKey] = []mishap{crashBefore, unavailable}
 	p[writeKey] = []mishap{crashBefore, crashAfter, unavailable, answerLost}
 	p[eraseKey] = p[writeKey]
@@ -169,7 +185,7 @@ var possible = func() (p [effects][]mishap) {
 	p[listSubscriptions] = append([]mishap{stale, forbidden}, read...)
 	p[subscribe] = p[createPolicy]
 	p[renewSubscription], p[unsubscribe] = p[setPolicy], p[setPolicy]
-	p[receive] = []mishap{duplicate, reorder, delay, crashAfter, lost}
+	p[receive] = []mishap{duplicate, reorder, delay, crashAfter, lockTaken, lost}
 	p[clock] = []mishap{jumpAhead, setBack, leap}
 	p[device] = []mishap{offline, enrolledAgain, otherUser, retired, neverAnswers, actionFails, actionNotSupported, noCode, codeOnBetaOnly}
 	p[administrator] = []mishap{policyRemoved, policyFlipped, policyRenamed, alsoAssigned, unassigned, appDisabled, appRemoved}
@@ -232,12 +248,23 @@ func (t *tally) add(o *tally) {
 	t.swept += o.swept
 }
 
+// of reports whether the cell is one of worlds whose rows and messages are kept so.
+func (k keeping) of(e effect, m mishap) bool {
+	switch {
+	case e >= tableRead && e <= queueRenew || m == lockTaken:
+		return k != local
+	case e >= commitMessages && e <= commitClear || e >= settleMessages && e <= settleClear:
+		return k != composite
+	}
+	return true
+}
+
 // unhit names the cells that were never hit.
-func (t *tally) unhit() []string {
+func (t *tally) unhit(k keeping) []string {
 	var cells []string
 	for e := range effects {
 		for _, m := range possible[e] {
-			if t.hits[e][m] == 0 {
+			if t.hits[e][m] == 0 && k.of(e, m) {
 				cells = append(cells, fmt.Sprintf("%s × %s", e, m))
 			}
 		}

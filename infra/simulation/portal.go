@@ -13,7 +13,6 @@ import (
 	"pinreset/shared/graph"
 	"pinreset/shared/passcode"
 	"pinreset/shared/portal"
-	"pinreset/shared/survey"
 	"pinreset/shared/tenant"
 	"pinreset/shared/work"
 )
@@ -153,12 +152,6 @@ func (w *world) sealPortal(tenantID string) {
 			return tenant.WriteSettings(u, s)
 		})
 	})
-}
-
-// auditByPortal stages the audit that a change in the portal asks for, as the program does.
-func auditByPortal(ctx context.Context, u *work.Unit, due time.Time) error {
-	_, err := u.Send(ctx, survey.Queue, due, events.TenantAuditRequested{RequestID: u.NewID(), Cause: events.AuditByPortal, By: events.Pinreset()})
-	return err
 }
 
 // wroteRecord judges what was made of a record: each is taken once.

@@ -301,7 +301,7 @@ func (w *world) drivenRollout(partition string, r rollout.Rollout) bool {
 		return true
 	}
 	return r.Writing() && slices.ContainsFunc(w.model.asked[r.Run()], w.alive) ||
-		slices.ContainsFunc(w.store.outbox, func(m work.Message) bool { return requestOf(m.Body) == r.Run() })
+		w.store.unsent(func(m work.Message) bool { return requestOf(m.Body) == r.Run() })
 }
 
 // endRollouts is called at the end of a world.

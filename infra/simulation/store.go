@@ -35,6 +35,7 @@ type store struct {
 	// What the invariants are checked on: called with the lock held for what has just been applied.
 	wrote func(work.Batch)
 	sent  func(work.Message)
+	picks func(n int) int // chooses one of n, where a message is sent again
 
 	mu         sync.Mutex
 	serial     uint64 // of ETags, leases and page tokens; never repeats
@@ -394,6 +395,66 @@ func (s *store) Erase(_ context.Context, keys ...work.Key) error {
 	}
 	return nil
 }
+
+// ready, next and what follows them are for the scheduler, see [keeper].
+func (s *store) ready() (due []int) {
+	for i, m := range s.live {
+		if s.claimable(m) {
+			due = append(due, i)
+		}
+	}
+	return due
+}
+
+func (s *store) next() (in time.Duration, waits bool) {
+	now := s.now()
+	for _, m := range s.live {
+		if d := s.when(m).Sub(now); !waits || d < in {
+			in, waits = d, true
+		}
+	}
+	return in, waits
+}
+
+func (s *store) tend() {}
+
+func (s *store) message(i int) work.Message { return s.live[i].Message }
+
+func (s *store) take(i int) (work.Delivery, func(context.Context) (work.Delivery, error), bool) {
+	d, fresh := s.claim(s.live[i])
+	return d, nil, fresh
+}
+
+// duplicate is of a message that waits, is held, or was done long ago.
+func (s *store) duplicate(i int) {
+	s.send([]work.Message{s.live[i].Message, s.history[s.picks(len(s.history))].Message})
+}
+
+func (s *store) delay(i int, due, held time.Duration) {
+	s.live[i].At, s.live[i].until = s.live[i].At.Add(due), s.live[i].until.Add(held)
+}
+
+func (s *store) lose(i int) {
+	s.live[i].done = true
+	s.live = slices.Delete(s.live, i, i+1)
+}
+
+func (s *store) alive(key messageKey) bool {
+	if m := s.messages[key]; m != nil {
+		return !m.done && !s.inbox[key]
+	}
+	return s.unsent(func(m work.Message) bool { return m.Partition == key.partition && m.ID == key.id })
+}
+
+func (s *store) unsent(which func(work.Message) bool) bool {
+	return slices.ContainsFunc(s.outbox, which)
+}
+
+func (s *store) waits(which func(work.Message) bool) bool {
+	return slices.ContainsFunc(s.live, func(m *message) bool { return which(m.Message) })
+}
+
+func (s *store) restart(int) { s.sweep() }
 
 // stir wakes the receivers that wait: the clock was moved.
 func (s *store) stir() {

@@ -110,8 +110,9 @@ func (w *world) crash() error {
 		}
 	}
 	w.cur.dead = true
+	process := w.cur.process
 	// Its successor begins with what a crash left between two steps.
-	w.script = append(w.script, act{at: w.now, what: "restart", do: w.store.sweep})
+	w.script = append(w.script, act{at: w.now, what: "restart", do: func() { w.store.restart(process) }})
 	w.sortScript()
 	return errCrashed
 }

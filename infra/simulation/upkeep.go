@@ -47,7 +47,7 @@ var remembered = []string{
 }
 
 // losable reports whether the message may be lost.
-func (w *world) losable(m *message) bool {
+func (w *world) losable(m work.Message) bool {
 	kind, request := kindOf(m.Body), requestOf(m.Body)
 	if w.scene != upkeep || !slices.Contains(remembered, kind) {
 		return false
@@ -71,10 +71,10 @@ func (w *world) losable(m *message) bool {
 }
 
 // lose takes the message away, as if it had never been.
-func (w *world) lose(m *message) {
+func (w *world) lose(i int) {
+	m := w.store.message(i)
 	w.note("lost", m.ID, kindOf(m.Body), requestOf(m.Body))
-	m.done = true
-	w.store.live = slices.DeleteFunc(w.store.live, func(l *message) bool { return l == m })
+	w.store.lose(i)
 	w.model.lost[m.Partition] = true
 	w.tally.lost++
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"pinreset/events"
 	"pinreset/functions/announcement"
 	"pinreset/functions/bulkreset"
 	"pinreset/functions/consent"
@@ -36,7 +37,7 @@ type world struct {
 	skew    time.Duration // by how much the program's clock is ahead
 	stop    time.Time     // no mishap from here on
 	horizon time.Time     // the end
-	store   *store
+	store   keeper
 	ring    *store
 	vault   *secret.Vault
 	cloud   *cloud
@@ -67,6 +68,9 @@ type options struct {
 	skipIntent bool                        // the broken build: what a handler checkpoints before its call is dropped, and reported as kept, and a policy that it made is not looked for
 	force      func(*world, effect) mishap // takes the place of chance; nil
 	print      func(string)
+	kept       keeping // on what the rows and messages are
+	skipFence  bool    // the broken build: the composed store settles whoever else has
+	skipInbox  bool    // the broken build: the composed store does not see that a message was done
 }
 
 const (
@@ -101,11 +105,16 @@ func newWorld(seed uint64, kek *secret.LocalKey, o options, t *tally) *world {
 	}
 	w.rate = pick(w, 0, 0.01, 0.04, 0.12)
 	w.yields = pick(w, 0, 0.05, 0.4)
-	w.store = newStore(w.clock, leaseTime)
-	if w.chance(0.5) {
-		w.store.before = w.step
+	if o.kept.composes(seed) {
+		w.store = newComposed(w, o)
+	} else {
+		s := newStore(w.clock, leaseTime)
+		if w.chance(0.5) {
+			s.before = w.step
+		}
+		s.wrote, s.sent, s.picks = w.wrote, w.sent, func(n int) int { return w.rng.IntN(n) }
+		w.store = s
 	}
-	w.store.wrote, w.store.sent = w.wrote, w.sent
 	w.ring = newStore(w.clock, leaseTime)
 	w.ring.wrote = func(b work.Batch) {
 		w.scanBatch("key ring", b)
@@ -123,12 +132,12 @@ func newWorld(seed uint64, kek *secret.LocalKey, o options, t *tally) *world {
 	w.timer = &housekeeping.Timer{Store: rowsOf{w}, Handler: tidy, Now: w.clock, NewID: w.newID, Logger: log}
 	w.audits = &tenantaudit.Timer{Store: rowsOf{w}, Cron: auditCron, Now: w.clock, NewID: w.newID, Logger: log}
 	w.dispatcher = dispatch.New(rowsOf{w}, rowsOf{w}, []dispatch.Route{
-		(&consent.Handler{Directory: w.cloud, Store: rowsOf{w}, App: appID, Schedule: consentSchedule}).Route(),
+		(&consent.Handler{Directory: w.cloud, Store: rowsOf{w}, App: appID, Schedule: consentSchedule, Audit: auditBy(events.AuditByConsent)}).Route(),
 		(&passcodereset.Handler{Devices: w.cloud, Vault: w.vault, Store: rowsOf{w}, Schedule: resetSchedule}).Route(),
-		(&policyrollout.Handler{Directory: w.cloud, Policies: w.cloud, Store: rowsOf{w}, Links: links, Schedule: rolloutSchedule}).Route(),
+		(&policyrollout.Handler{Directory: w.cloud, Policies: w.cloud, Store: rowsOf{w}, Links: links, Schedule: rolloutSchedule, Audit: auditBy(events.AuditByRollout)}).Route(),
 		(&tenantaudit.Handler{Cloud: newClient(w), Store: rowsOf{w}, Place: readiness.Commercial, Schedule: tenantaudit.DefaultSchedule}).Route(),
 		(&devicereport.Handler{}).Route(),
-		(&portalaction.Handler{Intune: w.cloud, Store: rowsOf{w}, Own: []string{appID}, Audit: auditByPortal}).Route(),
+		(&portalaction.Handler{Intune: w.cloud, Store: rowsOf{w}, Own: []string{appID}, Audit: auditBy(events.AuditByPortal)}).Route(),
 		(&bulkreset.Handler{Intune: w.cloud, Store: rowsOf{w}}).Route(),
 		(&graphsubscription.Handler{Graph: w.cloud, Store: rowsOf{w}, Callback: callbackURL}).Route(),
 		tidy.Route(),
@@ -220,7 +229,8 @@ func (w *world) one() bool {
 			ready = append(ready, t)
 		}
 	}
-	due := w.due()
+	w.store.tend()
+	due := w.store.ready()
 	if len(w.tasks) >= maxTasks {
 		due = nil
 	}
@@ -252,8 +262,8 @@ func (w *world) one() bool {
 		next = earlier(next, t.wake)
 	}
 	if len(w.tasks) < maxTasks { // else nobody is free to take a message, due as it may be
-		for _, m := range w.store.live {
-			next = earlier(next, w.store.when(m).Add(-w.skew))
+		if in, waits := w.store.next(); waits {
+			next = earlier(next, w.now.Add(in))
 		}
 	}
 	if len(w.script) > 0 {
@@ -301,46 +311,47 @@ func (w *world) disturbClock() {
 	w.hit(clock, m)
 }
 
-// due returns the messages that can be handed out, those that were sent first ahead.
-func (w *world) due() []*message {
-	var due []*message
-	for _, m := range w.store.live {
-		if w.store.claimable(m) {
-			due = append(due, m)
-		}
+// handling is what can go wrong when a message is handed out.
+func (w *world) handling() []mishap {
+	if _, ok := w.store.(*composed); ok {
+		return []mishap{duplicate, delay, crashAfter, lockTaken, lost}
 	}
-	return due
+	return []mishap{duplicate, delay, crashAfter, lost}
 }
 
 // deliver hands out one of the due messages and starts its run.
-func (w *world) deliver(due []*message, at int) {
+func (w *world) deliver(due []int, at int) {
+	it := due[at]
 	w.tally.passed[receive]++
 	if w.now.Before(w.stop) {
 		if at > 0 {
 			w.tally.hits[receive][reorder]++
 		}
 		if w.chance(w.rate) {
-			m := pick(w, duplicate, delay, crashAfter, lost)
-			if m == lost && !w.losable(due[at]) {
+			m := pick(w, w.handling()...)
+			if m == lost && !w.losable(w.store.message(it)) {
 				m = duplicate
 			}
 			w.hit(receive, m)
 			switch m {
 			case duplicate: // of a message that waits, is held, or was done long ago
-				w.store.send([]work.Message{due[at].Message, pick(w, w.store.history...).Message})
+				w.store.duplicate(it)
 			case delay:
-				due[at].At, due[at].until = due[at].At.Add(w.upTo(30*time.Minute)), due[at].until.Add(w.upTo(30*time.Minute))
+				w.store.delay(it, w.upTo(30*time.Minute), w.upTo(30*time.Minute))
 				return
 			case crashAfter:
-				w.store.claim(due[at])
+				w.store.take(it)
+				return
+			case lockTaken:
+				w.store.(*composed).unlock()
 				return
 			case lost:
-				w.lose(due[at])
+				w.lose(it)
 				return
 			}
 		}
 	}
-	d, fresh := w.store.claim(due[at])
+	d, open, fresh := w.store.take(it)
 	if !fresh {
 		w.note("dropped, its unit was committed", d.ID)
 		return
@@ -349,6 +360,13 @@ func (w *world) deliver(due []*message, at int) {
 	t := &task{name: d.ID[20:] + "#" + strconv.Itoa(d.Deliveries) + " " + requestOf(d.Body), tenant: d.Partition, request: requestOf(d.Body)}
 	w.note("deliver", string(d.Queue), t.name, kindOf(d.Body))
 	w.spawn(t, func(ctx context.Context) {
+		if open != nil {
+			var err error
+			if d, err = open(ctx); err != nil {
+				w.note("not accepted", err.Error())
+				return
+			}
+		}
 		_ = w.dispatcher.Process(ctx, d) // what could not be settled comes back
 	})
 }

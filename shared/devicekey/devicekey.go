@@ -30,7 +30,7 @@ const (
 	// Prefix is the row prefix of keys. Their field "revokedAt" says since when one is of no use.
 	Prefix       = "devicekey|"
 	devicePrefix = "devicekeys|" // ids of a device's keys
-	publicPrefix = "devicepub|"  // public keys that were ever given, so that no two devices share one
+	publicPrefix = "devicepub|"  // public keys of the keys that are kept, revoked ones too, so that no two devices share one
 
 	// MaxValid is how many keys of a device may be valid at once.
 	MaxValid = 2
@@ -40,7 +40,7 @@ const (
 var (
 	// ErrTooMany: the device has MaxValid valid keys; one must be revoked first.
 	ErrTooMany = errors.New("device has as many valid keys as it may have")
-	// ErrShared: the public key was given before. A key is of one device, and a revoked one does not come back.
+	// ErrShared: the public key was given before. A key is of one device, and a revoked one does not come back while it is kept.
 	ErrShared = errors.New("public key was given before")
 	// ErrUnknown: there is no valid key at the address.
 	ErrUnknown = errors.New("no valid key at this address")
@@ -171,8 +171,7 @@ func (k *Keys) Add(ctx context.Context, u *work.Unit, want Request) (key Key, cl
 
 // claim notes that a public key is taken.
 func claim(ctx context.Context, u *work.Unit, public, id string) error {
-	sum := sha256.Sum256([]byte(public))
-	row := publicPrefix + base64.RawURLEncoding.EncodeToString(sum[:])
+	row := claimRow(public)
 	var earlier publicRow
 	switch err := u.Get(ctx, row, &earlier); {
 	case err == nil:
@@ -181,6 +180,42 @@ func claim(ctx context.Context, u *work.Unit, public, id string) error {
 		return err
 	}
 	return u.Put(row, publicRow{Key: id})
+}
+
+func claimRow(public string) string {
+	sum := sha256.Sum256([]byte(public))
+	return publicPrefix + base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// Forget stages the removal of a key that was revoked before the time, and of all that names it: three rows at most. A later key of
+// the device stays, and so does one that is valid; one that is not there is no error.
+func Forget(ctx context.Context, u *work.Unit, id string, before time.Time) error {
+	row, err := read(ctx, u, id)
+	if errors.Is(err, work.ErrNotFound) || err == nil && (row.Valid() || row.RevokedAt.After(before)) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	u.Delete(Prefix + id)
+	if row.PublicKey != "" {
+		var claimed publicRow
+		switch err := u.Get(ctx, claimRow(row.PublicKey), &claimed); {
+		case err == nil && claimed.Key == id:
+			u.Delete(claimRow(row.PublicKey))
+		case err != nil && !errors.Is(err, work.ErrNotFound):
+			return err
+		}
+	}
+	index, err := readIndex(ctx, u, row.DeviceID)
+	if err != nil || !slices.Contains(index.Keys, id) {
+		return err
+	}
+	if index.Keys = slices.DeleteFunc(index.Keys, func(k string) bool { return k == id }); len(index.Keys) == 0 {
+		u.Delete(devicePrefix + row.DeviceID)
+		return nil
+	}
+	return u.Put(devicePrefix+row.DeviceID, index)
 }
 
 // Revoke stages the end of a device's key: what arrives after the commit is not believed. A key that is revoked already stays

@@ -3,7 +3,6 @@ package dispatch_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"testing"
 	"time"
 
@@ -48,63 +47,52 @@ func TestCrashAtEveryBoundary(t *testing.T) {
 		}, 2, 2, 0},
 		{"fails", func(int) error { return fault.Permanent(fault.DeviceNotFound, nil) }, 0, 0, 1},
 	} {
-		for _, torn := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, torn %t", end.name, torn), func(t *testing.T) {
-				t.Parallel()
-				boundaries := 1
-				for n := 0; n <= boundaries; n++ {
-					b := dispatchtest.New(t, torn)
-					b.Serve(dispatch.Route{Function: "passcodereset", Queue: queue, Handlers: []dispatch.Handler{
-						dispatch.On(func(ctx context.Context, u *work.Unit, _ events.Event, d events.PasscodeResetRequested) error {
-							var waited counter
-							if err := u.Get(ctx, "left", &waited); err != nil && !errors.Is(err, work.ErrNotFound) {
-								return err
-							}
-							_, err := u.Send(ctx, queue, time.Time{}, events.PasscodeExpiryDue{RequestID: d.RequestID, DeviceID: d.DeviceID})
-							return errors.Join(increment(ctx, u, "left"), increment(ctx, u, "right"), err, end.err(waited.N))
-						}, func(ctx context.Context, u *work.Unit, _ events.PasscodeResetRequested, _ fault.Code) error {
-							return increment(ctx, u, "end")
-						}),
-						dispatch.On(func(ctx context.Context, u *work.Unit, _ events.Event, _ events.PasscodeExpiryDue) error {
-							return increment(ctx, u, "followed")
-						}, nil),
-					}})
-					u := b.Unit(contoso)
-					_, err := u.Send(t.Context(), queue, time.Time{}, asked(request))
-					if err := errors.Join(err, u.Commit(t.Context())); err != nil {
+		t.Run(end.name, func(t *testing.T) {
+			t.Parallel()
+			dispatchtest.EachCrash(t, 2, 2, func(t *testing.T, torn bool, n int) (int, string) {
+				b := dispatchtest.New(t, torn)
+				b.Serve(dispatch.Route{Function: "passcodereset", Queue: queue, Handlers: []dispatch.Handler{
+					dispatch.On(func(ctx context.Context, u *work.Unit, _ events.Event, d events.PasscodeResetRequested) error {
+						var waited counter
+						if err := u.Get(ctx, "left", &waited); err != nil && !errors.Is(err, work.ErrNotFound) {
+							return err
+						}
+						_, err := u.Send(ctx, queue, time.Time{}, events.PasscodeExpiryDue{RequestID: d.RequestID, DeviceID: d.DeviceID})
+						return errors.Join(increment(ctx, u, "left"), increment(ctx, u, "right"), err, end.err(waited.N))
+					}, func(ctx context.Context, u *work.Unit, _ events.PasscodeResetRequested, _ fault.Code) error {
+						return increment(ctx, u, "end")
+					}),
+					dispatch.On(func(ctx context.Context, u *work.Unit, _ events.Event, _ events.PasscodeExpiryDue) error {
+						return increment(ctx, u, "followed")
+					}, nil),
+				}})
+				u := b.Unit(contoso)
+				_, err := u.Send(t.Context(), queue, time.Time{}, asked(request))
+				if err := errors.Join(err, u.Commit(t.Context())); err != nil {
+					t.Fatal(err)
+				}
+				b.CrashAt(n)
+				b.Drain(dispatchtest.Start.Add(24 * time.Hour))
+				passed, crashed := b.Boundaries()
+				for row, want := range map[string]int{"left": end.rows, "right": end.rows, "followed": end.followed, "end": end.failures} {
+					var c counter
+					if err := b.Unit(contoso).Get(t.Context(), row, &c); err != nil && !errors.Is(err, work.ErrNotFound) {
 						t.Fatal(err)
 					}
-					b.CrashAt(n)
-					b.Drain(dispatchtest.Start.Add(24 * time.Hour))
-					passed, crashed := b.Boundaries()
-					if n == 0 {
-						boundaries = passed
-					} else if crashed == "" {
-						t.Fatalf("crash %d of %d did not happen", n, boundaries)
-					}
-					for row, want := range map[string]int{"left": end.rows, "right": end.rows, "followed": end.followed, "end": end.failures} {
-						var c counter
-						if err := b.Unit(contoso).Get(t.Context(), row, &c); err != nil && !errors.Is(err, work.ErrNotFound) {
-							t.Fatal(err)
-						}
-						if c.N != want {
-							t.Errorf("crash %d (%s): %s happened %d times, want %d", n, crashed, row, c.N, want)
-						}
-					}
-					p, err := b.Store().List(t.Context(), work.Query{Partition: contoso, Prefix: diag.FailurePrefix})
-					if err != nil || len(p.Rows) != end.failures {
-						t.Errorf("crash %d (%s): %d failures, want %d: %v", n, crashed, len(p.Rows), end.failures, err)
-					}
-					if got := announced(b); got != end.failures {
-						t.Errorf("crash %d (%s): %d announcements, want %d", n, crashed, got, end.failures)
+					if c.N != want {
+						t.Errorf("crash %d (%s): %s happened %d times, want %d", n, crashed, row, c.N, want)
 					}
 				}
-				if least := map[bool]int{false: 2, true: 4}[torn]; boundaries < least {
-					t.Errorf("only %d boundaries", boundaries)
+				p, err := b.Store().List(t.Context(), work.Query{Partition: contoso, Prefix: diag.FailurePrefix})
+				if err != nil || len(p.Rows) != end.failures {
+					t.Errorf("crash %d (%s): %d failures, want %d: %v", n, crashed, len(p.Rows), end.failures, err)
 				}
-				t.Logf("%d crashes", boundaries)
+				if got := announced(b); got != end.failures {
+					t.Errorf("crash %d (%s): %d announcements, want %d", n, crashed, got, end.failures)
+				}
+				return passed, crashed
 			})
-		}
+		})
 	}
 }
 

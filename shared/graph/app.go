@@ -104,7 +104,7 @@ type identity struct {
 type session struct {
 	tenant     string
 	born       time.Time
-	credential azcore.TokenCredential
+	credential *ahead
 	bearer     *runtime.BearerTokenPolicy
 }
 
@@ -151,8 +151,8 @@ func (id *identity) session(tenant string) (*session, error) {
 	if err != nil {
 		return nil, fault.Permanentf(fault.GraphUnauthorized, "make credential of app %s: %w", id.app.ClientID, err)
 	}
-	credential = apart{credential}
-	s := &session{tenant: tenant, born: id.client.now(), credential: credential, bearer: runtime.NewBearerTokenPolicy(credential, []string{id.scope}, nil)}
+	first := newAhead(apart{credential}, id.scope)
+	s := &session{tenant: tenant, born: id.client.now(), credential: first, bearer: runtime.NewBearerTokenPolicy(first, []string{id.scope}, nil)}
 	if id.byUse.Len() >= id.limit {
 		delete(id.sessions, id.byUse.Remove(id.byUse.Back()).(*session).tenant)
 	}

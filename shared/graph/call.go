@@ -111,6 +111,9 @@ func (id *identity) attempt(ctx context.Context, tenant string, r request, x *ex
 		return nil, nil, err
 	}
 	x.permit, x.session = nil, s
+	if err := s.credential.sign(ctx); err != nil {
+		return s, nil, err
+	}
 	c := id.client
 	req, err := runtime.NewRequest(ctx, r.method, c.base.String()+"/"+r.version+r.target)
 	if err != nil {

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -125,6 +126,10 @@ func New(cfg Config) (*Client, error) {
 	c.privileged = &privileged{identity: c.newIdentity(actor, single, single, sessions), own: cfg.Privileged != nil}
 	return c, nil
 }
+
+// Release hands back this process's shares of Graph's limits, for others to use at once. It is for the end of a process, after its
+// last call; without it the shares come back when their leases have ended.
+func (c *Client) Release(ctx context.Context) error { return c.limiter.release(ctx) }
 
 // Snapshot returns the limiter's figures.
 func (c *Client) Snapshot() LimiterSnapshot { return c.limiter.snapshot() }

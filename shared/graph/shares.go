@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"pinreset/shared/fault"
@@ -199,6 +201,37 @@ func (l *limiter) renew(ctx context.Context, key shareKey, h *share, longest tim
 	}
 	l.shares.ends = append(l.shares.ends, shareEnd{key, h.until})
 	return h.err
+}
+
+// release hands back the shares that have not ended. It is for a process that makes no more calls: a share with a call that is
+// still out is kept, and ends when its lease does.
+func (l *limiter) release(ctx context.Context) error {
+	if l.shares == nil {
+		return nil
+	}
+	var problems []error
+	l.mu.Lock()
+	keys := slices.Collect(maps.Keys(l.shares.all))
+	l.mu.Unlock()
+	for _, key := range keys {
+		l.mu.Lock()
+		h, now, out := l.shares.all[key], l.elapsed(), false
+		l.eachShared(key, func(w *window) { out = out || w.inUse > 0 })
+		if out || h == nil || h.renewing != nil || h.until <= now {
+			l.mu.Unlock()
+			continue
+		}
+		ask := l.ask(key, h, h.longest, now)
+		l.mu.Unlock()
+		if err := l.shares.ledger.Release(ctx, key.tenant, key.app, ask); err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		l.mu.Lock()
+		h.until = now
+		l.mu.Unlock()
+	}
+	return errors.Join(problems...)
 }
 
 // ask is what the limiter says of itself when it renews a share.

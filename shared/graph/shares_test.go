@@ -258,6 +258,42 @@ func TestSharesFollowTheNeed(t *testing.T) {
 	check("one is left", crowd(t, ck, windows*20*time.Second, a), 0.95)
 }
 
+// TestSharesAreHandedBack: after an orderly stop others have the room at once that its calls don't take up, not after its lease; and
+// a process with a call that is still out keeps its share.
+func TestSharesAreHandedBack(t *testing.T) {
+	t.Parallel()
+	ck := newClock()
+	store := &rowsInMemory{rows: map[work.Key]work.Row{}}
+	limits := smallLimits(200, 2000, 20*time.Second)
+	a, b := newWorker(store, limits, "a", ck.Now), newWorker(store, limits, "b", ck.Now)
+	held := func() int { return b.limiter.shares.of("app", "tenant", quota.Whole, Bulk) }
+	one := func(w *worker) *permit {
+		t.Helper()
+		pm, err := w.limiter.acquire(t.Context(), "app", "tenant", People, write)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pm
+	}
+	pm := one(a)
+	if err := a.limiter.release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	one(b).answered()
+	if held() >= quota.Usable/2 {
+		t.Errorf("a call is out and the other has %d", held())
+	}
+	pm.answered()
+	if err := a.limiter.release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ck.Advance(life / 4)
+	crowd(t, ck, time.Second, b)
+	if want := quota.Usable - quota.Whole/100; held() < want {
+		t.Errorf("after the stop the other has %d, want %d", held(), want)
+	}
+}
+
 func TestSharesCostNoStoreOperationPerCall(t *testing.T) {
 	t.Parallel()
 	ck := newClock()

@@ -54,6 +54,45 @@ func (t *Tokens) ShareAdmin(ctx context.Context, dir string) (id string, err err
 	}
 }
 
+// ErrHasAdministrator means that the store has an administrator whose token is valid.
+var ErrHasAdministrator = errors.New("there is an administrator already")
+
+// FirstAdmin makes the administrator's token of a store that has none, for whom no process has a directory that lasts. keep
+// gets the token before anything is stored: one that can't be kept is not made. Where there is an administrator it is
+// [ErrHasAdministrator], and keep was called only if another process was quicker by a moment. What was kept is worth nothing then.
+func (t *Tokens) FirstAdmin(ctx context.Context, keep func(text string) error) (Token, error) {
+	u := work.NewUnit(t.store, Partition, t.now(), t.newID)
+	var earlier adminPointer
+	switch err := u.Get(ctx, adminRow, &earlier); {
+	case errors.Is(err, work.ErrNotFound):
+	case err != nil:
+		return Token{}, fmt.Errorf("read administrator: %w", err)
+	default:
+		_, err := t.Holder(ctx, earlier.Token)
+		if err == nil {
+			return Token{}, ErrHasAdministrator
+		}
+		if !errors.Is(err, ErrUnauthenticated) {
+			return Token{}, fmt.Errorf("read administrator's token: %w", err)
+		}
+	}
+	token, text, err := t.create(u, Grant{Name: adminName, Tenants: []string{"*"}, Permissions: Permissions()}, events.Pinreset())
+	if err != nil {
+		return Token{}, fmt.Errorf("make administrator's token: %w", err)
+	}
+	if err := keep(text); err != nil {
+		return Token{}, err
+	}
+	err = errors.Join(u.Put(adminRow, adminPointer{token.ID}), u.Commit(ctx))
+	if errors.Is(err, work.ErrConflict) {
+		return Token{}, ErrHasAdministrator
+	}
+	if err != nil {
+		return Token{}, fmt.Errorf("store administrator's token: %w", err)
+	}
+	return token, nil
+}
+
 // fromFile returns the id of the token in the directory's file, "" if there is none or it is not valid, and whether there is a file.
 func (t *Tokens) fromFile(ctx context.Context, dir string) (id string, there bool, err error) {
 	text, err := os.ReadFile(filepath.Join(dir, AdminFile))

@@ -261,6 +261,57 @@ func TestAdministratorsTokenIsShared(t *testing.T) {
 	}
 }
 
+// TestFirstAdministrator: of many who ask at once one becomes the administrator, and nobody after them while the token is valid.
+func TestFirstAdministrator(t *testing.T) {
+	t.Parallel()
+	f := setUp(t)
+	refused := errors.New("no room")
+	if _, err := f.tokens.FirstAdmin(t.Context(), func(string) error { return refused }); !errors.Is(err, refused) {
+		t.Errorf("a token that could not be kept: %v", err)
+	}
+	texts, made := make([]string, 4), make([]bool, 4)
+	var all sync.WaitGroup
+	for i := range texts {
+		all.Go(func() {
+			_, err := f.tokens.FirstAdmin(t.Context(), func(text string) error { texts[i] = text; return nil })
+			made[i] = err == nil
+			if err != nil && !errors.Is(err, identity.ErrHasAdministrator) {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	var id string
+	for i, text := range texts {
+		p, err := f.tokens.Check(t.Context(), text)
+		if (err == nil) != made[i] {
+			t.Errorf("process %d was told %v, and its token: %v", i, made[i], err)
+		}
+		if err == nil {
+			if id != "" || !p.All || len(p.Permissions) != len(identity.Permissions()) {
+				t.Errorf("%+v after %s", p, id)
+			}
+			id = p.ID
+		}
+	}
+	if id == "" {
+		t.Fatal("nobody is the administrator")
+	}
+	if shared, err := f.tokens.ShareAdmin(t.Context(), t.TempDir()); err != nil || shared != id {
+		t.Errorf("a process that starts later has administrator %s, not %s: %v", shared, id, err)
+	}
+	u := f.unit()
+	if _, err := f.tokens.Revoke(t.Context(), u, id, events.Pinreset()); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := f.tokens.FirstAdmin(t.Context(), func(string) error { return nil }); err != nil || again.ID == id {
+		t.Errorf("after the token was revoked: %+v, %v", again, err)
+	}
+}
+
 func TestAdministratorsToken(t *testing.T) {
 	t.Parallel()
 	f, dir := setUp(t), t.TempDir()

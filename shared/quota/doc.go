@@ -12,6 +12,7 @@
 //     window.
 //   - A process that is alone holds all but a twentieth. That is kept for one that comes along, which so can begin at once. Those
 //     that have to wait for room share evenly; those that don't keep a twentieth.
+//   - A process that ends in order hands its part back at once, but for what its last calls take up until they have left the window.
 //   - What a process held that ended without a word is free again when its lease has ended, the longest window that it could
 //     have called in has passed, and a quarter of a life more, because clocks differ.
 //   - Clocks of processes may differ by a quarter of a lease's life. A greater difference can let calls go over the limit for a

@@ -94,20 +94,35 @@ type Lease struct {
 // Renew leases a part of the application's limits in the tenant; a tenant of "" means those in all tenants together.
 // After an error the earlier lease stands until its end, within what Lower was last told.
 func (l *Ledger) Renew(ctx context.Context, tenant, application string, ask Ask) (Lease, error) {
-	key := work.Key{Partition: tenant, Row: Prefix + application}
+	return l.change(ctx, l.key(tenant, application), ask, false)
+}
+
+// Release hands the process's part back, for one that is about to end. What Lower says that earlier calls still take up stays
+// taken until they have left the window; the rest is free for others at once. Lower is told a part of 0.
+func (l *Ledger) Release(ctx context.Context, tenant, application string, ask Ask) error {
+	_, err := l.change(ctx, l.key(tenant, application), ask, true)
+	return err
+}
+
+func (l *Ledger) key(tenant, application string) work.Key {
 	if tenant == "" {
-		key.Partition = l.common
+		tenant = l.common
 	}
+	return work.Key{Partition: tenant, Row: Prefix + application}
+}
+
+// change writes the process's part, again when others were first.
+func (l *Ledger) change(ctx context.Context, key work.Key, ask Ask, leaving bool) (Lease, error) {
 	for range tries {
-		lease, err := l.renew(ctx, key, ask)
+		lease, err := l.write(ctx, key, ask, leaving)
 		if !errors.Is(err, work.ErrConflict) {
 			return lease, err
 		}
 	}
-	return Lease{}, fmt.Errorf("renew %s of %s: %w", key.Row, key.Partition, ErrContended)
+	return Lease{}, fmt.Errorf("change %s of %s: %w", key.Row, key.Partition, ErrContended)
 }
 
-func (l *Ledger) renew(ctx context.Context, key work.Key, ask Ask) (Lease, error) {
+func (l *Ledger) write(ctx context.Context, key work.Key, ask Ask, leaving bool) (Lease, error) {
 	now := l.now().UTC()
 	var d division
 	condition := work.IfAbsent()
@@ -121,9 +136,16 @@ func (l *Ledger) renew(ctx context.Context, key work.Key, ask Ask) (Lease, error
 		return Lease{}, fmt.Errorf("read %s of %s: %w", key.Row, key.Partition, err)
 	}
 	d.settle(now, l.life)
-	lease := d.offer(l.process, ask.Busy, now)
+	var lease Lease
+	until := now // who leaves makes no more calls
+	if !leaving {
+		lease, until = d.offer(l.process, ask.Busy, now), now.Add(l.life)
+	}
 	lease.Top = max(lease.Part, ask.Lower(lease.Part))
-	d.Holders[l.process] = holder{Part: lease.Top, Until: now.Add(l.life), Longest: ask.Longest, Busy: ask.Busy}
+	d.Holders[l.process] = holder{Part: lease.Top, Until: until, Longest: ask.Longest, Busy: ask.Busy}
+	if lease.Top == 0 && leaving {
+		delete(d.Holders, l.process)
+	}
 	value, err := json.Marshal(d)
 	if err != nil {
 		return Lease{}, fmt.Errorf("encode %s: %w", key.Row, err)

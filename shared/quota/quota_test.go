@@ -70,6 +70,41 @@ func TestRenew(t *testing.T) {
 	want("after it", renew(a, true, 0), Usable, Usable)
 }
 
+// TestRelease: what a process that ends hands back is another's at once, but for what its last calls take up.
+func TestRelease(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 5, 10, 0, 0, 0, time.UTC)
+	store := open(t)
+	ledger := func(name string) *Ledger {
+		return New(store, Options{Process: name, Common: "system", Now: func() time.Time { return now }})
+	}
+	a, b := ledger("a"), ledger("b")
+	ask := func(held int) Ask { return Ask{Busy: true, Longest: 20 * time.Second, Lower: holding(held)} }
+	renew := func(l *Ledger, want int) {
+		t.Helper()
+		if lease, err := l.Renew(t.Context(), "tenant", "app", ask(0)); err != nil || lease.Part != want {
+			t.Errorf("%+v, %v; want part %d", lease, err, want)
+		}
+	}
+	release := func(l *Ledger, held int) {
+		t.Helper()
+		told := -1
+		err := l.Release(t.Context(), "tenant", "app", Ask{Longest: 20 * time.Second, Lower: func(part int) int { told = part; return held }})
+		if err != nil || told != 0 {
+			t.Errorf("release: %v, and was told a part of %d", err, told)
+		}
+	}
+	renew(a, Usable)
+	release(a, 0)
+	renew(b, Usable)
+	release(b, 3000)
+	renew(a, Whole-3000-spare)
+	now = now.Add(20*time.Second + DefaultLife/4)
+	renew(a, Whole-3000-spare)
+	now = now.Add(time.Nanosecond) // the calls have left the window, also by clocks that differ
+	renew(a, Usable)
+}
+
 // TestClockFarAhead: a process whose clock was days ahead, and that died, holds its part for no longer than others.
 func TestClockFarAhead(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type keys struct {
 	caFile string // "" in memory
 	server tls.Certificate
 	token  *ecdsa.PrivateKey
+	header string // of every token, encoded
 
 	verified verdictCache
 }
@@ -51,6 +53,11 @@ func loadKeys(dir string, hosts []string) (*keys, error) {
 	if k.token, ok = tokenKey.(*ecdsa.PrivateKey); !ok || k.token.Curve != elliptic.P256() {
 		return nil, fmt.Errorf("read token-signing-key.pem: not a key on P-256")
 	}
+	header, err := json.Marshal(map[string]string{"alg": "ES256", "typ": "JWT", "kid": k.keyID()})
+	if err != nil {
+		return nil, err
+	}
+	k.header = raw64.EncodeToString(header)
 	if err := k.loadCA(dir, caKey); err != nil {
 		return nil, err
 	}

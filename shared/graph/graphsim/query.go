@@ -85,6 +85,13 @@ func (k *call) project(entity string, values map[string]any, names []string) map
 	if _, removed := values["@removed"]; removed || names == nil {
 		return values
 	}
+	exactly := len(values) == len(names)
+	for name := range values {
+		exactly = exactly && slices.Contains(names, name)
+	}
+	if exactly {
+		return values
+	}
 	schema := graphschema.V1()
 	picked := make(map[string]any, len(names)+1)
 	for _, name := range names {

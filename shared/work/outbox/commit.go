@@ -62,7 +62,7 @@ func (c *commit) settle(held lease, o work.Outcome) {
 		c.after.Before--
 	}
 	c.after.Attempt++
-	c.after.Due, c.after.Body = micro(o.At), d.Body
+	c.after.Due, c.after.Body = dueMicro(o.At), d.Body
 }
 
 // again reports whether the delivery's message is to be sent anew.
@@ -186,7 +186,7 @@ func (c *commit) record(m work.Message) record {
 	now := c.now()
 	r := record{Queue: m.Queue, Enqueued: micro(now), Due: micro(now), Attempt: 1, Commit: c.id, Body: m.Body}
 	if m.At.After(now) {
-		r.Due = micro(m.At)
+		r.Due = dueMicro(m.At)
 	}
 	return r
 }

@@ -47,6 +47,9 @@ func decodeRecord(row work.Row) (r record, err error) {
 
 func micro(t time.Time) int64 { return t.UnixMicro() }
 
+// dueMicro rounds up: a message that comes a part of a microsecond early finds that its time has not come, and is sent again.
+func dueMicro(t time.Time) int64 { return micro(t.Add(time.Microsecond - 1)) }
+
 func instant(n int64) time.Time { return time.UnixMicro(n).UTC() }
 
 func messageKey(id string) string { return kindMessage + id }

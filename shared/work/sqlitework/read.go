@@ -25,13 +25,44 @@ const (
 // reader is a connection that can't write. Its statements see everything that was committed before they began.
 type reader struct {
 	get, list, stats *statement
+	calls            chan func()
+}
+
+// serve carries out the calls. SQLite goes deep, and what asks often has to wait for Microsoft Graph next: on a goroutine of the reader's
+// own it is one stack that grows for that, and not the stack of each of hundreds that wait.
+func (r *reader) serve() {
+	for call := range r.calls {
+		call()
+	}
+}
+
+// do carries out fn on the reader's goroutine. A panic is the caller's.
+func (r *reader) do(fn func(*reader) error) (err error) {
+	var panicked any
+	done := make(chan struct{})
+	r.calls <- func() {
+		defer close(done)
+		defer func() { panicked = recover() }()
+		err = fn(r)
+	}
+	<-done
+	if panicked != nil {
+		panic(panicked)
+	}
+	return err
+}
+
+func (r *reader) close() error {
+	close(r.calls)
+	return nil
 }
 
 func newReader(ctx context.Context, c *connection) (*reader, error) {
 	var err error
 	prepare := c.preparing(ctx, &err)
 	r := &reader{
-		get: prepare("get row", `SELECT version, value FROM rows WHERE partition = ?1 AND row = ?2`),
+		calls: make(chan func()),
+		get:   prepare("get row", `SELECT version, value FROM rows WHERE partition = ?1 AND row = ?2`),
 		// A bare parameter in LIMIT makes SQLite plan the statement anew each time that one is bound.
 		list: prepare("list rows", `SELECT row, version, value FROM rows
 			WHERE partition = ?1 AND row >= ?2 AND row < ?3 ORDER BY row LIMIT ?4 + 0`),
@@ -39,7 +70,11 @@ func newReader(ctx context.Context, c *connection) (*reader, error) {
 				sum(due <= ?1), sum(due > ?1 AND lease = 0), sum(due > ?1 AND lease <> 0), min(due)
 			FROM messages WHERE due IS NOT NULL GROUP BY queue`),
 	}
-	return r, err
+	if err != nil {
+		return nil, err
+	}
+	go r.serve()
+	return r, nil
 }
 
 // usable returns why nothing can be read: ctx has ended, or the store is closed.
@@ -63,7 +98,7 @@ func (s *Store) read(ctx context.Context, fn func(*reader) error) error {
 	select {
 	case r := <-s.readers:
 		defer func() { s.readers <- r }()
-		return fn(r)
+		return r.do(fn)
 	case <-s.closing:
 		return ErrClosed
 	case <-ctx.Done():

@@ -136,6 +136,7 @@ func open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 		if err != nil {
 			return nil, err
 		}
+		opened = append(opened, r.close)
 		s.readers <- r
 	}
 	second, err := connect(ctx, dir, copying)

@@ -13,7 +13,11 @@ import (
 )
 
 var functions = template.FuncMap{
+	"asset":    AssetPath,
 	"at":       at,
+	"trend":    trendLine,
+	"share":    share,
+	"seconds":  func(s float64) string { return duration(time.Duration(s * float64(time.Second))) },
 	"second":   func(t time.Time) string { return t.UTC().Format("Mon 2 Jan 15:04:05.000 UTC") },
 	"machine":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"relative": relative,
@@ -128,6 +132,42 @@ func stateText(state any) string {
 		return "Disabled"
 	case "unread":
 		return "Could not be read"
+	case "passed":
+		return "Passed"
+	case "not-applicable":
+		return "Not applicable"
+	case "ready":
+		return "Ready"
+	case "broken":
+		return "Broken"
+	case "onboarded":
+		return "Consented, no policy"
+	case "half-consented":
+		return "Half consented"
+	case "not-started":
+		return "Not started"
+	case "unknown":
+		return "Not known"
+	case "on-premises":
+		return "On premises"
+	case "audited":
+		return "Read whole"
+	case "partly":
+		return "Read in part"
+	case "notaudited":
+		return "Could not be read"
+	case "creating":
+		return "Creating the policy"
+	case "assigning":
+		return "Assigning"
+	case "watching":
+		return "In place, watching devices"
+	case "completed":
+		return "Completed"
+	case "withdrawing":
+		return "Taking it back"
+	case "rolledback":
+		return "Taken back"
 	default:
 		return s
 	}

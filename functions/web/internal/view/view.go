@@ -32,6 +32,9 @@ type Chrome struct {
 	Live       int       // seconds after which the page loads itself again; 0: never
 	Paused     bool      // it would, but was asked not to
 	Self       string    // its own path
+	// Compress says that the browser takes gzip. A page with a code on it is never compressed: beside what others can put into a page, its
+	// length would tell about the code.
+	Compress bool
 }
 
 // Page is what a template gets.
@@ -95,7 +98,13 @@ func Render(w http.ResponseWriter, status int, name string, p Page) {
 	if err := t.ExecuteTemplate(&body, "layout", p); err != nil {
 		panic(fmt.Errorf("page %s: %w", name, err))
 	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Vary", "Accept-Encoding")
+	if p.Compress && body.Len() >= worthwhile {
+		body = compressed(body.Bytes())
+		h.Set("Content-Encoding", "gzip")
+	}
 	w.WriteHeader(status)
 	_, _ = w.Write(body.Bytes()) // a browser that went away is not told
 }
@@ -128,21 +137,4 @@ func Refused(w http.ResponseWriter, p *problem.Problem) {
 // WantsHTML reports whether the answer is for a browser.
 func WantsHTML(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Accept"), "text/html")
-}
-
-// Assets serves the stylesheet.
-func Assets() http.Handler {
-	sub, err := fs.Sub(files, "assets")
-	if err != nil {
-		panic(err) // the folder is embedded
-	}
-	serve := http.FileServerFS(sub)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/") {
-			http.NotFound(w, r) // no list of the folder
-			return
-		}
-		w.Header().Set("Cache-Control", "max-age=300")
-		serve.ServeHTTP(w, r)
-	})
 }

@@ -1,8 +1,9 @@
-package page
+package portal
 
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +19,7 @@ import (
 )
 
 type homeData struct {
-	Tenants []desk.Tenant
+	Tenants []desk.Standing
 	Next    string
 	MayAdd  bool
 	Form    view.Form
@@ -27,7 +28,7 @@ type homeData struct {
 func (p *pages) home(v *visit) error { return p.showHome(v, http.StatusOK, fresh()) }
 
 func (p *pages) showHome(v *visit, status int, f view.Form) error {
-	list, err := p.Desk.Tenants(v.r.Context(), v.who, paged(v.r))
+	list, err := p.Desk.Overview(v.r.Context(), v.who, paged(v.r))
 	if err != nil {
 		return err
 	}
@@ -35,6 +36,12 @@ func (p *pages) showHome(v *visit, status int, f view.Form) error {
 	return p.showStatus(v, status, "home", c, homeData{
 		Tenants: list.Items, Next: next(v.r, list.Next), MayAdd: v.who.All && v.who.Can(identity.TenantOnboard), Form: f,
 	})
+}
+
+// find goes to the tenant's devices that the search of the first page names.
+func (p *pages) find(v *visit) error {
+	asked := v.r.URL.Query()
+	return v.redirect("/tenants/" + url.PathEscape(asked.Get("tenant")) + "/devices?" + url.Values{"search": {asked.Get("search")}}.Encode())
 }
 
 func (p *pages) addTenant(v *visit) error {

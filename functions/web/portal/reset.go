@@ -1,4 +1,4 @@
-package page
+package portal
 
 import (
 	"net/http"
@@ -97,5 +97,7 @@ func (p *pages) reveal(v *visit) error {
 	if err != nil {
 		return err
 	}
-	return p.show(v, "revealed", p.chrome(v, "resets", "Temporary passcode"), revealedData{ID: id, Code: code})
+	c := p.chrome(v, "resets", "Temporary passcode")
+	c.Compress = false
+	return p.show(v, "revealed", c, revealedData{ID: id, Code: code})
 }

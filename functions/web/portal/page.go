@@ -1,11 +1,13 @@
-package page
+package portal
 
 import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,7 +43,7 @@ const maxForm = 64 << 10
 // Mount adds the pages' routes to mux.
 func Mount(mux *http.ServeMux, o Options) {
 	p := &pages{Options: o, cross: http.NewCrossOriginProtection()}
-	mux.Handle("GET /assets/", http.StripPrefix("/assets", view.Assets()))
+	mux.HandleFunc("GET /assets/", view.Assets)
 	mux.HandleFunc("GET /sign-in", p.askSignIn)
 	mux.HandleFunc("POST /sign-in", p.signIn)
 	mux.HandleFunc("POST /sign-out", p.signOut)
@@ -49,13 +51,32 @@ func Mount(mux *http.ServeMux, o Options) {
 	mux.HandleFunc("GET /tenants/{tenant}/diag/{id}", p.diagnostics)
 
 	mux.HandleFunc("GET /{$}", p.signedIn(p.home))
+	mux.HandleFunc("GET /find", p.signedIn(p.find))
 	mux.HandleFunc("POST /tenants", p.signedIn(p.addTenant))
-	for pattern, handle := range map[string]handler{
+	for pattern, handle := range p.ofTenant() {
+		mux.HandleFunc(pattern, p.signedIn(p.inRoom(handle)))
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { p.fail(w, r, problem.Refuse(fault.NotFound, "")) })
+}
+
+// ofTenant are the pages of one tenant. Whoever does not see the tenant gets the answer for one that does not exist.
+func (p *pages) ofTenant() map[string]handler {
+	return map[string]handler{
 		"GET /tenants/{tenant}":                          p.tenant,
 		"POST /tenants/{tenant}/consent":                 p.startConsent,
 		"POST /tenants/{tenant}/settings":                p.change,
 		"GET /tenants/{tenant}/devices":                  p.devices,
+		"GET /tenants/{tenant}/readiness":                p.readiness,
+		"GET /tenants/{tenant}/rollouts":                 p.rollouts,
+		"POST /tenants/{tenant}/rollouts":                p.startRollout,
+		"POST /tenants/{tenant}/rollouts/plan":           p.plan,
+		"GET /tenants/{tenant}/rollouts/{id}":            p.rollout,
+		"POST /tenants/{tenant}/rollouts/{id}/rollback":  p.rollBack,
+		"GET /tenants/{tenant}/audits":                   p.audits,
+		"POST /tenants/{tenant}/audits":                  p.startAudit,
+		"GET /tenants/{tenant}/audits/{id}":              p.auditReport,
 		"GET /tenants/{tenant}/devices/{id}":             p.device,
+		"GET /tenants/{tenant}/devices/{id}/readiness":   p.deviceReadiness,
 		"POST /tenants/{tenant}/devices/{id}/reset":      p.startReset,
 		"GET /tenants/{tenant}/resets":                   p.resets,
 		"GET /tenants/{tenant}/resets/{id}":              p.reset,
@@ -67,11 +88,11 @@ func Mount(mux *http.ServeMux, o Options) {
 		"GET /tenants/{tenant}/deadletters/{id}":         p.letter,
 		"POST /tenants/{tenant}/deadletters/{id}/settle": p.settle,
 		"GET /tenants/{tenant}/audit":                    p.audit,
-	} {
-		mux.HandleFunc(pattern, p.signedIn(p.inRoom(handle)))
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { p.fail(w, r, problem.Refuse(fault.NotFound, "")) })
 }
+
+// Routes are the patterns of the pages of a tenant, for tests that must leave none out.
+func Routes() []string { return slices.Sorted(maps.Keys((&pages{}).ofTenant())) }
 
 // visit is one request of somebody who is signed in.
 type visit struct {
@@ -155,6 +176,7 @@ func (p *pages) chrome(v *visit, section, title string) view.Chrome {
 	c := view.Chrome{
 		Title: title, Who: v.who.Name, Notice: p.Notice, NoticeLink: p.NoticeLink, Section: section, Now: p.Now(),
 		Self: v.r.URL.Path, Paused: v.r.URL.Query().Get("live") == "off",
+		Compress: view.TakesGzip(v.r),
 	}
 	if v.room != nil {
 		c.Tenant, c.TenantName = v.room.ID(), v.name
