@@ -40,6 +40,12 @@ func startBinary(t *testing.T, dir string, more ...string) *running {
 
 func startBinaryAt(t *testing.T, dir, listen string, environment []string, more ...string) *running {
 	t.Helper()
+	return startBinarySaying(t, addresses, dir, listen, environment, more...)
+}
+
+// startBinarySaying waits until it says what is found: its address, the rest of the link that signs in, and the simulator's.
+func startBinarySaying(t *testing.T, what *regexp.Regexp, dir, listen string, environment []string, more ...string) *running {
+	t.Helper()
 	r := &running{t: t, data: filepath.Join(dir, "data"), errs: &bytes.Buffer{}}
 	args := append([]string{"up", "--listen", listen, "--data", r.data}, more...)
 	r.cmd = exec.Command(binary, args...)
@@ -59,7 +65,7 @@ func startBinaryAt(t *testing.T, dir, listen string, environment []string, more 
 	var said strings.Builder
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		said.WriteString(lines.Text() + "\n")
-		if found := addresses.FindStringSubmatch(said.String()); found != nil {
+		if found := what.FindStringSubmatch(said.String()); found != nil {
 			r.url, r.link, r.sim = found[1], found[1]+found[2], found[3]
 			go func() { _, _ = io.Copy(io.Discard, out) }()
 			return r

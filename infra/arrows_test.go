@@ -29,6 +29,7 @@ var rooms = []struct {
 	{room: "pinreset/shared/work/sqs/sqstest", imports: []string{"pinreset/shared/work/sqs/sqstest"}}, // fit for any project
 	{room: "pinreset/shared/awsapi", sdk: true},
 	{room: "pinreset/shared/work/worktest", imports: []string{"pinreset/events", "pinreset/shared/clocktest", "pinreset/shared/work"}},
+	{room: "pinreset/shared/work/tables/tablestest", imports: []string{"pinreset/shared/nodetest"}},
 	{room: "pinreset/shared/work/servicebus/servicebustest", imports: []string{"pinreset/shared/work/servicebus/servicebustest"}}, // fit for any project
 	{room: "pinreset/shared/graph", imports: []string{"pinreset/events/jsoncut", "pinreset/shared/diag", "pinreset/shared/fault", "pinreset/shared/policy", "pinreset/shared/quota", "pinreset/shared/secret"}, sdk: true},
 	{room: "pinreset/shared/graph/graphschema"},
@@ -61,7 +62,7 @@ var drivers = []string{"pinreset/shared/work", "pinreset/shared/host", "pinreset
 
 // forTests are packages that only tests import; they may wire what main wires.
 var forTests = []string{"pinreset/shared/clocktest", "pinreset/shared/credential/credentialtest", "pinreset/shared/dispatch/dispatchtest", "pinreset/shared/graph/graphtest",
-	"pinreset/shared/host/azure/functionshost", "pinreset/shared/host/lambda/lambdahost", "pinreset/shared/secret/keyvault/keyvaulttest", "pinreset/shared/secret/ringtest", "pinreset/shared/work/worktest",
+	"pinreset/shared/host/azure/functionshost", "pinreset/shared/host/lambda/lambdahost", "pinreset/shared/nodetest", "pinreset/shared/secret/keyvault/keyvaulttest", "pinreset/shared/secret/ringtest", "pinreset/shared/work/worktest",
 	"pinreset/shared/work/tables/tablestest", "pinreset/shared/work/servicebus/servicebustest", "pinreset/shared/work/sqs/sqstest"}
 
 var sdks = []string{"github.com/Azure/", "github.com/aws/", "modernc.org/sqlite"}

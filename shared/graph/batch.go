@@ -39,7 +39,7 @@ func (r BatchRequest) ID() string { return r.id }
 // BatchResponse is the answer to one part.
 type BatchResponse struct {
 	ID        string
-	Status    int       // 0: the part is missing in the answer
+	Status    int       // 0: the part was not sent, or is missing in the answer
 	Date      time.Time // the server's clock, of the whole batch
 	RequestID string
 	// Err is the verdict on the part, as a call of its own would have returned it; nil for a success.
@@ -108,48 +108,123 @@ func (r BatchRequest) part() batchPart {
 	return p
 }
 
+// errNotSent is about a part that a failure before it kept from being sent.
+var errNotSent = errors.New("not sent: the parts before it failed")
+
 // Batch sends up to [MaxBatch] requests at once, all reads or all actions (these go by the privileged app), and returns
 // the answers in the order of the requests. Each part takes its permit: a batch saves round trips, not quota.
-// An error means that no part has an answer. Nothing is sent again: a throttled part says so in its Err.
-// A part that is missing in the answer has an Err for which errors.Is(err, ErrOutcomeUnknown) holds.
+//
+// Where the requests need more than the limits allow at once, or more than this process's share of them, they go out as several
+// smaller batches, one after another. An error means that no part has an answer, and holds for each of them. Where it would not hold
+// for each, because parts were answered before or were not sent after, it is the Err of the parts that it is about, and those after
+// them have an Err that says that they were not sent.
+//
+// Nothing is sent again: a throttled part says so in its Err. A part that is missing in the answer has an Err for which
+// errors.Is(err, ErrOutcomeUnknown) holds, and a part that was not sent never has.
 func (c *Client) Batch(ctx context.Context, tenant, version string, requests []BatchRequest) ([]BatchResponse, error) {
 	if err := checkBatch(tenant, version, requests); err != nil {
 		return nil, err
 	}
 	id := c.general
+	if requests[0].action != 0 {
+		id = c.privileged.identity
+	}
+	responses := make([]BatchResponse, 0, len(requests))
+	for len(responses) < len(requests) {
+		rest := requests[len(responses):]
+		n, err := id.together(ctx, tenant, rest)
+		if err == nil {
+			var answers []BatchResponse
+			if answers, err = id.batch(ctx, tenant, version, rest[:n]); err == nil {
+				responses = append(responses, answers...)
+				continue
+			}
+		}
+		err = fmt.Errorf("batch of %d: %w", n, err)
+		if len(responses) == 0 && (n == len(requests) || !errors.Is(err, ErrOutcomeUnknown)) {
+			return nil, err
+		}
+		for i, r := range rest {
+			if i == n {
+				err = notSent(err)
+			}
+			responses = append(responses, BatchResponse{ID: r.id, Err: err})
+		}
+	}
+	return responses, nil
+}
+
+// notSent is the verdict on a part that was not sent because of a failure before it: that failure's, but nothing is unknown.
+func notSent(cause error) error {
+	if v, ok := fault.As(cause); ok {
+		return &fault.Error{Code: v.Code, Delay: v.Delay, Err: errNotSent}
+	}
+	for _, ended := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(cause, ended) {
+			return fmt.Errorf("%w: %w", errNotSent, ended)
+		}
+	}
+	return errNotSent
+}
+
+// together is how many of the requests, from the first on, this process may send at once: one at the least, which waits until
+// it may.
+func (id *identity) together(ctx context.Context, tenant string, requests []BatchRequest) (int, error) {
+	l, app := id.client.limiter, id.app.ClientID
+	demands, _ := demandsOf(requests)
+	ctx, cancel := context.WithTimeout(ctx, id.client.timeout)
+	defer cancel()
+	if err := l.hold(ctx, &permit{limiter: l, app: app, tenant: tenant, demands: demands}); err != nil {
+		return len(requests), err
+	}
+	n := len(requests)
+	for n > 1 && !l.together(app, tenant, demands) {
+		n--
+		demands, _ = demandsOf(requests[:n])
+	}
+	return n, nil
+}
+
+// demandsOf is what a batch needs, and the family of each part.
+func demandsOf(requests []BatchRequest) (demands []demand, families []Family) {
+	families = make([]Family, len(requests))
+	for i, r := range requests {
+		d := demandOf(r.method(), r.address())
+		families[i] = d.family
+		demands = add(demands, d)
+	}
+	demands[0].calls++ // whether the envelope counts as a call is not documented: it is taken to
+	return demands, families
+}
+
+// batch sends the requests as one batch.
+func (id *identity) batch(ctx context.Context, tenant, version string, requests []BatchRequest) ([]BatchResponse, error) {
 	r := request{method: http.MethodPost, version: version, target: "/$batch", secret: true, batch: true}
 	var body struct {
 		Requests []batchPart `json:"requests"`
 	}
-	families := make([]Family, len(requests))
-	for i, part := range requests {
+	for _, part := range requests {
 		body.Requests = append(body.Requests, part.part())
-		d := demandOf(part.method(), part.address())
-		families[i] = d.family
-		r.demands = add(r.demands, d)
-		if part.action != 0 {
-			id = c.privileged.identity
-			r.oneShot = r.oneShot || part.action == resetPasscode
-		}
+		r.oneShot = r.oneShot || part.action == resetPasscode
 	}
 	r.body = body
-	// Whether the envelope counts as a call is not documented: it is taken to.
-	r.demands[0].calls++
+	var families []Family
+	r.demands, families = demandsOf(requests)
 
 	a, pm, err := id.send(ctx, tenant, r)
 	if err != nil {
-		return nil, fmt.Errorf("batch of %d: %w", len(requests), err)
+		return nil, err
 	}
 	parts, err := a.parts()
 	if err != nil {
 		if r.oneShot {
 			err = unknown(err)
 		}
-		return nil, fmt.Errorf("batch of %d: %w", len(requests), err)
+		return nil, err
 	}
 	responses := make([]BatchResponse, len(requests))
 	for i, part := range requests {
-		responses[i] = c.respond(ctx, part, families[i], version, parts[strings.ToLower(part.id)], a, pm)
+		responses[i] = id.client.respond(ctx, part, families[i], version, parts[strings.ToLower(part.id)], a, pm)
 	}
 	return responses, nil
 }

@@ -174,6 +174,7 @@ func (l *limiter) acquire(ctx context.Context, app, tenant string, p Priority, d
 		return nil, l.refuse(pm, p, now)
 	}
 	l.give(pm)
+	l.served(pm)
 	pm.departed = now
 	l.mu.Unlock()
 	if wait == 0 {

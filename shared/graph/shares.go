@@ -40,6 +40,8 @@ type share struct {
 	until, renewAt instant
 	longest        time.Duration // windows that are longer are closed
 	short          bool          // a call had to wait since the last renewal
+	least          int           // the part that a waiting call needs which costs more than the fair share; 0: none waits
+	leastAt        instant       // when that call last asked
 	renewing       chan struct{} // closed when the renewal that is under way has ended; nil: none is
 	err            error         // of the last renewal
 }
@@ -239,6 +241,10 @@ func (l *limiter) ask(key shareKey, h *share, longest time.Duration, now instant
 	life := l.shares.ledger.Life()
 	// With windows up to a lease's life in it from the start, a call of another family seldom needs another renewal.
 	ask := quota.Ask{Busy: h.short, Longest: max(longest, life)}
+	if h.leastAt+life < now { // whoever waited has given up
+		h.least = 0
+	}
+	ask.Least = h.least
 	held := 0
 	l.eachShared(key, func(w *window) {
 		w.expire(now)
@@ -291,29 +297,41 @@ func (l *limiter) eachShared(key shareKey, f func(*window)) {
 	}
 }
 
-// withinShare refuses a permit that no wait would bring within this process's share as it is.
+// needed is the part of the limits that a permit needs: of those in its tenant, and of those in all tenants together.
+func (l *limiter) needed(demands []demand) (inTenant, everywhere int) {
+	part := func(w Window, cost int) int {
+		if w.Limit == 0 {
+			return 0
+		}
+		return (cost*quota.Whole + w.Limit - 1) / w.Limit
+	}
+	calls := 0
+	for _, d := range demands {
+		calls += d.calls
+		f := l.limits.Families[d.family]
+		inTenant = max(inTenant, part(f.Any, d.units), part(f.Write, d.writes))
+		everywhere = max(everywhere, part(f.AppAny, d.units), part(f.AppWrite, d.writes))
+	}
+	return inTenant, max(everywhere, part(l.limits.Global, calls))
+}
+
+// withinShare refuses a permit that no wait would bring within this process's share as it is. The share will come to what the
+// permit needs: by itself, or because the next renewal asks for that much.
 func (l *limiter) withinShare(pm *permit, p Priority, now instant) error {
 	if l.shares == nil {
 		return nil
 	}
-	fits := func(tenant string, w Window, cost int) bool {
-		return w.Limit == 0 || cost <= l.shares.of(pm.app, tenant, w.Limit, p)
-	}
-	inTenant, everywhere, calls := true, true, 0
-	for _, d := range pm.demands {
-		calls += d.calls
-		f := l.limits.Families[d.family]
-		inTenant = inTenant && fits(pm.tenant, f.Any, d.units) && fits(pm.tenant, f.Write, d.writes)
-		everywhere = everywhere && fits(allTenants, f.AppAny, d.units) && fits(allTenants, f.AppWrite, d.writes)
-	}
-	everywhere = everywhere && fits(allTenants, l.limits.Global, calls)
+	inTenant, everywhere := l.needed(pm.demands)
 	for _, s := range []struct {
 		tenant string
-		enough bool
+		need   int
 	}{{pm.tenant, inTenant}, {allTenants, everywhere}} {
 		h := l.shares.all[shareKey{pm.app, s.tenant}]
-		if s.enough && h != nil && now < h.until {
+		if h != nil && now < h.until && s.need <= h.part(p) {
 			continue
+		}
+		if h != nil && (s.need > h.Fair || s.need == h.least) {
+			h.least, h.leastAt = max(h.least, s.need), now
 		}
 		l.shares.short(pm.app, s.tenant)
 		for _, d := range pm.demands {
@@ -322,6 +340,41 @@ func (l *limiter) withinShare(pm *permit, p Priority, now instant) error {
 		return l.putOff(h, now)
 	}
 	return nil
+}
+
+// served notes that a permit was given: the share need not be larger for it.
+func (l *limiter) served(pm *permit) {
+	if l.shares == nil {
+		return
+	}
+	inTenant, everywhere := l.needed(pm.demands)
+	if h := l.shares.all[shareKey{pm.app, pm.tenant}]; h != nil && inTenant >= h.least {
+		h.least = 0
+	}
+	if h := l.shares.all[shareKey{pm.app, allTenants}]; h != nil && everywhere >= h.least {
+		h.least = 0
+	}
+}
+
+// together reports whether this process may make calls with these demands at once before long. Where that is not so, fewer are to
+// be made.
+func (l *limiter) together(app, tenant string, demands []demand) bool {
+	for _, d := range demands {
+		if l.fits(d) != nil {
+			return false
+		}
+	}
+	if l.shares == nil {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	inTenant, everywhere := l.needed(demands)
+	within := func(tenant string, need int) bool {
+		h := l.shares.all[shareKey{app, tenant}]
+		return h != nil && need <= max(h.Part, h.Fair)
+	}
+	return within(tenant, inTenant) && within(allTenants, everywhere)
 }
 
 // putOff is the verdict on a call for which this process has no share: others hold it, and give back what they must at their

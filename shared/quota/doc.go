@@ -12,6 +12,8 @@
 //     window.
 //   - A process that is alone holds all but a twentieth. That is kept for one that comes along, which so can begin at once. Those
 //     that have to wait for room share evenly; those that don't keep a twentieth.
+//   - A process with a call that needs more than the even share gets as much as the call needs, one process at a time, the one that
+//     has waited longest first. The others share the rest meanwhile. So every call that is within the limit is made in the end.
 //   - A process that ends in order hands its part back at once, but for what its last calls take up until they have left the window.
 //   - What a process held that ended without a word is free again when its lease has ended, the longest window that it could
 //     have called in has passed, and a quarter of a life more, because clocks differ.

@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -78,6 +79,7 @@ func (l *Ledger) Life() time.Duration { return l.life }
 type Ask struct {
 	Busy    bool          // its calls have to wait for room
 	Longest time.Duration // the longest window in which its calls may count until the lease ends
+	Least   int           // the part that a call needs which waits because it costs more than the even share; 0: none does
 	// Lower is told the part that will be leased, before that is written, and returns the part that earlier calls still take up.
 	// From then on no call may go beyond the larger of the two. It may be called several times.
 	Lower func(part int) (held int)
@@ -137,12 +139,15 @@ func (l *Ledger) write(ctx context.Context, key work.Key, ask Ask, leaving bool)
 	}
 	d.settle(now, l.life)
 	var lease Lease
-	until := now // who leaves makes no more calls
+	mine := holder{Until: now, Longest: ask.Longest, Busy: ask.Busy} // who leaves makes no more calls
 	if !leaving {
-		lease, until = d.offer(l.process, ask.Busy, now), now.Add(l.life)
+		mine.Until = now.Add(l.life)
+		mine.queue(d.Holders[l.process], ask.Least, now)
+		lease = d.offer(l.process, mine, now)
 	}
 	lease.Top = max(lease.Part, ask.Lower(lease.Part))
-	d.Holders[l.process] = holder{Part: lease.Top, Until: until, Longest: ask.Longest, Busy: ask.Busy}
+	mine.Part = lease.Top
+	d.Holders[l.process] = mine
 	if lease.Top == 0 && leaving {
 		delete(d.Holders, l.process)
 	}
@@ -166,6 +171,19 @@ type holder struct {
 	Until   time.Time     `json:"until"`   // by the holder's clock
 	Longest time.Duration `json:"longest"` // nanoseconds
 	Busy    bool          `json:"busy,omitempty"`
+	Least   int           `json:"least,omitempty"`
+	Since   time.Time     `json:"since,omitzero"` // it has waited for Least, by its clock
+}
+
+// queue puts the holder into the queue of those that need more than the even share, or keeps its place. Who had as much as it needed
+// since its last renewal goes to the end, whether or not its call came in that time: nobody holds up the others.
+func (h *holder) queue(before holder, least int, now time.Time) {
+	if h.Least = least; least == 0 {
+		return
+	}
+	if h.Since = before.Since; h.Since.IsZero() || before.Part >= before.Least {
+		h.Since = now
+	}
 }
 
 // settle drops holders whose calls can't be in any window any more.
@@ -186,10 +204,13 @@ func (d *division) settle(now time.Time, life time.Duration) {
 	}
 }
 
-// offer tells the part that the process may have, and the one that it will have once others have shrunk to theirs.
-func (d *division) offer(process string, busy bool, now time.Time) Lease {
-	mine, known := d.Holders[process]
+// offer tells the part that the process may have, and the one that it will have once others have shrunk to theirs. mine is what it
+// says of itself now.
+func (d *division) offer(process string, mine holder, now time.Time) Lease {
+	before, known := d.Holders[process]
+	busy := mine.Busy
 	free, busyOnes, idleOnes := Whole, 0, 0
+	first, firstName := mine, process // of those that need more than the even share, the one that has waited longest
 	count := func(busy bool) {
 		if busy {
 			busyOnes++
@@ -205,6 +226,9 @@ func (d *division) offer(process string, busy bool, now time.Time) Lease {
 		free -= h.Part
 		if now.Before(h.Until) {
 			count(h.Busy)
+			if h.Least > 0 && (first.Least == 0 || cmp.Or(h.Since.Compare(first.Since), cmp.Compare(name, firstName)) < 0) {
+				first, firstName = h, name
+			}
 		}
 	}
 	free = max(free, 0)
@@ -219,7 +243,15 @@ func (d *division) offer(process string, busy bool, now time.Time) Lease {
 	// The spare part is for one that comes along: it may take half of it, and so may the next.
 	part := max(free-spare, free/2)
 	if known {
-		part = max(part, min(mine.Part, free))
+		part = max(part, min(before.Part, free))
+	}
+	switch all := busyOnes + idleOnes; {
+	case first.Least <= Usable/all: // nobody needs more
+	case firstName == process:
+		fair = max(fair, first.Least)
+		part = max(part, min(first.Least, free)) // of the spare part too, where it needs that
+	default:
+		fair = min(fair, max(0, Usable-first.Least)/(all-1))
 	}
 	return Lease{Part: min(fair, part), Fair: fair}
 }

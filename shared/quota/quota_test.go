@@ -105,6 +105,55 @@ func TestRelease(t *testing.T) {
 	renew(a, Usable)
 }
 
+// TestNeedOfMore: who needs more than the even share gets that in turn, in the order of waiting, and whoever had it makes way.
+func TestNeedOfMore(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 5, 10, 0, 0, 0, time.UTC)
+	store := open(t)
+	names := []string{"a", "b", "c", "d"}
+	renew := func(name string, least int) Lease {
+		t.Helper()
+		l := New(store, Options{Process: name, Common: "system", Now: func() time.Time { return now }})
+		lease, err := l.Renew(t.Context(), "tenant", "app", Ask{Busy: true, Longest: 20 * time.Second, Least: least, Lower: holding(0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(time.Second)
+		return lease
+	}
+	for range 2 {
+		for _, name := range names {
+			renew(name, 0)
+		}
+	}
+	const most = Whole // a call that takes all of its limit
+	rounds := func(need map[string]int, want string) {
+		t.Helper()
+		turns := ""
+		for range 4 {
+			sum := 0
+			for _, name := range names {
+				lease := renew(name, need[name])
+				if sum += lease.Part; need[name] > 0 && lease.Part >= need[name] {
+					turns += name
+				}
+			}
+			if sum > Whole {
+				t.Errorf("parts sum to %d", sum)
+			}
+		}
+		if turns != want {
+			t.Errorf("the turns were %q, want %q", turns, want)
+		}
+	}
+	rounds(map[string]int{"c": most}, "ccc")           // the first time it hears that the others have not given back yet
+	rounds(map[string]int{"b": most, "d": 4000}, "bd") // b asks again, and waits for d
+	rounds(nil, "")
+	if lease := renew("a", 0); lease.Part != Usable/len(names) {
+		t.Errorf("when nobody needs more: %+v", lease)
+	}
+}
+
 // TestClockFarAhead: a process whose clock was days ahead, and that died, holds its part for no longer than others.
 func TestClockFarAhead(t *testing.T) {
 	t.Parallel()

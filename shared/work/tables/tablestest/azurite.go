@@ -4,10 +4,8 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +17,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"pinreset/shared/nodetest"
 )
 
 var (
@@ -27,9 +27,6 @@ var (
 	//go:embed package-lock.json
 	lock []byte
 )
-
-// errMissing: Azurite can't be run on this machine.
-var errMissing = errors.New("Azurite can't be run here")
 
 // azurite is a running Azurite that serves tables.
 type azurite struct {
@@ -43,9 +40,9 @@ type azurite struct {
 func startAzurite(ctx context.Context) (*azurite, error) {
 	node, err := exec.LookPath("node")
 	if err != nil {
-		return nil, fmt.Errorf("%w: Node.js is missing: %w", errMissing, err)
+		return nil, fmt.Errorf("%w: Node.js is missing: %w", nodetest.ErrMissing, err)
 	}
-	dir, err := install(ctx)
+	dir, err := nodetest.Install(ctx, "azurite", manifest, lock)
 	if err != nil {
 		return nil, err
 	}
@@ -127,50 +124,6 @@ func (a *azurite) stop() error {
 	}
 	<-a.ended
 	return nil
-}
-
-// install fetches Azurite unless that was done before, and returns its directory.
-func install(ctx context.Context) (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("%w: there is no cache directory: %w", errMissing, err)
-	}
-	sum := sha256.Sum256(lock)
-	dir := filepath.Join(cache, "pinreset", "azurite-"+hex.EncodeToString(sum[:6]))
-	if _, err := os.Stat(dir); err == nil {
-		return dir, nil
-	}
-	npm, err := exec.LookPath("npm")
-	if err != nil {
-		return "", fmt.Errorf("%w: npm is missing: %w", errMissing, err)
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return "", err
-	}
-	// Whoever else installs at this moment has a directory of his own, and the first to be ready gives it the name.
-	own, err := os.MkdirTemp(filepath.Dir(dir), "installing-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(own)
-	for name, data := range map[string][]byte{"package.json": manifest, "package-lock.json": lock} {
-		if err := os.WriteFile(filepath.Join(own, name), data, 0o644); err != nil {
-			return "", err
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
-	defer cancel()
-	command := exec.CommandContext(ctx, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-	command.Dir = own
-	if out, err := command.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: npm could not fetch it: %w: %s", errMissing, err, out)
-	}
-	if err := os.Rename(own, dir); err != nil {
-		if _, there := os.Stat(dir); there != nil {
-			return "", err
-		}
-	}
-	return dir, nil
 }
 
 func freePort() (int, error) {

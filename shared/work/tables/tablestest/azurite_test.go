@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pinreset/shared/nodetest"
 )
 
 // TestLockNamesNoRegistry: whoever installs takes the registry that his own npm is set to, and checks what comes by its sum.
@@ -37,7 +39,7 @@ func TestLockNamesNoRegistry(t *testing.T) {
 func TestAzuriteEndsWithItsLeash(t *testing.T) {
 	t.Parallel()
 	a, err := startAzurite(t.Context())
-	if errors.Is(err, errMissing) {
+	if errors.Is(err, nodetest.ErrMissing) {
 		t.Skip(err)
 	}
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/data/aztables"
 
+	"pinreset/shared/nodetest"
 	"pinreset/shared/work/tables"
 )
 
@@ -46,7 +47,7 @@ func Run(m *testing.M) int {
 func Open(t testing.TB, o tables.Options) *tables.Table {
 	t.Helper()
 	shared.once.Do(func() { shared.account, shared.err = connect() })
-	if errors.Is(shared.err, errMissing) {
+	if errors.Is(shared.err, nodetest.ErrMissing) {
 		t.Skipf("skipped, for Table storage: %v", shared.err)
 	}
 	if shared.err != nil {
@@ -75,7 +76,7 @@ func Open(t testing.TB, o tables.Options) *tables.Table {
 func Emulator(t testing.TB) string {
 	t.Helper()
 	a, err := startAzurite(t.Context())
-	if errors.Is(err, errMissing) {
+	if errors.Is(err, nodetest.ErrMissing) {
 		t.Skipf("skipped, for Table storage: %v", err)
 	}
 	if err != nil {

@@ -22,8 +22,9 @@
       const search = document.querySelector("input[type=search]");
       if (search) { e.preventDefault(); search.focus(); search.select(); }
     } else if (e.key === "r") {
-      const reset = document.querySelector("[data-reset]");
-      if (reset) { e.preventDefault(); reset.focus(); }
+      const form = document.querySelector("form[data-reset]");
+      const next = form && (form.querySelector("input:invalid") || form.querySelector("button"));
+      if (next) { e.preventDefault(); next.focus(); }
     } else if (e.key === "?") {
       const help = document.getElementById("keys");
       if (help) { e.preventDefault(); help.open = !help.open; help.querySelector("summary").focus(); }
@@ -50,3 +51,30 @@ document.addEventListener("click", async (e) => {
     said.textContent = "The browser did not let it be copied: mark the text and copy it yourself.";
   }
 });
+
+// Live: while something is pending, a page brings itself up to date. What somebody is typing is not taken from under their hands.
+(() => {
+  let main = document.querySelector("main[data-live]");
+  const turn = async () => {
+    const answer = await fetch(location.pathname + "?live=auto", { headers: { Accept: "text/html" } });
+    if (!answer.ok || answer.redirected) return location.reload();
+    const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const before = main.querySelector("[role=status]")?.textContent.trim();
+    const fresh = document.importNode(next.querySelector("main"), true);
+    const focused = document.activeElement;
+    const href = main.contains(focused) && focused.getAttribute("href");
+    main.replaceWith(fresh);
+    main = fresh;
+    if (href) [...main.querySelectorAll("a")].find((a) => a.getAttribute("href") === href)?.focus();
+    document.title = next.title;
+    const now = main.querySelector("[role=status]")?.textContent.trim();
+    if (now && now !== before) document.getElementById("said").textContent = now;
+  };
+  const wait = () => setTimeout(async () => {
+    try {
+      if (!document.hidden && !main.querySelector("form :focus")) await turn();
+    } catch { /* the server is away: the next turn may find it again */ }
+    if (main.dataset.live) wait();
+  }, 1000 * main.dataset.live);
+  if (main) wait();
+})();

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"pinreset/shared/client"
+	"pinreset/shared/graph/graphsim"
+	"pinreset/shared/nodetest"
+)
+
+var (
+	//go:embed testdata/browser/package.json
+	browserManifest []byte
+	//go:embed testdata/browser/package-lock.json
+	browserLock []byte
+)
+
+var readmePictures = flag.String("readme-pictures", "", "a folder to put the README's pictures of the portal into")
+
+// chromium finds a browser, "" where there is none.
+func chromium() string {
+	for _, name := range []string{os.Getenv("CHROME_BIN"), "chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); name != "" && err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+// TestBrowser goes through the portal of the program that people run, in a real browser: from the sign-in to a code with the keyboard
+// alone, every page under axe-core in light and dark and at two widths, the core path without scripts, and what a thief, a forger or a
+// framing page gets. Pictures of the pages are in dist/pictures afterwards.
+func TestBrowser(t *testing.T) {
+	t.Parallel()
+	executable := chromium()
+	if executable == "" {
+		t.Skip("no browser here: install Debian's package chromium, or name one in CHROME_BIN")
+	}
+	dir, err := nodetest.Install(t.Context(), "browser", browserManifest, browserLock)
+	if errors.Is(err, nodetest.ErrMissing) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := startBinary(t, t.TempDir())
+	c := r.client()
+	waitProven(t, c)
+	r.furnish(c)
+
+	pictures, err := filepath.Abs(filepath.Join("..", "dist", "pictures"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := filepath.Abs(filepath.Join("testdata", "browser", "browser.mjs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	given, err := json.Marshal(map[string]string{
+		"dir": dir, "executable": executable, "link": r.link, "url": r.url, "tenant": graphsim.Contoso, "device": "sales-pixel-12", "other": "store-kiosk-07", "pictures": pictures, "readme": *readmePictures,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.CommandContext(t.Context(), "node", script, string(given))
+	var said, errs bytes.Buffer
+	command.Stdout, command.Stderr = &said, &errs
+	if err := command.Run(); err != nil {
+		t.Fatalf("%v: %s", err, &errs)
+	}
+	checks := 0
+	for d := json.NewDecoder(&said); d.More(); checks++ {
+		var c struct {
+			Check, Detail string
+			OK            bool
+		}
+		if err := d.Decode(&c); err != nil {
+			t.Fatal(err)
+		}
+		if !c.OK {
+			t.Errorf("%s: %s", c.Check, c.Detail)
+		}
+		t.Logf("%s: %t %s", c.Check, c.OK, c.Detail)
+	}
+	if least := 11; checks < least {
+		t.Errorf("%d checks, want at least %d", checks, least)
+	}
+}
+
+// furnish makes the sample tenant have one of everything that a page shows.
+func (r *running) furnish(c *client.Client) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
+	defer cancel()
+	a, err := c.StartAudit(ctx, graphsim.Contoso, "to look at")
+	if err == nil {
+		_, err = c.WaitAudit(ctx, graphsim.Contoso, a.ID)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if _, _, err := c.StartRollout(ctx, graphsim.Contoso, client.NewRollout{Target: client.Target{AllDevices: true}, Reason: "to look at"}); err != nil {
+		r.t.Fatal(err)
+	}
+	for d, err := range c.Devices(ctx, graphsim.Contoso, "hr-laptop-11") {
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		failing, _, err := c.StartReset(ctx, graphsim.Contoso, d.ID, "forgot it", "INC-1")
+		if err == nil {
+			_, err = c.WaitReset(ctx, graphsim.Contoso, failing.ID, nil)
+		}
+		if err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
