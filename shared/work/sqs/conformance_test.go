@@ -69,15 +69,15 @@ func serve(t testing.TB, now func() time.Time, names ...work.Queue) *sqstest.Ser
 	return sqstest.New(t, c)
 }
 
-func account() *awsapi.Account {
-	return awsapi.Open(awsapi.Account{Region: sqstest.Region, Credentials: func(context.Context) (aws.Credentials, error) {
+func account(server *sqstest.Server) *awsapi.Account {
+	return awsapi.Open(awsapi.Account{Region: sqstest.Region, HTTP: server.Client(), Credentials: func(context.Context) (aws.Credentials, error) {
 		return aws.Credentials{AccessKeyID: "AKIAEXAMPLE", SecretAccessKey: "secret", SessionToken: "session"}, nil
 	}})
 }
 
 func connect(t testing.TB, server *sqstest.Server, now func() time.Time) *sqs.Queues {
 	t.Helper()
-	q, err := sqs.Open(sqs.Options{URL: server.URL(), Account: account(), Now: now})
+	q, err := sqs.Open(sqs.Options{URL: server.URL(), Account: account(server), Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,8 +16,8 @@
 // SQS calls a message by the receipt handle of its latest delivery. What it does with an older one while somebody else holds the
 // message is not documented for certain; package outbox does not rest on it.
 //
-// The driver makes and changes no queue. It needs sqs:SendMessage, sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility
-// and sqs:GetQueueAttributes. It has run against a model of SQS (package sqstest) and not against the service.
+// The driver makes and changes no queue. It needs sns:Publish where there is a topic, and sqs:SendMessage, sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility
+// and sqs:GetQueueAttributes. It has run against models of SQS and SNS (package sqstest) and not against the services.
 package sqs
 
 import (
@@ -67,7 +67,10 @@ type Options struct {
 	// Visibility is for how long a parcel is held that Receive returned, and for how much longer by Renew; a minute if zero. Whole
 	// seconds, up to 12 hours.
 	Visibility time.Duration
-	Now        func() time.Time // time.Now if nil
+	// Topics are queues whose messages are published to a topic of SNS too, named by its ARN, for whoever subscribes to it:
+	// work.Announcements, in practice. What a Retry or Postpone puts off is not published again.
+	Topics map[work.Queue]string
+	Now    func() time.Time // time.Now if nil
 }
 
 // Queues are the queues of one account and region. They are safe for concurrent use.
@@ -108,15 +111,28 @@ func Open(o Options) (*Queues, error) {
 	return &Queues{o: o, endpoint: u.Scheme + "://" + u.Host + "/", held: map[string]held{}, full: 256}, nil
 }
 
+// Close lets go of idle connections. Nothing else is held open.
+func (q *Queues) Close(context.Context) error {
+	q.o.Account.HTTP.CloseIdleConnections()
+	return nil
+}
+
 func (q *Queues) url(queue work.Queue) string { return q.o.URL + string(queue) }
 
-// call calls an operation until it is done, refused, or its time is over. Each of them may be repeated: what is sent twice is there
-// twice, and settled once.
+// call calls an operation of SQS as repeat has it.
 func (q *Queues) call(ctx context.Context, operation string, patience time.Duration, in, out any) error {
+	return repeat(ctx, patience, func(ctx context.Context) error {
+		return q.o.Account.JSON(ctx, "sqs", q.endpoint, "AmazonSQS."+operation, in, out)
+	})
+}
+
+// repeat calls until it is done, refused, or its time is over. Each operation may be repeated: what is sent twice is there
+// twice, and settled once.
+func repeat(ctx context.Context, patience time.Duration, call func(context.Context) error) error {
 	bounded, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for attempt := 0; ; attempt++ {
-		err := q.o.Account.JSON(bounded, "sqs", q.endpoint, "AmazonSQS."+operation, in, out)
+		err := call(bounded)
 		if err == nil || !awsapi.Passing(err) || attempt == 3 {
 			return err
 		}

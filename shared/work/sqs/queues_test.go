@@ -206,7 +206,7 @@ func TestCheckNamesWhatIsMissing(t *testing.T) {
 func TestModelTakesTheSDK(t *testing.T) {
 	t.Parallel()
 	server := serve(t, nil, queue)
-	client := sdk.New(sdk.Options{Region: sqstest.Region, BaseEndpoint: aws.String(server.Endpoint()), Credentials: aws.CredentialsProviderFunc(account().Credentials)})
+	client := sdk.New(sdk.Options{Region: sqstest.Region, BaseEndpoint: aws.String(server.Endpoint()), Credentials: aws.CredentialsProviderFunc(account(server).Credentials)})
 	named, err := client.GetQueueUrl(t.Context(), &sdk.GetQueueUrlInput{QueueName: aws.String("queue")})
 	if err != nil {
 		t.Fatal(err)

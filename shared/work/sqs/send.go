@@ -21,7 +21,7 @@ type entry struct {
 	size         int
 }
 
-// Send puts the parcels into their queues. A parcel that is too large is a work.ErrTooLarge; the others are sent all the same.
+// Send puts the parcels into their queues, and a copy into the queue's topic where it has one. A parcel that is too large is a work.ErrTooLarge; the others are sent all the same.
 func (q *Queues) Send(ctx context.Context, parcels []outbox.Parcel) error {
 	var (
 		order   []work.Queue
@@ -51,6 +51,11 @@ func (q *Queues) Send(ctx context.Context, parcels []outbox.Parcel) error {
 				break
 			}
 			rest = rest[n:]
+		}
+	}
+	for _, p := range parcels {
+		if topic, ok := q.o.Topics[p.Queue]; ok && p.Attributes[outbox.AttributeAttempt] == "1" {
+			errs = append(errs, q.publish(ctx, topic, p))
 		}
 	}
 	return errors.Join(errs...)

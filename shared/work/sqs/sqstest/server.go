@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -62,12 +63,13 @@ type Server struct {
 	serial int
 	faults map[string][]Fault
 	calls  map[string]int
-	wake   chan struct{} // closed when something may have come due
+	wake   chan struct{}            // closed when something may have come due
+	ended  map[string]chan struct{} // by the id of a call of Client's, closed when it has been answered or dropped
 }
 
 // New starts a server that ends with the test.
 func New(t testing.TB, c Config) *Server {
-	s := &Server{now: c.Now, real: c.Now == nil, queues: map[string]*queue{}, faults: map[string][]Fault{}, calls: map[string]int{}, wake: make(chan struct{})}
+	s := &Server{now: c.Now, real: c.Now == nil, queues: map[string]*queue{}, faults: map[string][]Fault{}, calls: map[string]int{}, wake: make(chan struct{}), ended: map[string]chan struct{}{}}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -88,6 +90,45 @@ func New(t testing.TB, c Config) *Server {
 // Endpoint is the server's address, and URL that of a queue without its name.
 func (s *Server) Endpoint() string { return s.http.URL }
 func (s *Server) URL() string      { return s.http.URL + "/" + Account + "/" }
+
+// callHeader tells the server which of Client's calls it serves. SDKs send the header too.
+const callHeader = "Amz-Sdk-Invocation-Id"
+
+// Client returns an HTTP client for tests on a clock of their own. A call that its caller gives up returns when the server has noticed.
+// Otherwise the server, when the clock is moved next, could hand a message to somebody who has gone: SQS does that too, and its messages
+// come again when their visibility ends, but no clock that stands ends it.
+func (s *Server) Client() *http.Client { return &http.Client{Transport: noticed{s}} }
+
+type noticed struct{ s *Server }
+
+func (n noticed) RoundTrip(r *http.Request) (*http.Response, error) {
+	ended := make(chan struct{})
+	n.s.mu.Lock()
+	n.s.serial++
+	id := strconv.Itoa(n.s.serial)
+	n.s.ended[id] = ended
+	n.s.mu.Unlock()
+	r = r.Clone(r.Context())
+	r.Header.Set(callHeader, id)
+	res, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		select {
+		case <-ended:
+		case <-time.After(time.Second): // it never got there
+		}
+	}
+	return res, err
+}
+
+// end closes what a call of Client's waits for.
+func (s *Server) end(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ended, ok := s.ended[id]; ok {
+		close(ended)
+		delete(s.ended, id)
+	}
+}
 
 // Fail lets the next calls of the operation, such as SendMessageBatch, meet the faults in turn.
 func (s *Server) Fail(operation string, faults ...Fault) {
@@ -138,6 +179,7 @@ var signed = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=[A-Z0-9a-z]+/\d{8}
 
 // ServeHTTP answers one call.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer s.end(r.Header.Get(callHeader))
 	operation, ok := strings.CutPrefix(r.Header.Get("X-Amz-Target"), "AmazonSQS.")
 	var in request
 	switch {
