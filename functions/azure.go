@@ -151,6 +151,9 @@ func azureConfig(getenv func(string) string) (config, error) {
 	if c.simulated() && c.SimAt == "" {
 		problems = append(problems, errors.New("PINRESET_CLIENT_ID is missing: no simulated cloud is started under the Functions host"))
 	}
+	if c.SQSURL != "" {
+		problems = append(problems, errors.New("PINRESET_SQS_URL can't be set here: the Functions host brings messages of Service Bus"))
+	}
 	if c.PublicURL == "" {
 		problems = append(problems, errNoPublicURL)
 	}

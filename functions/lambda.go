@@ -14,6 +14,7 @@ import (
 	"pinreset/shared/host/lambda"
 	"pinreset/shared/work"
 	"pinreset/shared/work/sqlitework"
+	"pinreset/shared/work/sqs"
 )
 
 // functionVariable names the function that a Lambda is: one of those that serve a queue (see triggers), a timer, or HTTP. Without it one Lambda
@@ -96,9 +97,13 @@ func (p *program) lambdaFunctions(c config, only string) (lambda.Functions, erro
 	if p.local != nil {
 		f.Intake = pushedRecords{p.local}
 	}
+	if p.sqs != nil {
+		f.Intake = lambda.Parcels{Store: p.shared, Decode: sqs.Decode, Hold: p.sqs.Hold}
+		f.Return = p.sqs.Return
+	}
 	for name, queue := range p.triggers {
 		if wanted(name) {
-			f.Queues[string(queue)] = queue
+			f.Queues[c.queuePrefix()+string(queue)] = queue
 		}
 	}
 	if wanted(housekeepingTimer) {
@@ -153,6 +158,9 @@ func lambdaConfig(getenv func(string) string) (config, error) {
 	}
 	if c.simulated() && c.SimAt == "" {
 		problems = append(problems, errors.New("PINRESET_CLIENT_ID is missing: no simulated cloud is started on AWS Lambda"))
+	}
+	if c.sharedStores() && c.SQSURL == "" {
+		problems = append(problems, errors.New("PINRESET_SQS_URL is missing: nothing brings messages of Service Bus to a Lambda"))
 	}
 	if c.PublicURL == "" {
 		problems = append(problems, errNoPublicURL)

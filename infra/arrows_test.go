@@ -37,7 +37,7 @@ var rooms = []struct {
 	{room: "pinreset/shared/graph/graphtest", imports: []string{"pinreset/shared/graph"}}, // for tests; joins client and simulator
 	{room: "pinreset/shared/policy", imports: []string{"pinreset/events"}},                // what a policy is, whoever reads or writes it
 	{room: "pinreset/shared/secret/keyvault", sdk: true},
-	{room: "pinreset/shared/credential", imports: []string{"pinreset/shared/graph"}, sdk: true},
+	{room: "pinreset/shared/credential", imports: []string{"pinreset/shared/awsapi", "pinreset/shared/graph"}, sdk: true},
 	{room: "pinreset/shared/host", imports: []string{"pinreset/shared/work"}, sdk: true},
 	{room: "pinreset/shared", imports: []string{"pinreset/events", "pinreset/shared"}},
 	{room: "pinreset/functions/web", imports: []string{"pinreset/events", "pinreset/shared", "pinreset/functions/web"}},

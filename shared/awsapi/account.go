@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -27,8 +28,9 @@ type Account struct {
 	// Credentials are asked for at every call. The role's credentials are in the environment of a Lambda function ("Defined runtime
 	// environment variables"); see [Environment].
 	Credentials func(ctx context.Context) (aws.Credentials, error)
-	HTTP        *http.Client     // nil for one without a time limit: each call has its context's
-	Now         func() time.Time // time.Now if nil
+	Endpoints   map[string]string // by service, in place of the region's own; AWS_ENDPOINT_URL_SNS and its like ("Service-specific endpoints")
+	HTTP        *http.Client      // nil for one without a time limit: each call has its context's
+	Now         func() time.Time  // time.Now if nil
 	signer      *v4.Signer
 }
 
@@ -45,6 +47,18 @@ func Open(a Account) *Account {
 	}
 	a.signer = v4.NewSigner()
 	return &a
+}
+
+// Endpoint is where the region has the service, such as sts.
+func (a *Account) Endpoint(service string) string {
+	if e := a.Endpoints[service]; e != "" {
+		return e
+	}
+	suffix := "amazonaws.com"
+	if strings.HasPrefix(a.Region, "cn-") {
+		suffix = "amazonaws.com.cn"
+	}
+	return "https://" + service + "." + a.Region + "." + suffix + "/"
 }
 
 // Environment reads AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN at each use, so new ones hold at once. No file, no
