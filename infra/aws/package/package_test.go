@@ -14,6 +14,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"pinreset/shared/work/tables/tablestest"
 )
 
 // packaged is the zip for this machine's architecture, and bootstrap the program in it.
@@ -22,7 +24,7 @@ var packaged, bootstrap string
 const root = "../../.."
 
 func TestMain(m *testing.M) {
-	exit, err := withPackage(m.Run)
+	exit, err := withPackage(func() int { return tablestest.Run(m) })
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		exit = 1
