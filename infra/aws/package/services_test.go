@@ -84,4 +84,7 @@ func TestModelSQS(t *testing.T) {
 	if ended := d.ended(r.ID); ended.State != passcode.Issued || d.resets("sales-pixel-12") != 1 {
 		t.Errorf("the reset is %s %s, and the device was reset %d times", ended.State, ended.FailureCode, d.resets("sales-pixel-12"))
 	}
+	if server.Calls("SendMessageBatch") == 0 || server.Calls("DeleteMessage") == 0 {
+		t.Error("no message went by SQS")
+	}
 }
