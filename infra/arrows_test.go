@@ -29,7 +29,7 @@ var rooms = []struct {
 	{room: "pinreset/shared/work/sqs/sqstest", imports: []string{"pinreset/shared/work/sqs/sqstest"}}, // fit for any project
 	{room: "pinreset/shared/awsapi", sdk: true},
 	{room: "pinreset/shared/work/worktest", imports: []string{"pinreset/events", "pinreset/shared/clocktest", "pinreset/shared/work"}},
-	{room: "pinreset/shared/work/tables/tablestest", imports: []string{"pinreset/shared/nodetest"}},
+	{room: "pinreset/shared/work/tables/tablestest", imports: []string{"pinreset/shared/nodetest", "pinreset/shared/work/tables"}, sdk: true},
 	{room: "pinreset/shared/work/servicebus/servicebustest", imports: []string{"pinreset/shared/work/servicebus/servicebustest"}}, // fit for any project
 	{room: "pinreset/shared/graph", imports: []string{"pinreset/events/jsoncut", "pinreset/shared/diag", "pinreset/shared/fault", "pinreset/shared/policy", "pinreset/shared/quota", "pinreset/shared/secret"}, sdk: true},
 	{room: "pinreset/shared/graph/graphschema"},
