@@ -151,6 +151,9 @@ func azureConfig(getenv func(string) string) (config, error) {
 	if c.simulated() && c.SimAt == "" {
 		problems = append(problems, errors.New("PINRESET_CLIENT_ID is missing: no simulated cloud is started under the Functions host"))
 	}
+	if c.SQSURL != "" {
+		problems = append(problems, errors.New("PINRESET_SQS_URL can't be set here: the Functions host brings messages of Service Bus"))
+	}
 	if c.PublicURL == "" {
 		problems = append(problems, errNoPublicURL)
 	}
@@ -173,12 +176,17 @@ func azureCloud(c config) (cloud, error) {
 // store has it, and what is put off comes from the store again.
 type pushed struct{ store *sqlitework.Store }
 
-// Take makes the message a delivery of the store. The tenant in the body says whose it is; a message that names none is set
-// aside by dispatch, like any other that can't be read.
+// Take makes the message a delivery of the store.
 func (p pushed) Take(ctx context.Context, queue work.Queue, m azure.Message) (work.Delivery, bool, error) {
+	return takePushed(ctx, p.store, queue, m.ID, m.Body)
+}
+
+// takePushed makes a message that a host hands over a delivery of the store. The tenant in the body says whose it is; a message that names
+// none is set aside by dispatch, like any other that can't be read.
+func takePushed(ctx context.Context, store *sqlitework.Store, queue work.Queue, id string, body []byte) (work.Delivery, bool, error) {
 	partition := dispatch.SystemPartition
-	if e, err := events.Parse(m.Body); err == nil {
+	if e, err := events.Parse(body); err == nil {
 		partition = e.Tenant
 	}
-	return p.store.Take(ctx, work.Message{ID: m.ID, Queue: queue, Partition: partition, Body: m.Body})
+	return store.Take(ctx, work.Message{ID: id, Queue: queue, Partition: partition, Body: body})
 }

@@ -14,6 +14,7 @@ import (
 
 	"pinreset/functions/passcodereset"
 	"pinreset/functions/tenantaudit"
+	"pinreset/shared/awsapi"
 	"pinreset/shared/credential"
 )
 
@@ -44,7 +45,7 @@ type config struct {
 	SignInClients    []string // PINRESET_SIGNIN_CLIENTS: client ids, with commas between them, of the programs that may call the API for people
 
 	// How it signs in, to customers' tenants and to Azure services.
-	Credential        credential.Way // PINRESET_CREDENTIAL: secret, managed-identity, workload-identity, client-assertion or developer
+	Credential        credential.Way // PINRESET_CREDENTIAL: secret, managed-identity, workload-identity, client-assertion, aws or developer
 	IdentityClientID  string         // PINRESET_IDENTITY_CLIENT_ID: client id of the user-assigned managed identity
 	AssertionFile     string         // PINRESET_ASSERTION_FILE: with the token that proves who pinreset is, read again for each use
 	WorkloadTokenFile string         // AZURE_FEDERATED_TOKEN_FILE: set by Kubernetes' workload identity webhook
@@ -57,8 +58,13 @@ type config struct {
 	TablesConnectionFile     string // PINRESET_TABLES_CONNECTION_FILE
 	ServiceBus               string // PINRESET_SERVICEBUS: NAME.servicebus.windows.net
 	ServiceBusConnectionFile string // PINRESET_SERVICEBUS_CONNECTION_FILE
+	SQSURL                   string // PINRESET_SQS_URL: https://sqs.REGION.amazonaws.com/ACCOUNT/PREFIX, in place of Service Bus
+	SNSTopic                 string // PINRESET_SNS_TOPIC: ARN of the topic that gets a copy of each announcement with SQS; "" sends none
 	ServiceBusTopic          string // PINRESET_SERVICEBUS_TOPIC: the topic that gets a copy of each announcement, such as a failure; "" sends none
 	RootKeyFile              string // PINRESET_ROOT_KEY_FILE: wraps the key-encryption keys in place of KeyVaultKey; the same for all processes
+
+	// AWS is how AWS is called where the settings name something of it: AWS_REGION, AWS_ACCESS_KEY_ID and their like, which Lambda sets.
+	AWS *awsapi.Account
 
 	// How long a reset whose call got no clear answer looks for a trace of it at the device. Microsoft publishes no bound for
 	// either, so whoever knows a tenant to be slow or quick says so.
@@ -135,8 +141,12 @@ func loadConfig(getenv func(string) string) (config, error) {
 		TablesConnectionFile:     value("TABLES_CONNECTION_FILE", ""),
 		ServiceBus:               value("SERVICEBUS", ""),
 		ServiceBusConnectionFile: value("SERVICEBUS_CONNECTION_FILE", ""),
-		ServiceBusTopic:          value("SERVICEBUS_TOPIC", ""),
-		RootKeyFile:              value("ROOT_KEY_FILE", ""),
+		SQSURL:                   value("SQS_URL", ""),
+		SNSTopic:                 value("SNS_TOPIC", ""),
+		AWS: awsapi.Open(awsapi.Account{Region: getenv("AWS_REGION"), Credentials: awsapi.Environment(getenv), Endpoints: map[string]string{
+			"sts": getenv("AWS_ENDPOINT_URL_STS"), "sns": getenv("AWS_ENDPOINT_URL_SNS")}}),
+		ServiceBusTopic: value("SERVICEBUS_TOPIC", ""),
+		RootKeyFile:     value("ROOT_KEY_FILE", ""),
 
 		CallAgainAfter: duration("CALL_AGAIN_AFTER", passcodereset.DefaultSchedule.Trace, 5*time.Second, time.Hour),
 		GiveUpAfter:    duration("GIVE_UP_AFTER", passcodereset.DefaultSchedule.Lost, 10*time.Second, 24*time.Hour),

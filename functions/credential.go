@@ -64,6 +64,9 @@ func (c config) credentialProblems(problem func(name, format string, args ...any
 	if c.Credential == credential.WorkloadIdentity && c.WorkloadTokenFile == "" {
 		problem("CREDENTIAL", "is workload-identity, and AZURE_FEDERATED_TOKEN_FILE is not set: the pod has no token, because its service account or its label is missing")
 	}
+	if c.Credential == credential.AWS && c.AWS != nil && c.AWS.Region == "" {
+		problem("CREDENTIAL", "is aws, and AWS_REGION is not set")
+	}
 	if c.KeyVaultKey != "" {
 		if err := keyvault.Check(c.KeyVaultKey); err != nil {
 			problem("KEY_VAULT_KEY", "%v", err)
@@ -80,6 +83,8 @@ func (c config) signsInBy() string {
 		return "by the managed identity " + c.IdentityClientID + ", without a secret"
 	case credential.WorkloadIdentity:
 		return "by the workload identity whose token is in " + c.WorkloadTokenFile
+	case credential.AWS:
+		return "by a token that AWS signs for this role, without a secret"
 	case credential.ClientAssertion:
 		return "by the assertion in " + c.AssertionFile
 	}
@@ -98,7 +103,7 @@ func (t cloud) settings() credential.Settings {
 }
 
 func (c config) signSettings() credential.Settings {
-	s := credential.Settings{Way: c.Credential, Identity: c.IdentityClientID, File: c.AssertionFile, Home: c.HomeTenant}
+	s := credential.Settings{Way: c.Credential, Identity: c.IdentityClientID, File: c.AssertionFile, Home: c.HomeTenant, Account: c.AWS}
 	if c.Credential == credential.WorkloadIdentity {
 		s.File = c.WorkloadTokenFile
 	}
@@ -171,20 +176,23 @@ func (p *program) tidyKeys(ctx context.Context) {
 		return
 	}
 	for ticker := time.NewTicker(tidyEvery); ; {
-		switch done, err := p.chain.Tidy(ctx); {
-		case ctx.Err() != nil:
-			ticker.Stop()
-			return
-		case err != nil:
-			p.logger.WarnContext(ctx, "tidy key-encryption keys", "cause", err.Error())
-		case done != secret.Tidied{}:
-			p.logger.InfoContext(ctx, "tidied key-encryption keys", "destroyed", done.Destroyed, "rewrapped", done.Rewrapped)
-		}
+		p.tidy(ctx)
 		select {
 		case <-ctx.Done():
 			ticker.Stop()
 			return
 		case <-ticker.C:
 		}
+	}
+}
+
+// tidy does it once.
+func (p *program) tidy(ctx context.Context) {
+	switch done, err := p.chain.Tidy(ctx); {
+	case ctx.Err() != nil:
+	case err != nil:
+		p.logger.WarnContext(ctx, "tidy key-encryption keys", "cause", err.Error())
+	case done != secret.Tidied{}:
+		p.logger.InfoContext(ctx, "tidied key-encryption keys", "destroyed", done.Destroyed, "rewrapped", done.Rewrapped)
 	}
 }

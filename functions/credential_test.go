@@ -31,6 +31,9 @@ func TestCredentialIsChosen(t *testing.T) {
 		{id + " PINRESET_CREDENTIAL=workload-identity AZURE_FEDERATED_TOKEN_FILE=a PINRESET_HOME_TENANT=b " + vault, nil},
 		{id + " PINRESET_CREDENTIAL=client-assertion PINRESET_ASSERTION_FILE=a PINRESET_PRIVILEGED_CLIENT_ID=b", nil},
 		{id + " PINRESET_CREDENTIAL=developer", nil},
+		{id + " PINRESET_CREDENTIAL=aws AWS_REGION=eu-central-1 PINRESET_PRIVILEGED_CLIENT_ID=b PINRESET_HOME_TENANT=c " + vault, nil},
+		{id + " PINRESET_CREDENTIAL=aws " + vault, []string{"HOME_TENANT", "CREDENTIAL"}},
+		{id + " PINRESET_CREDENTIAL=aws AWS_REGION=eu-central-1 PINRESET_CLIENT_SECRET_FILE=a", []string{"CLIENT_SECRET_FILE"}},
 
 		{id, []string{"CLIENT_SECRET_FILE"}},
 		{id + " PINRESET_CREDENTIAL=default", []string{"CREDENTIAL"}},

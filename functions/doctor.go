@@ -149,9 +149,12 @@ func (x *examination) services(ctx context.Context, source *credential.Source) {
 		}
 		x.say("table "+name, fine, "", "answers")
 	}
-	const check = "queues of Service Bus"
+	check, fix := "queues of Service Bus", "make the queues that are missing, and give the identity the roles Azure Service Bus Data Sender and Receiver"
+	if x.config.SQSURL != "" {
+		check, fix = "queues of SQS", "make the queues that are missing, with their dead-letter queues, and let the role use them"
+	}
 	if err := errors.Join(s.bus.Check(ctx, queueNames()), s.bus.Close(ctx)); err != nil {
-		x.say(check, broken, "make the queues that are missing, and give the identity the roles Azure Service Bus Data Sender and Receiver", "%v", err)
+		x.say(check, broken, fix, "%v", err)
 		return
 	}
 	x.say(check, fine, "", "all %d can be used", len(queues))

@@ -1,18 +1,19 @@
 // Command pinreset resets device passcodes through Microsoft Intune and onboards tenants to Microsoft's PIN reset service.
 //
 // One program is both sides: `pinreset up` is the server with everything on one machine, and the other commands are thin
-// clients of the server's HTTP API. `pinreset --help` lists them. Under the Azure Functions host it is the custom handler.
+// clients of the server's HTTP API. `pinreset --help` lists them. Under the Azure Functions host it is the custom handler, and on
+// AWS Lambda the bootstrap.
 package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"pinreset/shared/host/azure"
+	"pinreset/shared/host/lambda"
 )
 
 func main() {
@@ -28,9 +29,8 @@ func main() {
 // Functions.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
-		if getenv("AWS_LAMBDA_RUNTIME_API") != "" {
-			fmt.Fprintln(stderr, "pinreset: this build has no host for AWS Lambda")
-			return exitError
+		if getenv(lambda.RuntimeVariable) != "" {
+			return runLambda(ctx, getenv, stdout, stderr)
 		}
 		if port := getenv(azure.PortVariable); port != "" {
 			return runAzure(ctx, port, getenv, stdout, stderr)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -20,11 +21,13 @@ import (
 	"pinreset/shared/credential"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/host/azure"
+	"pinreset/shared/host/lambda"
 	"pinreset/shared/secret"
 	"pinreset/shared/work"
 	"pinreset/shared/work/outbox"
 	"pinreset/shared/work/servicebus"
 	"pinreset/shared/work/sqlitework"
+	"pinreset/shared/work/sqs"
 	"pinreset/shared/work/tables"
 )
 
@@ -54,6 +57,7 @@ type stores struct {
 	keys   keyRing
 	local  *sqlitework.Store // rows, where they are in the data directory; else nil
 	shared *outbox.Store     // rows, where they are in Azure's services; else nil
+	sqs    *sqs.Queues       // messages, where they are on SQS; else nil
 	close  func() error
 }
 
@@ -63,12 +67,14 @@ func (c config) sharedStores() bool { return c.TablesURL != "" || c.TablesConnec
 // serviceProblems says what is missing for Azure's services, and what contradicts it.
 func (c config) serviceProblems(problem func(name, format string, args ...any)) {
 	tablesSet, busSet := c.TablesURL != "" || c.TablesConnectionFile != "", c.ServiceBus != "" || c.ServiceBusConnectionFile != ""
+	queuesSet := busSet || c.SQSURL != ""
 	switch {
-	case tablesSet && !busSet:
-		problem("SERVICEBUS", "is needed with tables: rows and messages are in Azure's services both, or in the data directory both")
+	case tablesSet && !queuesSet:
+		problem("SERVICEBUS", "or PINRESET_SQS_URL is needed with tables: rows and messages are in services both, or in the data directory both")
 	case busSet && !tablesSet:
 		problem("TABLES_URL", "is needed with Service Bus: rows and messages are in Azure's services both, or in the data directory both")
 	}
+	c.queueProblems(busSet, tablesSet, problem)
 	for _, s := range []struct{ name, address, file string }{{"TABLES", c.TablesURL, c.TablesConnectionFile}, {"SERVICEBUS", c.ServiceBus, c.ServiceBusConnectionFile}} {
 		if s.address != "" && s.file != "" {
 			problem(s.name+"_CONNECTION_FILE", "names a service that is named by its address too: remove one of the two")
@@ -95,6 +101,52 @@ func (c config) serviceProblems(problem func(name, format string, args ...any)) 
 	case c.KeyVaultKey != "" && c.RootKeyFile != "":
 		problem("ROOT_KEY_FILE", "contradicts PINRESET_KEY_VAULT_KEY: remove one of the two")
 	}
+}
+
+// queueProblems says what is wrong with the settings of SQS and SNS.
+func (c config) queueProblems(busSet, tablesSet bool, problem func(name, format string, args ...any)) {
+	if c.SNSTopic != "" {
+		if c.SQSURL == "" {
+			problem("SNS_TOPIC", "has no meaning without PINRESET_SQS_URL")
+		}
+		if err := sqs.CheckTopic(c.SNSTopic); err != nil {
+			problem("SNS_TOPIC", "%v", err)
+		}
+	}
+	if c.SQSURL == "" {
+		return
+	}
+	switch u, err := url.Parse(c.SQSURL); {
+	case busSet:
+		problem("SQS_URL", "contradicts Service Bus: messages are in one of the two, remove the other")
+	case !tablesSet:
+		problem("TABLES_URL", "is needed with PINRESET_SQS_URL: SQS keeps no rows")
+	case err != nil || u.Scheme != "https" && !loopback(u.Hostname()):
+		problem("SQS_URL", "must be https://sqs.REGION.amazonaws.com/ACCOUNT/PREFIX, where the prefix may be empty")
+	case c.AWS.Region == "":
+		problem("SQS_URL", "needs AWS_REGION, the region of the queues")
+	default:
+		if _, err := sqs.Open(sqs.Options{URL: c.SQSURL, Account: c.AWS}); err != nil {
+			problem("SQS_URL", "%v", err)
+		}
+	}
+}
+
+// loopback reports whether the host is this machine, where a model may listen.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// queuePrefix is what the names of the queues on SQS begin with.
+func (c config) queuePrefix() string { return c.SQSURL[strings.LastIndexByte(c.SQSURL, '/')+1:] }
+
+// queueService says in words where messages are.
+func (c config) queueService() string {
+	if c.SQSURL != "" {
+		return "SQS"
+	}
+	return "Service Bus"
 }
 
 // needsHome reports whether something is signed in to by which the home tenant must be known.
@@ -126,7 +178,7 @@ func openStores(ctx context.Context, c config, source *credential.Source, now fu
 	return stores{rows: rows, keys: keys, local: rows, close: func() error { return errors.Join(rows.Close(), keys.Close()) }}, nil
 }
 
-// openServices opens Table storage and Service Bus, and returns only when both let this process do all that it will do.
+// openServices opens Table storage, and Service Bus or SQS, and returns only when both let this process do all that it will do.
 func openServices(ctx context.Context, c config, source *credential.Source, now func() time.Time, newID func() string, logger *slog.Logger) (_ stores, err error) {
 	if c.Data != "" { // for the administrator's token, where this process is the one that makes it
 		if err := os.MkdirAll(c.Data, 0o700); err != nil {
@@ -154,14 +206,18 @@ func openServices(ctx context.Context, c config, source *credential.Source, now 
 		return bus.Close(ctx)
 	}
 	if err := bus.Check(ctx, queueNames()); err != nil {
-		return stores{}, errors.Join(fmt.Errorf("queues of Service Bus: %w", err), closeBus())
+		return stores{}, errors.Join(fmt.Errorf("queues of %s: %w", c.queueService(), err), closeBus())
 	}
 	settings := outbox.Options{NewID: newID, Now: now, Logger: logger}
+	onSQS, _ := bus.(*sqs.Queues)
+	if onSQS != nil {
+		settings.MaxDelay = sqs.MaxDelay
+	}
 	// What the Functions host holds it completes itself; the messages of other hosts pass through.
-	queue := azure.Queue{Queue: bus, Now: now}
+	queue := lambda.Queue{Queue: azure.Queue{Queue: bus, Now: now}, Now: now} // each host knows what it holds itself
 	all := outbox.New(services.rows, queue, settings)
 	return stores{
-		rows: all, shared: all, close: closeBus,
+		rows: all, shared: all, sqs: onSQS, close: closeBus,
 		keys: secret.NewRing(outbox.New(services.keys, queue, settings)), // no message is ever sent with a key
 	}, nil
 }
@@ -169,7 +225,14 @@ func openServices(ctx context.Context, c config, source *credential.Source, now 
 // azureServices are the services of the configuration, which nothing was asked of yet.
 type azureServices struct {
 	rows, keys *tables.Table
-	bus        *servicebus.Bus
+	bus        messageQueue
+}
+
+// messageQueue is a queue driver: of Service Bus, or of SQS.
+type messageQueue interface {
+	outbox.Queue
+	Check(ctx context.Context, queues []work.Queue) error
+	Close(ctx context.Context) error
 }
 
 func findServices(c config, source *credential.Source, now func() time.Time, logger *slog.Logger) (s azureServices, err error) {
@@ -183,6 +246,14 @@ func findServices(c config, source *credential.Source, now func() time.Time, log
 		return s, err
 	}
 	if s.keys, err = c.table(keysTable, signedIn); err != nil {
+		return s, err
+	}
+	if c.SQSURL != "" {
+		o := sqs.Options{URL: c.SQSURL, Account: c.AWS, Now: now}
+		if c.SNSTopic != "" {
+			o.Topics = map[work.Queue]string{work.Announcements: c.SNSTopic}
+		}
+		s.bus, err = sqs.Open(o)
 		return s, err
 	}
 	o := servicebus.Options{Namespace: c.ServiceBus, Credential: signedIn, Now: now, Logger: logger}

@@ -331,6 +331,12 @@ func TestServicesAreChosen(t *testing.T) {
 		{files, []string{"KEY_VAULT_KEY"}},
 		{app + both + vault + "ROOT_KEY_FILE=r", []string{"ROOT_KEY_FILE"}},
 		{files + "ROOT_KEY_FILE=r SERVICEBUS_TOPIC=announcements", nil},
+		{app + "TABLES_URL=https://x.table.core.windows.net SQS_URL=https://sqs.eu-central-1.amazonaws.com/123456789012/ AWS_REGION=eu-central-1 SNS_TOPIC=arn:aws:sns:eu-central-1:123456789012:a " + vault, nil},
+		{app + "TABLES_URL=https://x.table.core.windows.net SQS_URL=https://sqs.eu-central-1.amazonaws.com/123456789012/ " + vault, []string{"SQS_URL"}},
+		{app + "TABLES_URL=https://x.table.core.windows.net SQS_URL=http://sqs.example.com/1/ AWS_REGION=eu-central-1 " + vault, []string{"SQS_URL"}},
+		{app + both + vault + "SQS_URL=https://sqs.eu-central-1.amazonaws.com/123456789012/ AWS_REGION=eu-central-1", []string{"SQS_URL"}},
+		{"SQS_URL=https://sqs.eu-central-1.amazonaws.com/123456789012/ AWS_REGION=eu-central-1", []string{"TABLES_URL"}},
+		{"SNS_TOPIC=a", []string{"SNS_TOPIC", "SNS_TOPIC"}},
 		{"SERVICEBUS_TOPIC=announcements", []string{"SERVICEBUS_TOPIC"}},
 		{"ROOT_KEY_FILE=r", []string{"ROOT_KEY_FILE"}},
 		{both + "ROOT_KEY_FILE=r", []string{"CLIENT_ID"}},
@@ -343,7 +349,10 @@ func TestServicesAreChosen(t *testing.T) {
 		env := map[string]string{}
 		for pair := range strings.FieldsSeq(c.set) {
 			name, value, _ := strings.Cut(pair, "=")
-			env["PINRESET_"+name] = value
+			if !strings.HasPrefix(name, "AWS_") {
+				name = "PINRESET_" + name
+			}
+			env[name] = value
 		}
 		_, err := loadConfig(func(name string) string { return env[name] })
 		var got []string

@@ -25,8 +25,11 @@ var rooms = []struct {
 	{room: "pinreset/shared/work/outbox", imports: []string{"pinreset/shared/work"}},
 	{room: "pinreset/shared/work/tables", imports: []string{"pinreset/shared/work"}, sdk: true},
 	{room: "pinreset/shared/work/servicebus", imports: []string{"pinreset/shared/work"}, sdk: true},
+	{room: "pinreset/shared/work/sqs", imports: []string{"pinreset/shared/awsapi", "pinreset/shared/work"}, sdk: true},
+	{room: "pinreset/shared/work/sqs/sqstest", imports: []string{"pinreset/shared/work/sqs/sqstest"}}, // fit for any project
+	{room: "pinreset/shared/awsapi", sdk: true},
 	{room: "pinreset/shared/work/worktest", imports: []string{"pinreset/events", "pinreset/shared/clocktest", "pinreset/shared/work"}},
-	{room: "pinreset/shared/work/tables/tablestest", imports: []string{"pinreset/shared/nodetest"}},
+	{room: "pinreset/shared/work/tables/tablestest", imports: []string{"pinreset/shared/nodetest", "pinreset/shared/work/tables"}, sdk: true},
 	{room: "pinreset/shared/work/servicebus/servicebustest", imports: []string{"pinreset/shared/work/servicebus/servicebustest"}}, // fit for any project
 	{room: "pinreset/shared/graph", imports: []string{"pinreset/events/jsoncut", "pinreset/shared/diag", "pinreset/shared/fault", "pinreset/shared/policy", "pinreset/shared/quota", "pinreset/shared/secret"}, sdk: true},
 	{room: "pinreset/shared/graph/graphschema"},
@@ -34,13 +37,13 @@ var rooms = []struct {
 	{room: "pinreset/shared/graph/graphtest", imports: []string{"pinreset/shared/graph"}}, // for tests; joins client and simulator
 	{room: "pinreset/shared/policy", imports: []string{"pinreset/events"}},                // what a policy is, whoever reads or writes it
 	{room: "pinreset/shared/secret/keyvault", sdk: true},
-	{room: "pinreset/shared/credential", imports: []string{"pinreset/shared/graph"}, sdk: true},
+	{room: "pinreset/shared/credential", imports: []string{"pinreset/shared/awsapi", "pinreset/shared/graph"}, sdk: true},
 	{room: "pinreset/shared/host", imports: []string{"pinreset/shared/work"}, sdk: true},
 	{room: "pinreset/shared/host/hosttest", imports: []string{"pinreset/events", "pinreset/shared"}}, // for tests; joins the program's client and a simulated cloud
 	{room: "pinreset/shared", imports: []string{"pinreset/events", "pinreset/shared"}},
 	{room: "pinreset/functions/web", imports: []string{"pinreset/events", "pinreset/shared", "pinreset/functions/web"}},
 	{room: "pinreset/functions", imports: []string{"pinreset/events", "pinreset/shared"}}, // a handler
-	{room: "pinreset/infra"},
+	{room: "pinreset/infra", imports: []string{"pinreset/infra/bundle"}},
 	// The simulation is a main of its own: it wires the real handlers, over a store and a cloud in memory.
 	{room: "pinreset/infra/simulation", imports: []string{"pinreset/events", "pinreset/shared",
 		"pinreset/functions/announcement", "pinreset/functions/bulkreset", "pinreset/functions/consent", "pinreset/functions/devicereport",
@@ -52,7 +55,7 @@ var rooms = []struct {
 // mainOnly are rooms that only main wires in: how messages travel, who runs a handler, and what stands in for a tenant is
 // nobody else's matter.
 var mainOnly = []string{"pinreset/shared/host", "pinreset/shared/work/sqlitework", "pinreset/shared/work/outbox", "pinreset/shared/work/tables",
-	"pinreset/shared/work/servicebus", "pinreset/shared/graph/graphsim", "pinreset/shared/client"}
+	"pinreset/shared/work/servicebus", "pinreset/shared/work/sqs", "pinreset/shared/graph/graphsim", "pinreset/shared/client"}
 
 // drivers are the rooms that may know the outbox beside main: what it is put over, what hands it its deliveries, and what
 // simulates both.
@@ -60,8 +63,9 @@ var drivers = []string{"pinreset/shared/work", "pinreset/shared/host", "pinreset
 
 // forTests are packages that only tests import; they may wire what main wires.
 var forTests = []string{"pinreset/shared/clocktest", "pinreset/shared/credential/credentialtest", "pinreset/shared/dispatch/dispatchtest", "pinreset/shared/graph/graphtest",
-	"pinreset/shared/host/azure/functionshost", "pinreset/shared/host/hosttest", "pinreset/shared/nodetest", "pinreset/shared/secret/keyvault/keyvaulttest",
-	"pinreset/shared/secret/ringtest", "pinreset/shared/work/worktest", "pinreset/shared/work/tables/tablestest", "pinreset/shared/work/servicebus/servicebustest"}
+	"pinreset/shared/host/azure/functionshost", "pinreset/shared/host/hosttest", "pinreset/shared/host/lambda/lambdahost", "pinreset/shared/nodetest",
+	"pinreset/shared/secret/keyvault/keyvaulttest", "pinreset/shared/secret/ringtest", "pinreset/shared/work/worktest", "pinreset/shared/work/tables/tablestest",
+	"pinreset/shared/work/servicebus/servicebustest", "pinreset/shared/work/sqs/sqstest"}
 
 var sdks = []string{"github.com/Azure/", "github.com/aws/", "modernc.org/sqlite"}
 
@@ -112,6 +116,7 @@ func TestArrowsCatch(t *testing.T) {
 		{"pinreset/functions/consent", "pinreset/shared/work/servicebus"},
 		{"pinreset/shared/work/servicebus", "pinreset/shared/work/tables"},
 		{"pinreset/shared/work/tables", "pinreset/shared/work/servicebus"},
+		{"pinreset/shared/work/sqs", "pinreset/shared/work/servicebus"},
 	} {
 		if !forMain(wrong[0], wrong[1]) {
 			t.Errorf("%s may import %s", wrong[0], wrong[1])

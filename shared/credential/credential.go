@@ -3,7 +3,7 @@
 // takes the first credential that works can be turned by a stray variable, and can fall through to a person's own sign-in.
 //
 // Without a secret, pinreset proves who it is by an assertion: a token of the managed identity or of the workload that it
-// runs as, which the registration of its multi-tenant app trusts (Microsoft's pages "Workload identity federation" and
+// runs as, or of its role on AWS, which the registration of its multi-tenant app trusts (Microsoft's pages "Workload identity federation" and
 // "Configure an application to trust a managed identity"). The app then gets a token in each customer's tenant. A second
 // registration, for the permission that resets and wipes, trusts the same identity.
 //
@@ -23,6 +23,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 
+	"pinreset/shared/awsapi"
 	"pinreset/shared/graph"
 )
 
@@ -35,11 +36,12 @@ const (
 	ManagedIdentity  Way = "managed-identity"  // of the Azure resource that it runs on
 	WorkloadIdentity Way = "workload-identity" // the service account of a Kubernetes pod
 	ClientAssertion  Way = "client-assertion"  // a token from elsewhere, in a file that somebody keeps fresh
+	AWS              Way = "aws"               // the role on AWS whose credentials the environment has
 	Developer        Way = "developer"         // the person who is signed in to the Azure CLI
 )
 
 // Ways are all ways.
-var Ways = []Way{Secret, ManagedIdentity, WorkloadIdentity, ClientAssertion, Developer}
+var Ways = []Way{Secret, ManagedIdentity, WorkloadIdentity, ClientAssertion, AWS, Developer}
 
 // exchange is the audience of a token that is to be an assertion. National clouds have others (page "Configure an application to
 // trust a managed identity").
@@ -55,9 +57,10 @@ type Settings struct {
 	App    Registration
 	Second Registration // for the privileged permission; ClientID "": App is used for it
 
-	Identity string // client id of a user-assigned managed identity; an app can't trust a system-assigned one: ManagedIdentity
-	File     string // with the assertion: WorkloadIdentity, ClientAssertion
-	Home     string // tenant that the Azure services belong to, not needed without them: Secret, WorkloadIdentity, ClientAssertion, Developer
+	Identity string          // client id of a user-assigned managed identity; an app can't trust a system-assigned one: ManagedIdentity
+	File     string          // with the assertion: WorkloadIdentity, ClientAssertion
+	Home     string          // tenant that the Azure services belong to, not needed without them: every way but ManagedIdentity
+	Account  *awsapi.Account // that the role is in: AWS
 }
 
 // Registration is an app registration.
@@ -71,6 +74,7 @@ type Source struct {
 	settings Settings
 	cfg      graph.Config
 	identity azcore.TokenCredential // of ManagedIdentity
+	role     *role                  // of AWS
 	audience string
 }
 
@@ -85,6 +89,9 @@ func Open(s Settings, cfg graph.Config, metadata policy.Transporter) (*Source, e
 			return nil, fmt.Errorf("use managed identity: %w", err)
 		}
 		source.identity = identity
+	}
+	if s.Way == AWS {
+		source.role = newRole(s.Account, strings.TrimSuffix(source.audience, "/.default"))
 	}
 	return source, nil
 }
@@ -151,6 +158,9 @@ var errNoHome = errors.New("the tenant that the Azure services belong to is not 
 // assertion proves who pinreset is to the authority. azidentity keeps the managed identity's token until shortly before its end; a
 // file is read each time, which is once an hour for each tenant, so one that was replaced is used at once.
 func (s *Source) assertion(ctx context.Context) (string, error) {
+	if s.role != nil {
+		return s.role.token(ctx)
+	}
 	if s.identity == nil {
 		return readAssertion(s.settings.File)
 	}

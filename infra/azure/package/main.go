@@ -24,6 +24,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+
+	"pinreset/infra/bundle"
 )
 
 func main() {
@@ -42,5 +44,5 @@ func run(ctx context.Context, out string) error {
 	if err := stage(ctx, ".", out); err != nil {
 		return err
 	}
-	return pack(out, out+".zip")
+	return bundle.Zip(out, out+".zip", executable)
 }

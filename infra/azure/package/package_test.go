@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"pinreset/infra/bundle"
 )
 
 // packaged is the zip that the tests look at and run.
@@ -42,7 +44,7 @@ func withPackage(run func() int) (exit int, err error) {
 		return 0, err
 	}
 	packaged = staged + ".zip"
-	if err := pack(staged, packaged); err != nil {
+	if err := bundle.Zip(staged, packaged, executable); err != nil {
 		return 0, err
 	}
 	return run(), nil
@@ -146,7 +148,7 @@ func TestSameBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := dir + ".zip"
-	if err := pack(dir, again); err != nil {
+	if err := bundle.Zip(dir, again, executable); err != nil {
 		t.Fatal(err)
 	}
 	one, err := os.ReadFile(packaged)

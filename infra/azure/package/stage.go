@@ -4,10 +4,11 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"pinreset/infra/bundle"
 )
 
 // executable is the program's name in the package, which host.json names.
@@ -36,7 +37,7 @@ func stage(ctx context.Context, root, out string) error {
 			return err
 		}
 	}
-	return build(ctx, root, filepath.Join(out, executable))
+	return bundle.Build(ctx, root, filepath.Join(out, executable), "linux", "amd64") // Functions has no arm64
 }
 
 // functionFiles finds every function's file, by the name of the function.
@@ -73,21 +74,4 @@ func place(from, to string) error {
 		return err
 	}
 	return os.WriteFile(to, content, 0o644)
-}
-
-// build makes the program for where Functions runs it, which has no arm64.
-func build(ctx context.Context, root, out string) error {
-	out, err := filepath.Abs(out)
-	if err != nil {
-		return err
-	}
-	// As task build does it: what is called once a request is not inlined, which takes a megabyte off.
-	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-gcflags=github.com/...=-l", "-gcflags=pinreset/functions/...=-l",
-		"-o", out, "./functions")
-	c.Dir = root
-	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
-	if said, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("build: %w\n%s", err, said)
-	}
-	return nil
 }
