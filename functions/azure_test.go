@@ -208,7 +208,7 @@ func TestHostByEnvironment(t *testing.T) {
 		exit        int
 		says        string
 	}{
-		{[]string{"AWS_LAMBDA_RUNTIME_API=127.0.0.1:1", "FUNCTIONS_CUSTOMHANDLER_PORT=1"}, nil, 1, "no host for AWS Lambda"},
+		{[]string{"AWS_LAMBDA_RUNTIME_API=127.0.0.1:1", "FUNCTIONS_CUSTOMHANDLER_PORT=1"}, nil, 1, "PINRESET_TABLES_URL is missing"},
 		{[]string{"FUNCTIONS_CUSTOMHANDLER_PORT=nope"}, nil, 1, "listen for the Functions host"},
 		{[]string{"FUNCTIONS_CUSTOMHANDLER_PORT=0"}, nil, 1, "PINRESET_DATA must name a directory"},
 		{[]string{"FUNCTIONS_CUSTOMHANDLER_PORT=0"}, []string{"version"}, 0, ""},

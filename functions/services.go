@@ -19,6 +19,7 @@ import (
 	"pinreset/shared/credential"
 	"pinreset/shared/dispatch"
 	"pinreset/shared/host/azure"
+	"pinreset/shared/host/lambda"
 	"pinreset/shared/secret"
 	"pinreset/shared/work"
 	"pinreset/shared/work/outbox"
@@ -147,7 +148,7 @@ func openServices(ctx context.Context, c config, source *credential.Source, now 
 	}
 	settings := outbox.Options{NewID: newID, Now: now, Logger: logger}
 	// What the Functions host holds it completes itself; the messages of other hosts pass through.
-	queue := azure.Queue{Queue: bus, Now: now}
+	queue := lambda.Queue{Queue: azure.Queue{Queue: bus, Now: now}, Now: now} // each host knows what it holds itself
 	all := outbox.New(services.rows, queue, settings)
 	return stores{
 		rows: all, shared: all, close: closeBus,

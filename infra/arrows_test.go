@@ -25,6 +25,9 @@ var rooms = []struct {
 	{room: "pinreset/shared/work/outbox", imports: []string{"pinreset/shared/work"}},
 	{room: "pinreset/shared/work/tables", imports: []string{"pinreset/shared/work"}, sdk: true},
 	{room: "pinreset/shared/work/servicebus", imports: []string{"pinreset/shared/work"}, sdk: true},
+	{room: "pinreset/shared/work/sqs", imports: []string{"pinreset/shared/awsapi", "pinreset/shared/work"}, sdk: true},
+	{room: "pinreset/shared/work/sqs/sqstest", imports: []string{"pinreset/shared/work/sqs/sqstest"}}, // fit for any project
+	{room: "pinreset/shared/awsapi", sdk: true},
 	{room: "pinreset/shared/work/worktest", imports: []string{"pinreset/events", "pinreset/shared/clocktest", "pinreset/shared/work"}},
 	{room: "pinreset/shared/work/servicebus/servicebustest", imports: []string{"pinreset/shared/work/servicebus/servicebustest"}}, // fit for any project
 	{room: "pinreset/shared/graph", imports: []string{"pinreset/events/jsoncut", "pinreset/shared/diag", "pinreset/shared/fault", "pinreset/shared/policy", "pinreset/shared/quota", "pinreset/shared/secret"}, sdk: true},
@@ -50,7 +53,7 @@ var rooms = []struct {
 // mainOnly are rooms that only main wires in: how messages travel, who runs a handler, and what stands in for a tenant is
 // nobody else's matter.
 var mainOnly = []string{"pinreset/shared/host", "pinreset/shared/work/sqlitework", "pinreset/shared/work/outbox", "pinreset/shared/work/tables",
-	"pinreset/shared/work/servicebus", "pinreset/shared/graph/graphsim", "pinreset/shared/client"}
+	"pinreset/shared/work/servicebus", "pinreset/shared/work/sqs", "pinreset/shared/graph/graphsim", "pinreset/shared/client"}
 
 // drivers are the rooms that may know the outbox beside main: what it is put over, what hands it its deliveries, and what
 // simulates both.
@@ -59,7 +62,7 @@ var drivers = []string{"pinreset/shared/work", "pinreset/shared/host", "pinreset
 // forTests are packages that only tests import; they may wire what main wires.
 var forTests = []string{"pinreset/shared/clocktest", "pinreset/shared/credential/credentialtest", "pinreset/shared/dispatch/dispatchtest", "pinreset/shared/graph/graphtest",
 	"pinreset/shared/host/azure/functionshost", "pinreset/shared/host/lambda/lambdahost", "pinreset/shared/secret/keyvault/keyvaulttest", "pinreset/shared/secret/ringtest", "pinreset/shared/work/worktest",
-	"pinreset/shared/work/tables/tablestest", "pinreset/shared/work/servicebus/servicebustest"}
+	"pinreset/shared/work/tables/tablestest", "pinreset/shared/work/servicebus/servicebustest", "pinreset/shared/work/sqs/sqstest"}
 
 var sdks = []string{"github.com/Azure/", "github.com/aws/", "modernc.org/sqlite"}
 
@@ -110,6 +113,7 @@ func TestArrowsCatch(t *testing.T) {
 		{"pinreset/functions/consent", "pinreset/shared/work/servicebus"},
 		{"pinreset/shared/work/servicebus", "pinreset/shared/work/tables"},
 		{"pinreset/shared/work/tables", "pinreset/shared/work/servicebus"},
+		{"pinreset/shared/work/sqs", "pinreset/shared/work/servicebus"},
 	} {
 		if !forMain(wrong[0], wrong[1]) {
 			t.Errorf("%s may import %s", wrong[0], wrong[1])

@@ -159,6 +159,7 @@ var parts = []struct {
 	{"audit", (*bench).audit},
 	{"rollout", (*bench).rollouts},
 	{"azurehost", (*bench).azurehost},
+	{"lambdahost", (*bench).lambdahost},
 }
 
 func partNames() []string {

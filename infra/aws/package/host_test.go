@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,8 +61,9 @@ func deploy(t *testing.T, change func(*lambdahost.Options)) *deployed {
 	t.Cleanup(func() { _ = d.sim.Close() })
 	d.front = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { d.function.ServeHTTP(w, r) }))
 	t.Cleanup(d.front.Close)
-	o := lambdahost.Options{Program: bootstrap, Log: d.note, Settings: map[string]string{
+	o := lambdahost.Options{Program: bootstrap, Log: d.note, NoFreeze: true, Settings: map[string]string{
 		"PINRESET_DATA": d.data, "PINRESET_SIM_AT": filepath.Join(dir, "sim"), "PINRESET_PUBLIC_URL": d.front.URL, "PINRESET_LOG_LEVEL": "info",
+		"PINRESET_CALL_AGAIN_AFTER": "5s", "PINRESET_GIVE_UP_AFTER": "10s", // as little patience as the settings allow
 	}}
 	if change != nil {
 		change(&o)
@@ -145,8 +147,8 @@ func (d *deployed) drained() {
 	}
 }
 
-// onboard registers Contoso, in which everything is consented to, and returns the ids of its devices. What the store keeps for later is
-// handed out while the process is not frozen: each question of this thaws it.
+// onboard registers Contoso, in which everything is consented to, and returns the ids of its devices. The process is not frozen yet: what the
+// store of a data directory keeps for later is handed out only while it is not.
 func (d *deployed) onboard() (devices map[string]string) {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(d.t.Context(), time.Minute)
@@ -216,6 +218,7 @@ func TestModelStory(t *testing.T) {
 	d := deploy(t, nil)
 	d.signIn()
 	devices := d.onboard()
+	d.function.SetFreeze(true)
 	queue := string(passcode.Queue)
 	d.broker.Send(queue, d.record("m-1", d.request("r-1", devices["sales-pixel-12"])))
 	d.broker.Send(queue, d.record("m-1", d.request("r-1", devices["sales-pixel-12"])))
@@ -291,30 +294,65 @@ func TestModelPartialBatch(t *testing.T) {
 	}
 }
 
-// TestModelTimeout: a call that takes longer than the function may is told to end before the platform ends the process: its
-// message is given back, and the device is reset once.
+// TestModelTimeout: a run that takes longer than the function may is told to end before the platform ends the process. Its message is given
+// back, and the process goes on.
 func TestModelTimeout(t *testing.T) {
 	t.Parallel()
-	d := deploy(t, func(o *lambdahost.Options) { o.Timeout = 2 * time.Second })
+	d := deploy(t, nil)
 	d.signIn()
 	devices := d.onboard()
-	slow := 3 * time.Second
+	d.function.SetFreeze(true)
+	d.function.SetTimeout(2 * time.Second)
+	slow := 5 * time.Second
 	if err := d.sim.AdjustTenant(graphsim.Contoso, graphsim.TenantKnobs{SlowAnswer: &slow}); err != nil {
 		t.Fatal(err)
 	}
 	d.broker.Send(string(passcode.Queue), d.record("m", d.request("r", devices["sales-pixel-12"])))
 	d.poll(string(passcode.Queue))
-	eventually(t, "the call was not made", func() bool { return d.resets("sales-pixel-12") == 1 })
+	eventually(t, "the run was not told to end", func() bool { return slices.Contains(d.verdicts("m"), "retry") })
 	soon := time.Duration(0)
 	if err := d.sim.AdjustTenant(graphsim.Contoso, graphsim.TenantKnobs{SlowAnswer: &soon}); err != nil {
 		t.Fatal(err)
 	}
 	d.drained()
+	d.function.SetTimeout(3 * time.Minute)
 	if r := d.ended("r"); r.State != passcode.Issued || d.resets("sales-pixel-12") != 1 {
 		t.Errorf("the reset is %s %s, and the device was reset %d times", r.State, r.FailureCode, d.resets("sales-pixel-12"))
 	}
 	if exits := d.function.Exits(); len(exits) != 0 {
 		t.Errorf("the platform had to end the process: %v", exits)
+	}
+}
+
+// TestModelStuck: a process that does not end its invocation in time, because nothing in it runs any more, is killed by the platform. The record
+// comes back to another one.
+func TestModelStuck(t *testing.T) {
+	t.Parallel()
+	var once sync.Once
+	d := deploy(t, func(o *lambdahost.Options) {
+		o.Sent = func(pid int, payload []byte) {
+			if strings.Contains(string(payload), `"messageId":"m"`) {
+				once.Do(func() {
+					if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+	})
+	d.signIn()
+	devices := d.onboard()
+	d.function.SetFreeze(true)
+	d.function.SetTimeout(2 * time.Second)
+	d.broker.Send(string(passcode.Queue), d.record("m", d.request("r", devices["sales-pixel-12"])))
+	d.poll(string(passcode.Queue))
+	d.drained()
+	d.function.SetTimeout(3 * time.Minute)
+	if r := d.ended("r"); r.State != passcode.Issued || d.resets("sales-pixel-12") != 1 {
+		t.Errorf("the reset is %s %s, and the device was reset %d times", r.State, r.FailureCode, d.resets("sales-pixel-12"))
+	}
+	if exits := d.function.Exits(); !slices.Equal(exits, []string{"signal: killed"}) {
+		t.Errorf("exits %v", exits)
 	}
 }
 
@@ -325,6 +363,7 @@ func TestModelKill(t *testing.T) {
 	d := deploy(t, nil)
 	d.signIn()
 	devices := d.onboard()
+	d.function.SetFreeze(true)
 	slow := 3 * time.Second
 	if err := d.sim.AdjustTenant(graphsim.Contoso, graphsim.TenantKnobs{SlowAnswer: &slow}); err != nil {
 		t.Fatal(err)
@@ -352,6 +391,7 @@ func TestModelTerminate(t *testing.T) {
 	d := deploy(t, nil)
 	d.signIn()
 	devices := d.onboard()
+	d.function.SetFreeze(true)
 	d.function.Retire()
 	slow := 3 * time.Second
 	if err := d.sim.AdjustTenant(graphsim.Contoso, graphsim.TenantKnobs{SlowAnswer: &slow}); err != nil {

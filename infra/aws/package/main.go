@@ -50,7 +50,7 @@ func main() {
 // run stages and zips the program for the architecture, from the module whose root is given, and returns the zip.
 func run(ctx context.Context, root, out, architecture string) (string, error) {
 	if !slices.Contains(architectures, architecture) {
-		return "", fmt.Errorf("Lambda has no %q: choose %s", architecture, strings.Join(architectures, " or "))
+		return "", fmt.Errorf("no Lambda runs on %q: choose %s", architecture, strings.Join(architectures, " or "))
 	}
 	staged := filepath.Join(out, "lambda-"+architecture)
 	if err := os.RemoveAll(staged); err != nil {

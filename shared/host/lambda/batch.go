@@ -67,7 +67,7 @@ func (h *Host) record(ctx context.Context, f *Functions, r record) error {
 		return fmt.Errorf("queue %q: %w", r.EventSourceARN, errNoFunction)
 	}
 	m := message(r)
-	err := ctx.Err() // what has not begun when the time is over is not begun
+	err := errors.Join(ctx.Err(), h.ending.Err()) // what has not begun when the time is over is not begun
 	if err == nil {
 		err = h.guarded(ctx, func() error {
 			d, ok, err := f.Intake.Take(ctx, queue, m)

@@ -51,14 +51,26 @@ func (q Queue) DeadLetter(ctx context.Context, queue work.Queue, token, reason, 
 }
 
 // Parcels takes records to a store over [Queue].
-type Parcels struct{ Store *outbox.Store }
+type Parcels struct {
+	Store *outbox.Store
+	// Decode gives a body back as the queue driver sent it; nil where it is sent as it is.
+	Decode func(text string, attributes map[string]string) (body []byte, ok bool)
+	// Hold tells the queue driver of a parcel that it has not received itself, so that it can set it aside; nil where it need not know.
+	Hold func(outbox.Received)
+}
 
 // Take makes the record a delivery. A message that is done, or that was put off by an earlier parcel, is none, and the
 // platform may delete this one.
 func (p Parcels) Take(ctx context.Context, queue work.Queue, m Message) (work.Delivery, bool, error) {
-	d, err := p.Store.Accept(ctx, outbox.Received{
-		Queue: queue, Attributes: m.Attributes, Body: m.Body, Deliveries: m.Deliveries, Token: heldByLambda + m.Handle, LockedUntil: time.Now().Add(held),
-	})
+	parcel := outbox.Received{Queue: queue, Attributes: m.Attributes, Body: m.Body, Deliveries: m.Deliveries, Token: m.Handle, LockedUntil: time.Now().Add(held)}
+	if p.Decode != nil {
+		parcel.Body, _ = p.Decode(string(m.Body), m.Attributes) // what can't be decoded is set aside as it is, like anything that is no event
+	}
+	if p.Hold != nil {
+		p.Hold(parcel)
+	}
+	parcel.Token = heldByLambda + m.Handle
+	d, err := p.Store.Accept(ctx, parcel)
 	if errors.Is(err, outbox.ErrSettled) {
 		return work.Delivery{}, false, nil
 	}

@@ -37,6 +37,10 @@ type Backend struct {
 	// once what that one held.
 	ReopenReleases bool
 
+	// Forgetful says that the queue remembers no ids, so what a sweep sends beside its commit can have two holders at once. Exactly one
+	// of them settles, which the suite looks at then.
+	Forgetful bool
+
 	// Steps names the steps of a commit that is not atomic, in order; none if it is.
 	Steps []string
 	// Crash lets the next commit that reaches the step stop before it, as if the process had died; "" calls that off. Set

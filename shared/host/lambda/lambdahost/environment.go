@@ -204,13 +204,14 @@ func (e *environment) api() http.Handler {
 
 // handOut waits for an event. The process is frozen meanwhile.
 func (e *environment) handOut(w http.ResponseWriter, r *http.Request) {
+	freezes := e.f.freezes()
 	e.mu.Lock()
 	e.asked++
 	again := e.asked > e.f.o.PerProcess
 	if again {
 		e.free++
 	}
-	if !e.f.o.NoFreeze && e.asked >= e.f.o.PerProcess && e.free == e.f.o.PerProcess && !e.over {
+	if freezes && e.asked >= e.f.o.PerProcess && e.free == e.f.o.PerProcess && !e.over {
 		e.frozen = true
 		_ = e.cmd.Process.Signal(syscall.SIGSTOP)
 	}
@@ -220,8 +221,8 @@ func (e *environment) handOut(w http.ResponseWriter, r *http.Request) {
 	}
 	select {
 	case in := <-e.next:
+		in.deadline = time.Now().Add(e.f.timeout())
 		e.mu.Lock()
-		in.deadline = time.Now().Add(e.f.o.Timeout)
 		e.current[in.id] = in
 		e.mu.Unlock()
 		close(in.handed)

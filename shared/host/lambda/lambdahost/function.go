@@ -96,7 +96,7 @@ func (f *Function) Invoke(ctx context.Context, payload []byte) (Result, error) {
 		}
 	case <-end.C:
 		e.terminate()
-		return Result{Failed: true, Reason: fmt.Sprintf("Task timed out after %s", f.o.Timeout)}, nil
+		return Result{Failed: true, Reason: "Task timed out"}, nil
 	}
 }
 
@@ -138,6 +138,32 @@ func (f *Function) announce() {
 	defer f.mu.Unlock()
 	close(f.changed)
 	f.changed = make(chan struct{})
+}
+
+// SetTimeout changes the time of the invocations that begin from now on.
+func (f *Function) SetTimeout(timeout time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.o.Timeout = timeout
+}
+
+// SetFreeze says whether processes are frozen between invocations from now on.
+func (f *Function) SetFreeze(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.o.NoFreeze = !on
+}
+
+func (f *Function) freezes() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.o.NoFreeze
+}
+
+func (f *Function) timeout() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.o.Timeout
 }
 
 // Kill kills the processes that run (SIGKILL), and returns how many.
