@@ -74,7 +74,7 @@ func settings(s *stack) map[string]bool {
 }
 
 // ahead are settings that the template makes, and that the program does not read yet. One that it reads must leave this list.
-var ahead = []string{"PINRESET_SNS_TOPIC", "PINRESET_SQS"}
+var ahead = []string{"PINRESET_SNS_TOPIC", "PINRESET_SQS_URL"}
 
 // signsIn is the way of signing in that the template names.
 const signsIn = "aws"
@@ -93,7 +93,7 @@ func checkSettings(s *stack) {
 		"PINRESET_CREDENTIAL": signsIn, "PINRESET_LOG_LEVEL": "info",
 		"PINRESET_CLIENT_ID": s.given["ClientId"], "PINRESET_PRIVILEGED_CLIENT_ID": s.given["PrivilegedClientId"], "PINRESET_HOME_TENANT": s.given["HomeTenant"],
 		"PINRESET_TABLES_URL": s.given["TablesUrl"], "PINRESET_KEY_VAULT_KEY": s.given["KeyVaultKey"], "PINRESET_PUBLIC_URL": s.given["PublicUrl"],
-		"PINRESET_AUDIT_SCHEDULE": s.given["AuditSchedule"], "PINRESET_SQS": "https://sqs.eu-central-1.amazonaws.com/123456789012",
+		"PINRESET_AUDIT_SCHEDULE": s.given["AuditSchedule"], "PINRESET_SQS_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/",
 		"PINRESET_SNS_TOPIC": "arn:aws:sns:eu-central-1:123456789012:" + fmt.Sprint(s.given["AWS::StackName"]) + "-announcements",
 	}
 	for name := range want {

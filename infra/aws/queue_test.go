@@ -9,12 +9,10 @@ import (
 
 	"pinreset/shared/work"
 	"pinreset/shared/work/servicebus"
+	"pinreset/shared/work/sqs"
 )
 
 const arn = "arn:aws:sqs:eu-central-1:123456789012:"
-
-// deadLetters ends the name of the queue in which what is set aside lies.
-const deadLetters = "-dlq"
 
 // checkQueues: there is a queue for each that the program serves, by the program's name, with one beside it for what is set aside, and
 // none besides.
@@ -31,13 +29,13 @@ func checkQueues(s *stack) {
 			continue
 		}
 		r, there := made[queue]
-		aside, beside := made[queue+deadLetters]
+		aside, beside := made[queue+sqs.DeadSuffix]
 		if !there || !beside {
 			s.problem("queue %s is there: %t; the one beside it: %t", queue, there, beside)
 			continue
 		}
 		delete(made, queue)
-		delete(made, queue+deadLetters)
+		delete(made, queue+sqs.DeadSuffix)
 		// AWS's page "Creating and configuring an Amazon SQS event source mapping": six times the function's time.
 		timeout, _ := s.function(function).at("Timeout").(int)
 		if visibility, _ := r.at("VisibilityTimeout").(int); visibility < 6*timeout || timeout == 0 {
@@ -45,7 +43,7 @@ func checkQueues(s *stack) {
 		}
 		// Far above dispatch's own limit, as on the other hosts.
 		limit := servicebus.Entities([]work.Queue{work.Queue(queue)}, servicebus.Options{})[0].MaxDeliveries
-		s.want(r, map[string]any{"deadLetterTargetArn": arn + queue + deadLetters, "maxReceiveCount": limit}, "RedrivePolicy")
+		s.want(r, map[string]any{"deadLetterTargetArn": arn + queue + sqs.DeadSuffix, "maxReceiveCount": limit}, "RedrivePolicy")
 		s.want(aside, map[string]any{"redrivePermission": "byQueue", "sourceQueueArns": []any{arn + queue}}, "RedriveAllowPolicy")
 		s.want(aside, nil, "RedrivePolicy")
 		// A message's age counts on in the queue in which it was set aside (AWS's page "Using dead-letter queues in Amazon SQS").
@@ -97,7 +95,7 @@ func checkAlarms(s *stack) {
 		wanted["AWS/Lambda Errors FunctionName "+id] = "above 0"
 		wanted["AWS/Lambda Throttles FunctionName "+id] = "above 0"
 		if queue != "" {
-			wanted["AWS/SQS ApproximateNumberOfMessagesVisible QueueName "+queue+deadLetters] = "above 0"
+			wanted["AWS/SQS ApproximateNumberOfMessagesVisible QueueName "+queue+sqs.DeadSuffix] = "above 0"
 			// A message that was sent for later waits for a quarter of an hour, the longest that SQS takes.
 			wanted["AWS/SQS ApproximateAgeOfOldestMessage QueueName "+queue] = "above 1800"
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"pinreset/functions/housekeeping"
 	"pinreset/shared/devicereport"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
@@ -18,8 +19,7 @@ import (
 	"pinreset/shared/subscription"
 	"pinreset/shared/survey"
 	"pinreset/shared/work"
-
-	"pinreset/functions/housekeeping"
+	"pinreset/shared/work/sqs"
 )
 
 // everything are all queues: whoever replays what was set aside, or sends what a crash left, sends to any.
@@ -71,7 +71,7 @@ func checkRoles(s *stack) {
 		s.want(r, []any{"arn:aws:iam::123456789012:policy/SignInPolicy"}, "ManagedPolicyArns")
 		to := slices.Clone(sends[name])
 		if queue != "" {
-			to = append(to, work.Queue(queue), work.Queue(queue+deadLetters))
+			to = append(to, work.Queue(queue), work.Queue(queue+sqs.DeadSuffix))
 		}
 		slices.Sort(to)
 		want := map[string][]string{
