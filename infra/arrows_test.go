@@ -44,6 +44,7 @@ var rooms = []struct {
 	{room: "pinreset/functions/web", imports: []string{"pinreset/events", "pinreset/shared", "pinreset/functions/web"}},
 	{room: "pinreset/functions", imports: []string{"pinreset/events", "pinreset/shared"}}, // a handler
 	{room: "pinreset/infra", imports: []string{"pinreset/infra/bundle"}},
+	{room: "pinreset/infra/costtest", imports: []string{"pinreset/events", "pinreset/shared", "pinreset/functions/announcement", "pinreset/functions/passcodereset"}}, // for tests
 	// The simulation is a main of its own: it wires the real handlers, over a store and a cloud in memory.
 	{room: "pinreset/infra/simulation", imports: []string{"pinreset/events", "pinreset/shared",
 		"pinreset/functions/announcement", "pinreset/functions/bulkreset", "pinreset/functions/consent", "pinreset/functions/devicereport",
@@ -62,7 +63,7 @@ var mainOnly = []string{"pinreset/shared/host", "pinreset/shared/work/sqlitework
 var drivers = []string{"pinreset/shared/work", "pinreset/shared/host", "pinreset/infra/simulation"}
 
 // forTests are packages that only tests import; they may wire what main wires.
-var forTests = []string{"pinreset/shared/clocktest", "pinreset/shared/credential/credentialtest", "pinreset/shared/dispatch/dispatchtest", "pinreset/shared/graph/graphtest",
+var forTests = []string{"pinreset/infra/costtest", "pinreset/shared/clocktest", "pinreset/shared/credential/credentialtest", "pinreset/shared/dispatch/dispatchtest", "pinreset/shared/graph/graphtest",
 	"pinreset/shared/host/azure/functionshost", "pinreset/shared/host/hosttest", "pinreset/shared/host/lambda/lambdahost", "pinreset/shared/nodetest",
 	"pinreset/shared/secret/keyvault/keyvaulttest", "pinreset/shared/secret/ringtest", "pinreset/shared/work/worktest", "pinreset/shared/work/tables/tablestest",
 	"pinreset/shared/work/servicebus/servicebustest", "pinreset/shared/work/sqs/sqstest"}
