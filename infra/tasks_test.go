@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"pinreset/infra/bundle"
 )
 
 var (
@@ -49,5 +51,21 @@ func TestTaskFuzzesEveryTarget(t *testing.T) {
 	slices.Sort(there)
 	if len(there) == 0 || !slices.Equal(listed, there) {
 		t.Errorf("the Taskfile fuzzes\n%s\nthere are\n%s", strings.Join(listed, "\n"), strings.Join(there, "\n"))
+	}
+}
+
+// TestTasksBuildWhatIsShipped: the Taskfile's builds leave out the same inlining as the packages do.
+func TestTasksBuildWhatIsShipped(t *testing.T) {
+	t.Parallel()
+	tasks, err := os.ReadFile(filepath.Join("..", "Taskfile.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var flags []string
+	for _, room := range bundle.Seldom {
+		flags = append(flags, "-gcflags="+room+"=-l")
+	}
+	if want := "  SMALL: " + strings.Join(flags, " ") + "\n"; !strings.Contains(string(tasks), want) || strings.Count(string(tasks), "{{.SMALL}}") != 2 {
+		t.Errorf("the Taskfile must say\n%s", want)
 	}
 }
