@@ -73,9 +73,6 @@ func settings(s *stack) map[string]bool {
 	return found
 }
 
-// ahead are settings that the template makes, and that the program does not read yet. One that it reads must leave this list.
-var ahead = []string{"PINRESET_SNS_TOPIC", "PINRESET_SQS_URL"}
-
 // signsIn is the way of signing in that the template names.
 const signsIn = "aws"
 
@@ -83,12 +80,6 @@ const signsIn = "aws"
 // program, and says what the template was given or has made.
 func checkSettings(s *stack) {
 	known := settings(s)
-	for _, name := range ahead {
-		if known[name] {
-			s.problem("%s is read by the program now: it is not ahead of it", name)
-		}
-		known[name] = true
-	}
 	want := map[string]any{
 		"PINRESET_CREDENTIAL": signsIn, "PINRESET_LOG_LEVEL": "info",
 		"PINRESET_CLIENT_ID": s.given["ClientId"], "PINRESET_PRIVILEGED_CLIENT_ID": s.given["PrivilegedClientId"], "PINRESET_HOME_TENANT": s.given["HomeTenant"],
@@ -163,12 +154,7 @@ func TestReadme(t *testing.T) {
 			t.Errorf("README.md does not name %s", name)
 		}
 	}
-	const sentence = "The program does not read these settings yet: "
-	if says := strings.Contains(page, sentence+strings.Join(ahead, ", ")+"."); says != (len(ahead) > 0) || len(ahead) == 0 && strings.Contains(page, sentence) {
-		t.Errorf("README.md says of settings that are not read: %t", says)
-	}
-	const unknown = "The program does not know the way `" + signsIn + "` of signing in yet."
-	if says, known := strings.Contains(page, unknown), slices.Contains(credential.Ways, signsIn); says == known {
-		t.Errorf("README.md says that the way of signing in is not known: %t; it is known: %t", says, known)
+	if !slices.Contains(credential.Ways, signsIn) {
+		t.Errorf("the program does not know the way %s of signing in", signsIn)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pinreset/shared/dispatch"
+	"pinreset/shared/grant"
 	"pinreset/shared/identity"
 	"pinreset/shared/tenant"
 	"pinreset/shared/work"
@@ -99,7 +100,7 @@ func (w *world) change(e effect, partition string, change func() error) error {
 }
 
 // shared are the partitions that are no tenant's.
-var shared = []string{identity.Partition, dispatch.SystemPartition}
+var shared = []string{identity.Partition, identity.SessionPartition, grant.PeoplePartition, dispatch.SystemPartition}
 
 // stays checks that a run reads and writes its own tenant, and beyond it the register only.
 func (w *world) stays(partition string) {
