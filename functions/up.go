@@ -74,7 +74,7 @@ const afterStart = 5 * time.Second
 
 // softMemory is the heap, in bytes, from which on garbage is collected more often: an audit of ten thousand tenants makes a lot of it and
 // keeps next to nothing. It is no bound; whoever needs another sets GOMEMLIMIT.
-const softMemory = 92 << 20
+const softMemory = 93 << 20
 
 // garbage is how much may pile up before it is collected, in per cent of what is in use. What is in use is small here, and
 // people wait while it is collected.
