@@ -166,6 +166,9 @@ func reconcile(ctx context.Context, u *work.Unit, all []subscription.Subscriptio
 		if wait := intent.MadeAt.Add(trace).Sub(u.Now()); i < 0 && wait > 0 {
 			return nil, fault.After(min(wait, trace), fault.WaitingForDirectory, fmt.Errorf("subscription to %s was asked for and is not shown yet", intent.Resource))
 		}
+		if err := subscription.Still(ctx, u, intent); err != nil {
+			return nil, err
+		}
 		subscription.Forget(u, intent)
 		if i >= 0 {
 			made := intent

@@ -12,6 +12,7 @@
 package subscription
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -73,6 +74,18 @@ func Put(u *work.Unit, s Subscription) error { return u.Put(s.row(), s) }
 // Intend stages the intent to subscribe. It is refused with work.ErrConflict where there is one: the subscription that comes of that
 // one has its secret, and would be taken for this one's.
 func Intend(u *work.Unit, s Subscription) error { return u.Create(s.row(), s) }
+
+// Still makes sure that an intent is as it was read, so that what the unit stages about it is conditional on that. Where another run has
+// completed, ended or renewed it meanwhile, it is work.ErrConflict.
+func Still(ctx context.Context, u *work.Unit, intent Subscription) error {
+	var now Subscription
+	switch err := u.Get(ctx, intent.row(), &now); {
+	case errors.Is(err, work.ErrNotFound), err == nil && !bytes.Equal(now.Hash, intent.Hash):
+		return fmt.Errorf("the intent for %s is another run's by now: %w", intent.Resource, work.ErrConflict)
+	default:
+		return err
+	}
+}
 
 // Forget stages that the unit's tenant has no such subscription any more.
 func Forget(u *work.Unit, s Subscription) { u.Delete(s.row()) }
