@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"pinreset/shared/approval"
 	"pinreset/shared/audit"
 	"pinreset/shared/budget"
 	"pinreset/shared/devicekey"
@@ -83,6 +84,7 @@ func (h *Handler) retention() []task {
 		{"failures.old", history{diag.FailurePrefix, h.Keep.History, at, nil}},
 		{"pages.old", history{diag.PagePrefix, h.Keep.History, at, nil}},
 		{"letters.old", history{diag.LetterPrefix, h.Keep.History, at, nil}},
+		{"approvals.old", history{approval.Prefix, h.Keep.History, at, nil}},
 		{"audits.old", history{survey.Prefix, h.Keep.History, at, nil}},
 		{"auditruns.old", history{survey.RunPrefix, h.Keep.History, at, nil}},
 		{"events.old", history{diag.EventPrefix, h.Keep.Feed, func(s stamps) time.Time { return s.Time }, nil}},

@@ -25,6 +25,9 @@ type fleet struct {
 	asked   []string        // places of the pages that were read
 	seen    map[string]seen // by the id that is asked for
 
+	roles    map[string][]string // of users
+	rolesErr error
+
 	policies map[string][]policy.Found
 	missing  []string // applications that the directory does not have
 }
@@ -127,6 +130,19 @@ func (f *fleet) DirectoryDevice(_ context.Context, _, id string) (graph.Director
 func (f *fleet) DeviceGroups(_ context.Context, _, id string) ([]string, error) {
 	s, err := f.sight(id)
 	return s.groups, err
+}
+
+func (f *fleet) UserRoles(_ context.Context, _, user string) ([]string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.roles[user], f.rolesErr
+}
+
+// holds sets which directory roles a user holds, or why that can't be read.
+func (f *fleet) holds(err error, user string, roles ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.roles, f.rolesErr = map[string][]string{user: roles}, err
 }
 
 func (f *fleet) UserGroups(_ context.Context, _, id string) ([]string, error) {

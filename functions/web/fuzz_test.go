@@ -50,7 +50,7 @@ func FuzzBody(f *testing.F) {
 	handler, n := x.handler(), 0
 	f.Fuzz(func(t *testing.T, which int, body []byte) {
 		r := routes[(which%len(routes)+len(routes))%len(routes)]
-		id := map[string]string{"device": laptop, "reset": reset, "dead letter": letter, "token": nowhere, "failure": nowhere, "bulk reset": nowhere, "rollout": placed}[r.idKind()]
+		id := map[string]string{"device": laptop, "reset": reset, "dead letter": letter, "token": nowhere, "failure": nowhere, "bulk reset": nowhere, "rollout": placed, "approval": nowhere}[r.idKind()]
 		n++
 		key := fmt.Sprintf("fuzz-%d", n)
 		send := func() *httptest.ResponseRecorder {

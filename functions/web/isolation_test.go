@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"pinreset/functions/web/portal"
+	"pinreset/shared/approval"
 	"pinreset/shared/fault"
 	"pinreset/shared/identity"
 )
@@ -28,8 +29,14 @@ func (f *fixture) furnish(tenantID, device string) objects {
 	a := f.call(http.MethodPost, "/v1/tenants/"+tenantID+"/bulk-resets", f.admin, map[string]any{"all": true, "expected": 3, "reason": "lost"})
 	a.want(f.t, http.StatusAccepted)
 	token, _ := f.token(identity.Grant{Name: "operator", Tenants: []string{tenantID}, Permissions: identity.Permissions(), Days: 1})
+	u := f.unit(tenantID)
+	waits, err := approval.Ask(u, f.newID(), approval.Approval{Request: approval.Request{Action: approval.Reset, DeviceID: device, Reason: "a test"}, Why: approval.ForEvery})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.commit(u)
 	rollout, audit := f.startRollout(tenantID), f.startAudit(tenantID)
-	return objects{tenantID, map[string]string{"rollout": rollout, "audit": audit, "device": device, "reset": reset, "failure": failure, "dead letter": letter, "token": token, "bulk reset": a.field(f.t, "id")}}
+	return objects{tenantID, map[string]string{"rollout": rollout, "audit": audit, "device": device, "reset": reset, "failure": failure, "dead letter": letter, "token": token, "bulk reset": a.field(f.t, "id"), "approval": waits.ID}}
 }
 
 // missing has ids of the same form and length, of things that are not there.
@@ -41,7 +48,7 @@ func (o objects) missing() objects {
 	return objects{nowhere, ids}
 }
 
-var kinds = []string{"rollout", "audit", "bulk reset", "device", "reset", "failure", "dead letter", "token"}
+var kinds = []string{"approval", "rollout", "audit", "bulk reset", "device", "reset", "failure", "dead letter", "token"}
 
 var freshID = regexp.MustCompile(`01\d{24}`)
 
@@ -184,7 +191,7 @@ func TestNothingTellsAnothersFromMissing(t *testing.T) {
 
 // idKind is the kind of the route's id.
 func (r route) idKind() string {
-	for part, kind := range map[string]string{"/devices/{id}": "device", "/resets/{id}": "reset", "/deadletters/{id}": "dead letter", "/tokens/{id}": "token", "/bulk-resets/{id}": "bulk reset", "/rollouts/{id}": "rollout", "/audits/{id}": "audit"} {
+	for part, kind := range map[string]string{"/devices/{id}": "device", "/resets/{id}": "reset", "/deadletters/{id}": "dead letter", "/tokens/{id}": "token", "/bulk-resets/{id}": "bulk reset", "/rollouts/{id}": "rollout", "/audits/{id}": "audit", "/approvals/{id}": "approval"} {
 		if strings.Contains(r.path, part) {
 			return kind
 		}

@@ -57,6 +57,10 @@ const (
 	GrantRevoked      = "grant.revoked"
 	DeviceKeyAdded    = "device.key.added"
 	DeviceKeyRevoked  = "device.key.revoked"
+
+	ApprovalAsked    = "approval.requested"
+	ApprovalGiven    = "approval.given"
+	ApprovalDeclined = "approval.declined"
 )
 
 // Entry is one record of the log.

@@ -104,6 +104,7 @@ const (
 	WaitingForTurn      Code = "waiting_for_turn"
 	WaitingForPolicy    Code = "waiting_for_policy_trace"
 	WaitingForCheckIns  Code = "waiting_for_check_ins"
+	WaitingForApproval  Code = "waiting_for_approval"
 )
 
 // Codes of requests that were refused before any work began.
@@ -119,6 +120,9 @@ const (
 	StateConflict         Code = "state_conflict"
 	NotRevealable         Code = "not_revealable"
 	BudgetSpent           Code = "budget_spent"
+	SecondPersonRequired  Code = "second_person_required"
+	ApprovalNotValid      Code = "approval_not_valid"
+	RankUnknown           Code = "rank_unknown"
 	Unavailable           Code = "unavailable"
 )
 
@@ -620,6 +624,11 @@ var catalogue = map[Code]Entry{
 		Cause: "The policy is written. Devices take it at their next contact with Intune, about every eight hours while they are on.",
 		Fix:   []string{"Nothing. A device that must have it at once can be synchronised in Intune or in its Settings."},
 	},
+	WaitingForApproval: {
+		Title: "Waiting for a second person",
+		Cause: "The tenant wants two people for this. Nothing is sent before another one has approved it, and after half an hour nothing will be.",
+		Fix:   []string{"Ask somebody with the permission approval.decide to look at the request.", "If nobody did in time, ask again."},
+	},
 	WaitingForDevice: {
 		Title: "Waiting for the device to check in",
 		Cause: "Intune has accepted the reset; the device carries it out at its next contact.",
@@ -721,6 +730,29 @@ var catalogue = map[Code]Entry{
 			"Ask a colleague, who has a budget of their own.",
 			"If you did not ask for so many, somebody else has your sign-in: tell who administers the tenant.",
 		},
+	},
+	SecondPersonRequired: {
+		Title: "A second person has to approve this",
+		Cause: "The tenant's settings want two people for it: for bulk resets, for users who hold a directory role, or for every reset. Nothing was done.",
+		Fix: []string{
+			"Ask for it in the portal, by the API or on the command line: the request then waits for a second person. An event can't ask for one.",
+			"To see a code, ask for an approval of your own, unless the reset was yours and was approved.",
+		},
+	},
+	ApprovalNotValid: {
+		Title: "The approval is not good for this",
+		Cause: "An approval is good for one request to the letter, for half an hour, and once. The detail says what is wrong.",
+		Fix:   []string{"Ask again, and have the new request approved."},
+	},
+	RankUnknown: {
+		Title: "Whether the user holds a directory role could not be read",
+		Cause: "The tenant wants a second person for resets of users who hold one, and Microsoft Graph did not tell of this device's user. Unknown is not taken for no.",
+		Fix: []string{
+			"Check that the tenant still consents to pinreset's application, with Directory.Read.All: pinreset doctor names what is missing.",
+			"Check that the device's primary user still exists.",
+			"An administrator can have every reset approved until then, which asks Graph nothing.",
+		},
+		LearnMore: []string{"https://learn.microsoft.com/graph/api/user-list-transitivememberof"},
 	},
 	Unavailable: {
 		Title: "pinreset can't take the request now",

@@ -27,6 +27,9 @@ type BulkState string
 
 // States of a bulk reset. The last four are its end.
 const (
+	// BulkUnapproved is shown only: there is no bulk reset yet, and there will be one when a second person has approved it.
+	BulkUnapproved BulkState = "unapproved"
+
 	BulkFinding   BulkState = "finding"   // its devices are being read from Graph
 	BulkRunning   BulkState = "running"   // its resets are being begun and followed
 	BulkPlanned   BulkState = "planned"   // the devices are counted, which was all that was asked for
@@ -60,6 +63,8 @@ type Bulk struct {
 	StartedAt  time.Time `json:"startedAt,omitzero"` // running since
 	CalledBy   time.Time `json:"calledBy,omitzero"`  // when the last device will have been called, as far as Graph's limits alone decide
 	EndedAt    time.Time `json:"endedAt,omitzero"`
+
+	Approved *Approved `json:"approved,omitempty"` // by a second person, for all its devices
 
 	FailureCode fault.Code `json:"failureCode,omitempty"`
 	Diagnostics string     `json:"diagnostics,omitempty"`
@@ -148,9 +153,12 @@ func itemOf(r Reset) Item {
 	return i
 }
 
-// AcceptBulk stages a bulk reset, its audit entry and its first message.
+// AcceptBulk stages a bulk reset, its audit entry and its first message. One without an id gets one.
 func AcceptBulk(ctx context.Context, u *work.Unit, b Bulk) (Bulk, error) {
-	b.ID, b.State, b.AskedAt = u.NewID(), BulkFinding, u.Now()
+	if b.ID == "" {
+		b.ID = u.NewID()
+	}
+	b.State, b.AskedAt = BulkFinding, u.Now()
 	var err error
 	if b.DueID, err = u.Send(ctx, BulkQueue.Bulk(), time.Time{}, events.BulkResetDue{RequestID: b.ID}); err != nil {
 		return b, err
@@ -219,7 +227,7 @@ func Begin(ctx context.Context, u *work.Unit, b Bulk, device string) (begun bool
 	want := events.PasscodeResetRequested{RequestID: u.NewID(), DeviceID: i.DeviceID, Reason: b.Reason, Ticket: b.Ticket, By: b.By}
 	r, existing, err := begin(ctx, u, Reset{
 		ID: want.RequestID, DeviceID: i.DeviceID, DeviceName: i.DeviceName, User: i.User, State: Accepted, Reason: b.Reason, Ticket: b.Ticket, By: b.By,
-		RequestedAt: u.Now(), Bulk: b.ID,
+		RequestedAt: u.Now(), Bulk: b.ID, Approved: b.Approved,
 	}, audit.ResetRequested)
 	if err != nil {
 		return false, err

@@ -24,6 +24,9 @@ type State string
 
 // States of a reset.
 const (
+	// Unapproved is shown only: there is no reset yet, and there will be one when a second person has approved it.
+	Unapproved State = "unapproved"
+
 	Accepted  State = "accepted"  // stored; not yet looked at
 	Calling   State = "calling"   // the call to Graph is about to be made, or was
 	Waiting   State = "waiting"   // Intune took it; the device has not carried it out
@@ -85,9 +88,19 @@ type Reset struct {
 	ViewedBy     string           `json:"viewedBy,omitempty"`
 	Outcome      Outcome          `json:"outcome,omitempty"`
 
+	Approved *Approved `json:"approved,omitempty"` // by a second person; nil where none was asked
+
 	FailureCode fault.Code `json:"failureCode,omitempty"`
 	FailedIn    State      `json:"failedIn,omitempty"` // the state it was in before it failed
 	Diagnostics string     `json:"diagnostics,omitempty"`
+}
+
+// Approved is what a second person approved.
+type Approved struct {
+	ID     string       `json:"id"` // of the approval
+	By     events.Actor `json:"by"`
+	At     time.Time    `json:"at"`
+	UserID string       `json:"userId,omitempty"` // for whom; "" for a bulk reset or a device of nobody
 }
 
 // Outcome is what somebody who saw the code said of how it worked; "" while nobody did.

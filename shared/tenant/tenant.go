@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,7 +112,23 @@ type Settings struct {
 	BudgetDay  int `json:"budgetDay" minimum:"1" maximum:"500" doc:"How many resets a person may start in 24 hours, and how many codes see"`
 	// TokenBudget gives each of our own tokens the same budget. Off unless the tenant chooses so: programs use them.
 	TokenBudget bool `json:"tokenBudget,omitempty" doc:"Whether each token has the budget of a person"`
+	// SecondPerson says what two people are needed for; "" is NoSecondPerson. Each choice has those before it in it.
+	SecondPerson SecondPerson `json:"secondPerson,omitempty" enum:"off,bulk,privileged,every" doc:"What a second person has to approve: off (default), nothing; bulk, bulk resets; privileged, also resets for users who hold a directory role, and seeing their codes; every, every reset"`
 }
+
+// SecondPerson says what two people are needed for.
+type SecondPerson string
+
+// What two people are needed for.
+const (
+	NoSecondPerson      SecondPerson = "off"
+	SecondForBulk       SecondPerson = "bulk"       // bulk resets
+	SecondForPrivileged SecondPerson = "privileged" // those, and resets for users who hold a directory role
+	SecondForEvery      SecondPerson = "every"      // every reset
+)
+
+// ForBulk reports whether a bulk reset needs two people.
+func (s SecondPerson) ForBulk() bool { return s != "" && s != NoSecondPerson }
 
 // StepUp says when a stronger sign-in is needed.
 type StepUp string
@@ -152,6 +169,8 @@ func (s Settings) Validate() error {
 		return &events.FieldError{Field: "requireStepUp", Problem: "must be when_available or always"}
 	case s.StepUpContext != "" && !IsStepUpContext(s.StepUpContext):
 		return &events.FieldError{Field: "stepUpContext", Problem: "must be c1 to c99, or empty"}
+	case !slices.Contains([]SecondPerson{"", NoSecondPerson, SecondForBulk, SecondForPrivileged, SecondForEvery}, s.SecondPerson):
+		return &events.FieldError{Field: "secondPerson", Problem: "must be off, bulk, privileged or every"}
 	case s.BudgetHour < 1 || s.BudgetHour > 500:
 		return &events.FieldError{Field: "budgetHour", Problem: "must be 1 to 500"}
 	case s.BudgetDay < 1 || s.BudgetDay > 500:

@@ -60,6 +60,7 @@ func Mount(mux *http.ServeMux, o Options) {
 	a.tenants()
 	a.devices()
 	a.resets()
+	a.approvals()
 	a.bulk()
 	a.policies()
 	a.failures()

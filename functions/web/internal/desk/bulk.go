@@ -10,16 +10,18 @@ import (
 
 	"pinreset/events"
 	"pinreset/functions/web/internal/problem"
+	"pinreset/shared/approval"
 	"pinreset/shared/fault"
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
+	"pinreset/shared/tenant"
 	"pinreset/shared/work"
 )
 
 // Bulk is a bulk reset as it is shown.
 type Bulk struct {
 	ID           string             `json:"id"`
-	State        passcode.BulkState `json:"state" enum:"finding,running,planned,done,cancelled,failed"`
+	State        passcode.BulkState `json:"state" enum:"unapproved,finding,running,planned,done,cancelled,failed"`
 	Open         bool               `json:"open" doc:"Whether more devices are to be found, begun or followed"`
 	Group        string             `json:"group,omitempty" doc:"Object id of the group; absent for all devices of the tenant"`
 	Plan         bool               `json:"plan" doc:"Only finds and counts its devices"`
@@ -33,6 +35,8 @@ type Bulk struct {
 	AskedAt      time.Time          `json:"askedAt"`
 	StartedAt    time.Time          `json:"startedAt,omitzero"`
 	EndedAt      time.Time          `json:"endedAt,omitzero"`
+	Approval     string             `json:"approval,omitempty" doc:"Id of the approval by a second person that it waits for, or had"`
+	ApprovedBy   string             `json:"approvedBy,omitempty" doc:"Who that was"`
 	FailureCode  fault.Code         `json:"failureCode,omitempty"`
 	FailureTitle string             `json:"failureTitle,omitempty"`
 	Diagnostics  string             `json:"diagnostics,omitempty" doc:"Path of the page of the failure"`
@@ -75,6 +79,13 @@ func (r *Room) StartBulk(ctx context.Context, key string, in NewBulk) (Answer[Bu
 		return none, err
 	}
 	return once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Bulk], error) {
+		s, err := tenant.ReadSettings(ctx, u)
+		if err != nil {
+			return none, fmt.Errorf("read settings of %s: %w", r.ID(), err)
+		}
+		if s.SecondPerson.ForBulk() && !in.PlanOnly {
+			return r.holdBulk(u, in)
+		}
 		b, err := passcode.AcceptBulk(ctx, u, passcode.Bulk{
 			Group: in.Group, Plan: in.PlanOnly, Count: in.Expected, Hash: in.PlanHash, Reason: in.Reason, Ticket: in.Ticket, By: r.who.Operator(),
 		})
@@ -107,6 +118,10 @@ func (r *Room) Bulk(ctx context.Context, id string) (Bulk, error) {
 		return Bulk{}, err
 	}
 	b, err := r.readBulk(ctx, id)
+	if isMissing(err) {
+		a, err := r.held(ctx, id, approval.Bulk)
+		return r.showHeldBulk(a), err
+	}
 	return showBulk(b), err
 }
 
@@ -145,7 +160,7 @@ func (r *Room) CancelBulk(ctx context.Context, key, id string, in Cancellation) 
 	if err := r.Need(identity.BulkReset); err != nil {
 		return none, err
 	}
-	if _, err := r.readBulk(ctx, id); err != nil {
+	if _, err := r.Bulk(ctx, id); err != nil {
 		return none, err
 	}
 	if err := checkWhy(in.Reason, "", true); err != nil {
@@ -157,6 +172,13 @@ func (r *Room) CancelBulk(ctx context.Context, key, id string, in Cancellation) 
 	}
 	return once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Bulk], error) {
 		b, err := passcode.CancelBulk(ctx, u, id, in.Reason, r.who.Operator())
+		if errors.Is(err, work.ErrNotFound) {
+			a, err := approval.Withdraw(ctx, u, approval.Bulk, id, in.Reason, r.who.Operator())
+			if err != nil {
+				return none, notValid(a, err)
+			}
+			return Answer[Bulk]{Status: http.StatusOK, Location: r.bulkPath(id), Body: r.showHeldBulk(a)}, nil
+		}
 		switch {
 		case errors.Is(err, passcode.ErrEnded):
 			return none, &problem.Refusal{Code: fault.StateConflict, Detail: "The bulk reset has ended: it is " + string(b.State) + ".", Instance: b.Diagnostics, Err: err}
@@ -169,9 +191,13 @@ func (r *Room) CancelBulk(ctx context.Context, key, id string, in Cancellation) 
 
 func showBulk(b passcode.Bulk) Bulk {
 	open := b.Open() || b.State == passcode.BulkCancelled && b.Tally.Ended() < b.Tally.Total
-	return Bulk{
+	shown := Bulk{
 		ID: b.ID, State: b.State, Open: open, Group: b.Group, Plan: b.Plan, PlanHash: b.Found, Counts: b.Tally, CountedAt: b.TalliedAt,
 		CalledBy: b.CalledBy, Reason: b.Reason, Ticket: b.Ticket, By: b.By, AskedAt: b.AskedAt, StartedAt: b.StartedAt, EndedAt: b.EndedAt,
 		FailureCode: b.FailureCode, FailureTitle: titleOf(b.FailureCode), Diagnostics: b.Diagnostics,
 	}
+	if b.Approved != nil {
+		shown.Approval, shown.ApprovedBy = b.Approved.ID, b.Approved.By.Name
+	}
+	return shown
 }

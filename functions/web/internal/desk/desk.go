@@ -29,6 +29,7 @@ type Devices interface {
 	DirectoryDevice(ctx context.Context, tenant, deviceID string) (graph.DirectoryDevice, error)
 	DeviceGroups(ctx context.Context, tenant, objectID string) ([]string, error)
 	UserGroups(ctx context.Context, tenant, userID string) ([]string, error)
+	UserRoles(ctx context.Context, tenant, userID string) ([]string, error)
 }
 
 // Vault opens codes.
@@ -175,6 +176,12 @@ func needEverywhere(who identity.Principal, permission identity.Permission) erro
 }
 
 func missing(err error) error { return &problem.Refusal{Code: fault.NotFound, Err: err} }
+
+// isMissing reports whether the error is that of what is not there.
+func isMissing(err error) bool {
+	refusal, ok := errors.AsType[*problem.Refusal](err)
+	return ok && refusal.Code == fault.NotFound
+}
 
 // wrong turns the field error of a payload into a refusal that names the place in the request's body.
 func wrong(err error) error {

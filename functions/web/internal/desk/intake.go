@@ -114,6 +114,10 @@ func (r *Room) takeReset(ctx context.Context, e events.Event, asked events.Passc
 		return Answer[Accepted]{}, err
 	}
 	asked.By = r.who.Sender()
+	second, err := r.second(ctx, asked.DeviceID)
+	if err != nil {
+		return Answer[Accepted]{}, err
+	}
 	return once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Accepted], error) {
 		// The sender chose the reset's id, so it may be taken; a new reset would then never be accepted.
 		switch _, err := passcode.Read(ctx, u, asked.RequestID); {
@@ -121,6 +125,9 @@ func (r *Room) takeReset(ctx context.Context, e events.Event, asked events.Passc
 			return Answer[Accepted]{}, problem.Refuse(fault.StateConflict, "There is a reset with this requestId already.")
 		case !errors.Is(err, work.ErrNotFound):
 			return Answer[Accepted]{}, err
+		}
+		if second.why != "" {
+			return Answer[Accepted]{}, problem.Refuse(fault.SecondPersonRequired, "")
 		}
 		reset, _, err := passcode.Accept(ctx, u, asked)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"pinreset/events"
 	"pinreset/functions/web/internal/problem"
+	"pinreset/shared/approval"
 	"pinreset/shared/budget"
 	"pinreset/shared/diag"
 	"pinreset/shared/fault"
@@ -28,7 +29,7 @@ type Reset struct {
 	Platform     string           `json:"platform,omitempty"`
 	OSVersion    string           `json:"osVersion,omitempty"`
 	Serial       string           `json:"serial,omitempty"`
-	State        passcode.State   `json:"state" enum:"accepted,calling,waiting,issued,removed,failed,cancelled,expired,observed"`
+	State        passcode.State   `json:"state" enum:"unapproved,accepted,calling,waiting,issued,removed,failed,cancelled,expired,observed"`
 	Open         bool             `json:"open" doc:"Whether it has not ended"`
 	Effect       string           `json:"effect,omitempty" doc:"What the reset does: passcode, work-profile or removed"`
 	Why          fault.Code       `json:"why,omitempty" doc:"Why it waits"`
@@ -54,6 +55,8 @@ type Reset struct {
 	FailureCode  fault.Code       `json:"failureCode,omitempty"`
 	FailureTitle string           `json:"failureTitle,omitempty"`
 	Diagnostics  string           `json:"diagnostics,omitempty" doc:"Path of the page of the failure"`
+	Approval     string           `json:"approval,omitempty" doc:"Id of the approval by a second person that it waits for, or had"`
+	ApprovedBy   string           `json:"approvedBy,omitempty" doc:"Who that was"`
 	LastSync     time.Time        `json:"lastSync,omitzero" doc:"The device's last contact when it was looked at"`
 }
 
@@ -102,7 +105,14 @@ func (r *Room) StartReset(ctx context.Context, key, device string, in NewReset) 
 	if err != nil {
 		return none, err
 	}
+	second, err := r.second(ctx, device)
+	if err != nil {
+		return none, err
+	}
 	a, err := once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Reset], error) {
+		if second.why != "" {
+			return r.hold(ctx, u, device, in, second)
+		}
 		reset, existing, err := passcode.Accept(ctx, u, events.PasscodeResetRequested{
 			RequestID: u.NewID(), DeviceID: device, Reason: in.Reason, Ticket: in.Ticket, By: r.who.Operator(),
 		})
@@ -176,6 +186,10 @@ func (r *Room) Reset(ctx context.Context, id string) (ResetDetail, error) {
 		return ResetDetail{}, err
 	}
 	reset, err := r.readReset(ctx, r.unit(), id)
+	if isMissing(err) {
+		a, err := r.held(ctx, id, approval.Reset)
+		return ResetDetail{Reset: r.showHeld(a), Timeline: []diag.Attempt{}}, err
+	}
 	if err != nil {
 		return ResetDetail{}, err
 	}
@@ -215,13 +229,18 @@ func (r *Room) Cancel(ctx context.Context, key, id string, in Cancellation) (Ans
 	}
 	return once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Reset], error) {
 		reset, err := passcode.Cancel(ctx, u, id, in.Reason, r.who.Operator())
+		if errors.Is(err, work.ErrNotFound) {
+			a, err := approval.Withdraw(ctx, u, approval.Reset, id, in.Reason, r.who.Operator())
+			if err != nil {
+				return none, notValid(a, err)
+			}
+			return Answer[Reset]{Status: http.StatusOK, Location: r.resetPath(id), Body: r.showHeld(a)}, nil
+		}
 		switch {
 		case errors.Is(err, passcode.ErrEnded):
 			return none, &problem.Refusal{
 				Code: fault.StateConflict, Detail: "The reset has ended: it is " + string(reset.State) + ".", Instance: reset.Diagnostics, Err: err,
 			}
-		case errors.Is(err, work.ErrNotFound):
-			return none, missing(err)
 		case err != nil:
 			return none, fmt.Errorf("cancel reset %s: %w", id, err)
 		}
@@ -230,7 +249,7 @@ func (r *Room) Cancel(ctx context.Context, key, id string, in Cancellation) (Ans
 }
 
 func (r *Room) show(p passcode.Reset) Reset {
-	return Reset{
+	shown := Reset{
 		ID: p.ID, DeviceID: p.DeviceID, DeviceName: p.DeviceName, User: p.User, Platform: p.Platform, OSVersion: p.OSVersion,
 		Origin: p.Origin, Bulk: p.Bulk, Crossed: (*Crossed)(p.Crossed),
 		Serial: p.Serial, State: p.State, Open: p.Open(), Effect: p.Effect, Why: p.Why, WhyText: titleOf(p.Why),
@@ -239,4 +258,8 @@ func (r *Room) show(p passcode.Reset) Reset {
 		Views: p.Views, ViewedAt: p.ViewedAt, ViewedBy: p.ViewedBy, Outcome: p.Outcome, EndedAt: p.EndedAt, FailureCode: p.FailureCode,
 		FailureTitle: titleOf(p.FailureCode), Diagnostics: p.Diagnostics, LastSync: p.LastSync,
 	}
+	if p.Approved != nil {
+		shown.Approval, shown.ApprovedBy = p.Approved.ID, p.Approved.By.Name
+	}
+	return shown
 }

@@ -23,6 +23,8 @@ import (
 type Viewing struct {
 	Reason string `json:"reason" doc:"Why, for the audit log"`
 	Ticket string `json:"ticket,omitempty"`
+	// Approval is needed where two people are.
+	Approval string `json:"approval,omitempty" maxLength:"64" doc:"Id of the approval that was asked for with this reason and ticket, where two people are needed"`
 }
 
 // Revealed is a code that may be shown to who asked, once.
@@ -47,20 +49,28 @@ func (r *Room) Reveal(ctx context.Context, id string, in Viewing) (Revealed, err
 	if err := r.needStepUp(ctx); err != nil {
 		return Revealed{}, err
 	}
-	if err := r.sameHands(ctx, id); err != nil {
+	device, err := r.sameHands(ctx, id)
+	if err != nil {
+		return Revealed{}, err
+	}
+	second, err := r.second(ctx, device)
+	if err != nil {
 		return Revealed{}, err
 	}
 	var (
 		reset   passcode.Reset
 		receipt audit.Receipt
 	)
-	err := r.desk.change(ctx, r.ID(), func(u *work.Unit) error {
+	err = r.desk.change(ctx, r.ID(), func(u *work.Unit) error {
 		var err error
 		if reset, err = r.readReset(ctx, u, id); err != nil {
 			return err
 		}
 		if !reset.Readable(u.Now()) {
 			return notRevealable(reset, nil)
+		}
+		if err := r.useSecond(ctx, u, reset, in, second); err != nil {
+			return err
 		}
 		if err := r.spend(ctx, u, budget.Reveals); err != nil {
 			return err
@@ -72,7 +82,7 @@ func (r *Room) Reveal(ctx context.Context, id string, in Viewing) (Revealed, err
 		}
 		receipt, err = audit.Commit(ctx, u, audit.Entry{
 			Actor: r.who.Operator(), Action: audit.PasscodeRevealed, DeviceID: reset.DeviceID, RequestID: reset.ID,
-			Reason: in.Reason, Ticket: in.Ticket,
+			Reason: in.Reason, Ticket: in.Ticket, Change: approvedBy(in.Approval),
 		}, reset.Code.ID)
 		return err
 	})
@@ -91,23 +101,31 @@ func (r *Room) Reveal(ctx context.Context, id string, in Viewing) (Revealed, err
 	}, nil
 }
 
-// sameHands makes sure, by asking Graph, that the device is still enrolled as it was and still belongs to whom the code was made
+// approvedBy is what the audit log says of the approval that was used.
+func approvedBy(id string) map[string]string {
+	if id == "" {
+		return nil
+	}
+	return map[string]string{"approval": id}
+}
+
+// sameHands returns the device of a code and makes sure, by asking Graph, that the device is still enrolled as it was and still belongs to whom the code was made
 // for. A code of a device that changed hands is not shown and is destroyed at once. When Graph can't be asked nothing is shown:
 // a code can be asked for again, and can't be taken back.
-func (r *Room) sameHands(ctx context.Context, id string) error {
+func (r *Room) sameHands(ctx context.Context, id string) (device string, err error) {
 	reset, err := r.readReset(ctx, r.unit(), id)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if !reset.Readable(r.desk.o.Now()) {
-		return notRevealable(reset, nil)
+		return "", notRevealable(reset, nil)
 	}
-	device, err := r.desk.o.Devices.ManagedDevice(graph.WithPriority(ctx, graph.People), r.ID(), reset.DeviceID)
+	d, err := r.desk.o.Devices.ManagedDevice(graph.WithPriority(ctx, graph.People), r.ID(), reset.DeviceID)
 	switch {
-	case err == nil && device.UserID == reset.UserID && device.Enrolled.Equal(reset.EnrolledAt):
-		return nil
+	case err == nil && d.UserID == reset.UserID && d.Enrolled.Equal(reset.EnrolledAt):
+		return reset.DeviceID, nil
 	case err != nil && !errors.Is(err, graph.ErrNotFound):
-		return fmt.Errorf("check who has device %s: %w", reset.DeviceID, err)
+		return "", fmt.Errorf("check who has device %s: %w", reset.DeviceID, err)
 	}
 	err = r.desk.change(ctx, r.ID(), func(u *work.Unit) error {
 		reset, err := r.readReset(ctx, u, id)
@@ -117,9 +135,9 @@ func (r *Room) sameHands(ctx context.Context, id string) error {
 		return r.void(ctx, u, reset, "")
 	})
 	if err != nil {
-		return err
+		return "", err
 	}
-	return &problem.Refusal{Code: fault.NotRevealable, Instance: reset.Diagnostics,
+	return "", &problem.Refusal{Code: fault.NotRevealable, Instance: reset.Diagnostics,
 		Detail: "Since the code was made the device was enrolled again, got another user, or left Intune. The code is not shown to anybody and is destroyed."}
 }
 

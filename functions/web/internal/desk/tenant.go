@@ -212,6 +212,7 @@ type SettingsChange struct {
 	BudgetHour         *int    `json:"budgetHour,omitempty" minimum:"1" maximum:"500" doc:"How many resets a person may start in an hour, and how many codes see"`
 	BudgetDay          *int    `json:"budgetDay,omitempty" minimum:"1" maximum:"500" doc:"How many resets a person may start in 24 hours, and how many codes see"`
 	TokenBudget        *bool   `json:"tokenBudget,omitempty" doc:"Whether each token has the budget of a person"`
+	SecondPerson       *string `json:"secondPerson,omitempty" enum:"off,bulk,privileged,every" doc:"What a second person has to approve"`
 	Reason             string  `json:"reason,omitempty" doc:"Why, for the audit log; at most 500 characters"`
 }
 
@@ -284,6 +285,7 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 		}
 		after.RequireStepUp = tenant.StepUp(choose("requireStepUp", in.RequireStepUp, string(after.RequireStepUp)))
 		after.StepUpContext = choose("stepUpContext", in.StepUpContext, after.StepUpContext)
+		after.SecondPerson = tenant.SecondPerson(choose("secondPerson", in.SecondPerson, string(after.SecondPerson)))
 		if err := after.Validate(); err != nil {
 			return wrong(err)
 		}

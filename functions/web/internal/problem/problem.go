@@ -78,7 +78,7 @@ func Status(code fault.Code) int {
 		return http.StatusRequestEntityTooLarge
 	case fault.Unauthenticated, fault.StepUpRequired:
 		return http.StatusUnauthorized
-	case fault.Forbidden:
+	case fault.Forbidden, fault.SecondPersonRequired:
 		return http.StatusForbidden
 	case fault.NotFound, fault.DeviceNotFound:
 		return http.StatusNotFound
@@ -86,11 +86,11 @@ func Status(code fault.Code) int {
 		return http.StatusTooManyRequests
 	case fault.IdempotencyKeyReused:
 		return http.StatusUnprocessableEntity
-	case fault.StateConflict, fault.NotRevealable, fault.TenantOnPremises, fault.PlanChanged:
+	case fault.StateConflict, fault.NotRevealable, fault.ApprovalNotValid, fault.TenantOnPremises, fault.PlanChanged:
 		return http.StatusConflict
 	case fault.Unavailable, fault.GraphThrottled, fault.GraphUnavailable, fault.WaitingForPermit:
 		return http.StatusServiceUnavailable
-	case fault.AppNotConsented, fault.GraphForbidden, fault.GraphRefused, fault.GraphUnauthorized:
+	case fault.AppNotConsented, fault.GraphForbidden, fault.GraphRefused, fault.GraphUnauthorized, fault.RankUnknown:
 		return http.StatusBadGateway
 	default:
 		return http.StatusInternalServerError
