@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"pinreset/events"
+	"pinreset/shared/approval"
 	"pinreset/shared/audit"
 	"pinreset/shared/diag"
 	"pinreset/shared/dispatch"
@@ -41,6 +42,7 @@ type devices interface {
 	PrepareReset(ctx context.Context, tenant string) error
 	ResetPasscode(ctx context.Context, tenant, id string) (graph.Accepted, error)
 	PasscodeResult(ctx context.Context, tenant, id string, notBefore time.Time) (graph.PasscodeReading, error)
+	UserRoles(ctx context.Context, tenant, userID string) ([]string, error)
 	PasscodeResultBeta(ctx context.Context, tenant, id string, notBefore time.Time) (graph.PasscodeReading, error)
 }
 
@@ -183,6 +185,9 @@ func (h *Handler) call(ctx context.Context, u *work.Unit, r passcode.Reset) erro
 		}
 		return fault.Permanentf(eligible.Code, "%s %s: %s", r.Platform, r.OSVersion, eligible.Text)
 	}
+	if err := h.second(ctx, u, r, settings); err != nil {
+		return wait(u, r, err)
+	}
 	kept, err := passcode.ReadDevice(ctx, u, r.DeviceID)
 	if err != nil {
 		return err
@@ -241,6 +246,23 @@ func (h *Handler) call(ctx context.Context, u *work.Unit, r passcode.Reset) erro
 	default:
 		return err
 	}
+}
+
+// second refuses a reset that two people are needed for and that one asked for alone. The interface asks before it accepts a reset; a
+// message that reached the queue by another way, a bulk reset from before the tenant wanted two, or a device that has another user since
+// meets it here. An approval is for one user, unless it is of a bulk reset.
+func (h *Handler) second(ctx context.Context, u *work.Unit, r passcode.Reset, s tenant.Settings) error {
+	if a := r.Approved; a != nil {
+		if r.Bulk == "" && a.UserID != r.UserID {
+			return fault.Permanentf(fault.DeviceChangedHands, "approved for user %s, now of user %s", a.UserID, r.UserID)
+		}
+		return nil
+	}
+	why, err := approval.Rule(ctx, h.Devices, u.Partition(), s, r.UserID)
+	if err == nil && why != "" {
+		return fault.Permanentf(fault.SecondPersonRequired, "nobody approved it: %s", why)
+	}
+	return err
 }
 
 // look reads the device's results and decides.

@@ -32,9 +32,10 @@ const contoso = graphsim.Contoso
 // fixture is the handler with everything real under it: store, dispatch, vault, Graph client, simulated cloud.
 type fixture struct {
 	*dispatchtest.Bench
-	sim   *graphsim.Cloud
-	vault *secret.Vault
-	keys  *sqlitework.Store
+	sim    *graphsim.Cloud
+	client *graph.Client
+	vault  *secret.Vault
+	keys   *sqlitework.Store
 }
 
 func setUp(t *testing.T, torn bool) *fixture {
@@ -55,7 +56,7 @@ func setUpWith(t *testing.T, torn bool, timing graphsim.Timing, code func() stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{Bench: b, sim: sim, keys: keys, vault: secret.NewVault(keys, kek, b.Clock.Now)}
+	f := &fixture{Bench: b, sim: sim, client: client, keys: keys, vault: secret.NewVault(keys, kek, b.Clock.Now)}
 	b.Serve((&passcodereset.Handler{Devices: client, Vault: f.vault, Store: b.Store(), Schedule: passcodereset.DefaultSchedule}).Route())
 	u := b.Unit(tenant.Partition)
 	if _, err := tenant.Add(u, contoso, "Contoso", events.Pinreset()); err != nil {

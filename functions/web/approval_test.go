@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -300,5 +301,69 @@ func TestEventsGoRoundNobody(t *testing.T) {
 	w.call(http.MethodPost, "/v1/events", w.admin, body).refused(t, http.StatusForbidden, fault.SecondPersonRequired)
 	if n := w.queued(passcode.Queue); n != 0 {
 		t.Errorf("%d messages", n)
+	}
+}
+
+// TestSecondPersonInThePortal goes through the pages: the request waits where the requester is sent to, the approver finds it on the first
+// page and on the tenant's, decides, and the requester sees the code; a colleague asks for an approval of her own.
+func TestSecondPersonInThePortal(t *testing.T) {
+	t.Parallel()
+	w := twoPeople(t, "every")
+	base := "/tenants/" + graphsim.Contoso
+	person := func(name string) *browser {
+		b := w.browser()
+		b.signInAs(t, sampleAccount(t, w.sim, name+"@contoso.example"), "/").want(t, http.StatusOK)
+		return b
+	}
+	hana, carla, adele := person("hana"), person("carla"), person("adele")
+	shows := func(a answer, texts ...string) answer {
+		t.Helper()
+		a.want(t, http.StatusOK)
+		a.sound(t, a.header.Get("Final-Path"))
+		for _, text := range texts {
+			if !strings.Contains(string(a.body), text) {
+				t.Errorf("%s does not show %q", a.header.Get("Final-Path"), text)
+			}
+		}
+		return a
+	}
+	page := shows(hana.post(base+"/devices/"+pixel+"/reset", url.Values{"key": {"k1"}, "reason": {"forgot it"}}), "Waits for a second person")
+	_, id, _ := strings.Cut(page.header.Get("Final-Path"), "/resets/")
+	at := base + "/approvals/" + id
+	if a := shows(hana.get(at), "adele", "Approver", "30 min"); strings.Contains(string(a.body), `value="approve"`) {
+		t.Error("the requester may decide")
+	}
+	shows(carla.get("/"), "1 for you to decide")
+	shows(carla.get(base), at)
+	shows(carla.get(at), `value="approve"`, w.approval(id).Hash)
+	form := func(do, reason string) url.Values {
+		return url.Values{"key": {w.newID()}, "do": {do}, "reason": {reason}, "hash": {w.approval(id).Hash}}
+	}
+	carla.post(at+"/decide", form("decline", "")).want(t, http.StatusUnprocessableEntity)
+	carla.post(at+"/decide", form("perhaps", "")).want(t, http.StatusBadRequest)
+	hana.post(at+"/decide", form("approve", "")).want(t, http.StatusForbidden)
+	shows(carla.post(at+"/decide", form("approve", "")), "approved it", base+"/resets/"+id)
+	shows(hana.get(base+"/resets/"+id), "Carla")
+	if a := carla.get("/"); strings.Contains(string(a.body), "for you to decide") {
+		t.Error("it is still to be decided")
+	}
+
+	w.issue(graphsim.Contoso, id, canary)
+	w.sameUser(id)
+	asked := shows(adele.post(base+"/resets/"+id+"/reveal", url.Values{"key": {"k2"}, "reason": {"Hana is ill"}}), "Hana is ill", "It waits for a second person")
+	at = asked.header.Get("Final-Path")
+	_, own, _ := strings.Cut(at, "/approvals/")
+	carla.post(at+"/decide", url.Values{"key": {"k3"}, "do": {"approve"}, "hash": {w.approval(own).Hash}}).want(t, http.StatusOK)
+	shows(adele.get(at), "Show the code")
+	use := url.Values{"key": {"k4"}, "reason": {"Hana is ill"}, "approval": {own}}
+	if a := adele.post(base+"/resets/"+id+"/reveal", use); a.status != http.StatusOK || !strings.Contains(string(a.body), "Temporary passcode") {
+		t.Errorf("the code: %d", a.status)
+	}
+	adele.post(base+"/resets/"+id+"/reveal", use).want(t, http.StatusConflict)
+
+	admin := w.browser().signIn(w.admin)
+	shows(admin.post(base+"/settings", url.Values{"passcodeHours": {"24"}, "resetDeadlineHours": {"24"}, "secondPerson": {"off"}}), "approves</dt><dd>nothing")
+	if shown := hana.post(base+"/devices/"+pixel+"/reset", url.Values{"key": {"k5"}, "reason": {"forgot it"}}); strings.Contains(string(shown.body), "Waits for a second person") {
+		t.Error("it waits although nothing does any more")
 	}
 }

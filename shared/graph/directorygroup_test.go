@@ -70,7 +70,7 @@ func TestMembersAndMemberships(t *testing.T) {
 	t.Parallel()
 	s := put(t, map[string]string{
 		"GET /v1.0/groups/" + groupX + "/members?$select=id&$top=999":              `200 {"value":[` + members("user", "device", "group", "servicePrincipal") + `]}`,
-		"GET /v1.0/users/" + deviceX + "/transitiveMemberOf?$select=id&$top=999":   `200 {"value":[` + members("group", "servicePrincipal", "group", "user") + `]}`,
+		"GET /v1.0/users/" + deviceX + "/transitiveMemberOf?$select=id&$top=999":   `200 {"value":[` + members("group", "directoryRole", "group", "user") + `]}`,
 		"GET /v1.0/devices/" + deviceX + "/transitiveMemberOf?$select=id&$top=999": `200 {"value":[]}`,
 	})
 	var kinds []MemberKind
@@ -86,6 +86,13 @@ func TestMembersAndMemberships(t *testing.T) {
 	groups, err := s.client.UserGroups(t.Context(), tenantA, deviceX)
 	if err != nil || !slices.Equal(groups, []string{"dddddddd-0000-4000-8000-000000000000", "dddddddd-0000-4000-8000-000000000002"}) {
 		t.Errorf("a user's groups %v %v", groups, err)
+	}
+	roles, err := s.client.UserRoles(t.Context(), tenantA, deviceX)
+	if err != nil || !slices.Equal(roles, []string{"dddddddd-0000-4000-8000-000000000001"}) {
+		t.Errorf("a user's roles %v %v", roles, err)
+	}
+	if roles, err := s.client.UserRoles(t.Context(), tenantA, policyA); !errors.Is(err, ErrNotFound) || roles != nil {
+		t.Errorf("roles of a user who is gone: %v %v", roles, err)
 	}
 	groups, err = s.client.DeviceGroups(t.Context(), tenantA, deviceX)
 	if err != nil || groups == nil || len(groups) > 0 {

@@ -97,6 +97,8 @@ func (p *pages) ofTenant() map[string]handler {
 		"GET /tenants/{tenant}/deadletters/{id}":         p.letter,
 		"POST /tenants/{tenant}/deadletters/{id}/settle": p.settle,
 		"GET /tenants/{tenant}/audit":                    p.audit,
+		"GET /tenants/{tenant}/approvals/{id}":           p.approval,
+		"POST /tenants/{tenant}/approvals/{id}/decide":   p.decide,
 		"GET /tenants/{tenant}/people":                   p.people,
 		"POST /tenants/{tenant}/people":                  p.giveGrant,
 		"POST /tenants/{tenant}/people/{id}/revoke":      p.revokeGrant,

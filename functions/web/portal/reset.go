@@ -98,7 +98,10 @@ type revealedData struct {
 // reveal shows the code as the answer to the form. It is not redirected to: no address shows a code.
 func (p *pages) reveal(v *visit) error {
 	id, f := v.r.PathValue("id"), typed(v.r)
-	code, err := v.room.Reveal(v.r.Context(), id, desk.Viewing{Reason: f.Reason, Ticket: f.Ticket})
+	code, err := v.room.Reveal(v.r.Context(), id, desk.Viewing{Reason: f.Reason, Ticket: f.Ticket, Approval: v.r.PostFormValue("approval")})
+	if needsSecond(err) {
+		return p.askReveal(v, id, f)
+	}
 	if f, isForm := wrong(f, err); isForm {
 		return p.showReset(v, http.StatusUnprocessableEntity, "reset", &f)
 	}

@@ -65,6 +65,7 @@ type tenantData struct {
 	Guidance   []userreset.Guidance // what to read aloud, on premises
 	Settings   tenant.Settings
 	Open       []resetItem
+	Approvals  []desk.Approval // that wait for a second person
 	MayOnboard bool
 	MaySet     bool
 	Form       view.Form     // of what was sent and could not be done
@@ -76,6 +77,7 @@ type tenantData struct {
 type settingsInput struct {
 	PasscodeHours      string
 	ResetDeadlineHours string
+	SecondPerson       string
 	Reason             string
 }
 
@@ -111,11 +113,16 @@ func (p *pages) showTenant(v *visit, status int, fill func(*tenantData)) error {
 	if err != nil {
 		return err
 	}
+	approvals, err := p.waiting(v)
+	if err != nil {
+		return err
+	}
 	c := p.chrome(v, "overview", shown.DisplayName)
 	data := tenantData{
-		Consent: consent, Domain: shown.Domain, Ways: shown.Ways, Settings: shown.Settings, Open: p.items(v, open.Items), MayOnboard: v.room.Can(identity.TenantOnboard),
+		Consent: consent, Domain: shown.Domain, Ways: shown.Ways, Settings: shown.Settings, Open: p.items(v, open.Items), Approvals: approvals, MayOnboard: v.room.Can(identity.TenantOnboard),
 		MaySet: v.room.Can(identity.SettingsWrite), Again: fresh(),
-		Change: settingsInput{PasscodeHours: strconv.Itoa(shown.Settings.PasscodeHours), ResetDeadlineHours: strconv.Itoa(shown.Settings.ResetDeadlineHours)},
+		Change: settingsInput{PasscodeHours: strconv.Itoa(shown.Settings.PasscodeHours), ResetDeadlineHours: strconv.Itoa(shown.Settings.ResetDeadlineHours),
+			SecondPerson: string(shown.Settings.SecondPerson)},
 	}
 	if shown.Kind == tenant.OnPremises {
 		for _, place := range userreset.Places() {
@@ -135,9 +142,12 @@ func (p *pages) change(v *visit) error {
 	f := typed(v.r)
 	in := settingsInput{
 		PasscodeHours: strings.TrimSpace(v.r.PostFormValue("passcodeHours")), ResetDeadlineHours: strings.TrimSpace(v.r.PostFormValue("resetDeadlineHours")),
-		Reason: f.Reason,
+		SecondPerson: v.r.PostFormValue("secondPerson"), Reason: f.Reason,
 	}
 	asked := desk.SettingsChange{Reason: in.Reason}
+	if in.SecondPerson != "" {
+		asked.SecondPerson = &in.SecondPerson
+	}
 	err := errors.Join(hours("passcodeHours", in.PasscodeHours, &asked.PasscodeHours), hours("resetDeadlineHours", in.ResetDeadlineHours, &asked.ResetDeadlineHours))
 	if err == nil {
 		_, err = v.room.ChangeSettings(v.r.Context(), asked)

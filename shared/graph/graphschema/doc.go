@@ -10,8 +10,8 @@
 // microsoftgraph/msgraph-metadata schemas/v1.0-Prod.csdl (MIT licence); its
 // date is in the table's source field. It holds only the types, enums and
 // operations that the client and the simulator use. Inherited properties stay
-// on the base type, as in the schema, and are resolved on look-up. One type is
-// not in the extract and is declared in table.go with the reason.
+// on the base type, as in the schema, and are resolved on look-up. Three types
+// are not in the extract and are declared in table.go with the reason.
 //
 // What is checked: path segments, bound actions and functions, names in
 // $select, $expand and $filter, properties of request bodies, and of every

@@ -67,12 +67,19 @@ func (p *Property) UnmarshalText(text []byte) error {
 // authentication entity is only a step on the way to a user's methods:
 // GET /users/{id}/authentication/windowsHelloForBusinessMethods
 // (microsoft-graph-docs-contrib, windowshelloforbusinessauthenticationmethod-list.md).
-// Of domain it holds what its page names and the client may want (domain.md).
+// Of domain it holds what its page names and the client may want (domain.md),
+// and of directoryRole all properties that its page names (directoryrole.md).
 var notInExtract = map[string]*Type{
 	"authentication": {
 		Base: "entity",
 		Navigation: map[string]string{
 			"windowsHelloForBusinessMethods": "Collection(windowsHelloForBusinessAuthenticationMethod)",
+		},
+	},
+	"directoryRole": {
+		Base: "directoryObject", Open: true,
+		Properties: map[string]Property{
+			"description": {"Edm.String", true}, "displayName": {"Edm.String", true}, "roleTemplateId": {"Edm.String", true},
 		},
 	},
 	"domain": {

@@ -58,8 +58,8 @@
 // consented: our apps and the PIN reset service app, not the client app. Tailspin
 // is federated, Woodgrove's region is like the US Government's; both have
 // everything in place. Each has the same people (adele@contoso.example is the
-// administrator), the same groups (All employees, PIN recovery pilot, Field
-// staff, Windows devices, Shared devices, Everyone and everything) and a device
+// administrator, and holds the directory role Global Administrator), the same
+// groups (All employees, PIN recovery pilot, Field staff, Windows devices, Shared devices, Everyone and everything) and a device
 // for every row of the platform table and of the table of Windows editions and
 // joins; names in Fabrikam start with "fab-", in Northwind with "nw-", in
 // Tailspin with "ts-", in Woodgrove with "wg-". Worth knowing by name: sales-pixel-12 gives a passcode,

@@ -118,7 +118,7 @@ func (c *Cloud) getUser(k *call) answer {
 }
 
 // listMemberships shows the groups that a user or directory device is in, nested
-// ones included.
+// ones included, and the directory roles that a user holds.
 func (c *Cloud) listMemberships(k *call) answer {
 	_, ref := key(k.params[0])
 	id := ""
@@ -138,5 +138,20 @@ func (c *Cloud) listMemberships(k *call) answer {
 			rows = append(rows, row)
 		}
 	}
+	if role := k.t.directoryRole(id); role != nil {
+		rows = append(rows, role)
+	}
 	return k.many("directoryObject", "directoryObjects", rows)
+}
+
+// directoryRole shows the role that the first user of each tenant holds, its administrator; nil for anybody else.
+func (t *tenant) directoryRole(userID string) map[string]any {
+	if len(t.users) == 0 || t.users[0].id != userID {
+		return nil
+	}
+	return map[string]any{
+		"@odata.type": "#microsoft.graph.directoryRole", "id": guid(t.domain + " role Global Administrator"), "deletedDateTime": nil,
+		"displayName": "Global Administrator", "description": "Can manage all aspects of Microsoft Entra ID and Microsoft services that use Microsoft Entra identities.",
+		"roleTemplateId": "62e90394-69f5-4237-9190-012177145e10",
+	}
 }

@@ -161,8 +161,8 @@ func TestEveryEndpointFollowsTheSchema(t *testing.T) {
 
 	users := do(200, "GET", "/v1.0/groups/"+groupID+"/members?$select=id,displayName,userPrincipalName", token, "").rows()
 	do(200, "GET", "/v1.0/users/"+users[0]["id"].(string), token, "")
-	if rows := do(200, "GET", "/v1.0/users/"+users[0]["id"].(string)+"/transitiveMemberOf", token, "").rows(); len(rows) != 3 {
-		t.Errorf("a pilot user is in %v, want pilot, all and the group around all", rows)
+	if rows := do(200, "GET", "/v1.0/users/"+users[0]["id"].(string)+"/transitiveMemberOf", token, "").rows(); len(rows) != 4 {
+		t.Errorf("the administrator is in %v, want pilot, all, the group around all, and the directory role", rows)
 	}
 	everything := do(200, "GET", "/v1.0/groups?$filter=displayName eq 'Everyone and everything'", token, "").rows()[0]["id"].(string)
 	if rows := do(200, "GET", "/v1.0/groups/"+everything+"/transitiveMembers?$select=id,displayName,userPrincipalName,deviceId", token, "").rows(); len(rows) != 2+len(staff)+windowsDevices() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"pinreset/shared/approval"
 	"pinreset/shared/identity"
 	"pinreset/shared/readiness"
 	"pinreset/shared/survey"
@@ -15,6 +16,7 @@ type Standing struct {
 	Verdict readiness.TenantVerdict
 	Audit   *TenantAudit // the last one that ended; nil: none has
 	Trend   []survey.Point
+	Waiting int // requests that who looks can decide
 }
 
 // Overview lists the tenants that the principal sees, in the order of their ids, each with where it stands.
@@ -51,6 +53,17 @@ func (r *Room) standing(ctx context.Context) (Standing, error) {
 	if last.Report.ID != "" {
 		a := r.shownAudit(last.Report)
 		s.Audit = &a
+	}
+	if r.Can(identity.ApprovalDecide) {
+		list, err := r.Approvals(ctx, approval.Waiting, Page{})
+		if err != nil {
+			return Standing{}, err
+		}
+		for _, a := range list.Items {
+			if a.MayDecide {
+				s.Waiting++
+			}
+		}
 	}
 	return s, nil
 }

@@ -142,6 +142,12 @@ func stateText(state any) string {
 		return "Proven"
 	case "notApplicable":
 		return "Not applicable"
+	case "unapproved":
+		return "Waits for a second person"
+	case "approved", "used":
+		return "Approved"
+	case "declined":
+		return "Declined"
 	case "seen":
 		return "Seen once"
 	case "disabled":
