@@ -106,6 +106,9 @@ func (p *process) bulkEnd(s scope, b client.Bulk) error {
 	switch {
 	case b.State == passcode.BulkFailed:
 		return &failure{text: fault.Lookup(b.FailureCode).Title, code: b.FailureCode, page: s.Link(b.Diagnostics), next: fault.Lookup(b.FailureCode).Fix}
+	case b.State == passcode.BulkUnapproved:
+		return &failure{text: "The bulk reset waits for a second person", code: fault.WaitingForApproval, exit: exitPending,
+			next: []string{"a colleague: " + p.hint("approval approve %s", b.Approval), p.hint("device bulk show %s --watch", b.ID)}}
 	case b.Open:
 		return &failure{text: fmt.Sprintf("The bulk reset has not ended; %s", p.bulkLine(b)), exit: exitPending, next: []string{p.hint("device bulk show %s --watch", b.ID)}}
 	case b.Counts.Failed > 0 || b.Counts.Cancelled > 0:

@@ -174,6 +174,11 @@ func (p *process) resetEnd(s scope, r client.Reset) error {
 			f.next = []string{p.hint("diag show %s", diagID(r.Diagnostics))}
 		}
 		return f
+	case passcode.Unapproved:
+		return &failure{
+			text: "The reset waits for a second person until " + p.stamp(r.Deadline), code: r.Why, exit: exitPending,
+			next: []string{"a colleague: " + p.hint("approval approve %s", r.Approval), p.hint("passcode show %s --watch", r.ID)},
+		}
 	case passcode.Cancelled:
 		return &failure{text: "The reset was cancelled", code: fault.StateConflict, next: []string{p.hint("passcode show %s", r.ID)}}
 	case passcode.Expired:

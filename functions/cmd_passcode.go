@@ -57,7 +57,7 @@ func (p *process) passcodeCancel() *cobra.Command {
 
 func (p *process) passcodeShow() *cobra.Command {
 	var reveal bool
-	var reason, ticket string
+	var reason, ticket, approved string
 	var w watch
 	c := p.verb("show ID", "Show a reset; with --reveal, its code", func(ctx context.Context, args []string) error {
 		if err := w.check(); err != nil {
@@ -67,15 +67,15 @@ func (p *process) passcodeShow() *cobra.Command {
 			if err := p.mayReveal(reason, w); err != nil {
 				return err
 			}
-		} else if reason != "" || ticket != "" {
-			return &mistake{"--reason and --ticket need --reveal"}
+		} else if reason != "" || ticket != "" || approved != "" {
+			return &mistake{"--reason, --ticket and --approval need --reveal"}
 		}
 		s, err := p.in(ctx, "")
 		if err != nil {
 			return err
 		}
 		if reveal {
-			return p.reveal(ctx, s, args[0], reason, ticket)
+			return p.reveal(ctx, s, args[0], reason, ticket, approved)
 		}
 		r, err := s.Reset(ctx, s.tenant, args[0])
 		if err != nil {
@@ -92,6 +92,7 @@ func (p *process) passcodeShow() *cobra.Command {
 	c.Flags().BoolVar(&reveal, "reveal", false, "show the code; needs --reason and a terminal, and is recorded")
 	c.Flags().StringVar(&reason, "reason", "", "why the code is looked at, for the audit log")
 	c.Flags().StringVar(&ticket, "ticket", "", "number of the ticket, for the audit log")
+	c.Flags().StringVar(&approved, "approval", "", "id of the approval that was asked for with the same reason and ticket, where two people are needed")
 	w.flags(c)
 	return c
 }
@@ -111,8 +112,8 @@ func (p *process) mayReveal(reason string, w watch) error {
 	return nil
 }
 
-func (p *process) reveal(ctx context.Context, s scope, id, reason, ticket string) error {
-	r, err := s.Reveal(ctx, s.tenant, id, reason, ticket)
+func (p *process) reveal(ctx context.Context, s scope, id, reason, ticket, approved string) error {
+	r, err := s.RevealApproved(ctx, s.tenant, id, reason, ticket, approved)
 	if err != nil {
 		return err
 	}

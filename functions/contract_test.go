@@ -23,6 +23,7 @@ import (
 	"pinreset/functions/consent"
 	"pinreset/functions/passcodereset"
 	"pinreset/functions/policyrollout"
+	"pinreset/shared/approval"
 	"pinreset/shared/client"
 	"pinreset/shared/diag"
 	"pinreset/shared/fault"
@@ -292,6 +293,7 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 	single(c, "GiveGrant", given, err)
 	silent(c, "RevokeGrant", api.RevokeGrant(ctx, tenant, given.ID))
 	several(c, "Grants", api.Grants(ctx, tenant))
+	c.approvals(ctx, api, tenant, device("sales-pixel-12").ID, issued.ID)
 	request, err := api.RestartConsent(ctx, tenant, client.ConsentStart{Reason: "roles were added"})
 	if silent(c, "RestartConsent", err); request == "" {
 		t.Error("the consent that was started has no id")
@@ -315,6 +317,38 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 			t.Errorf("%s was not called", m.Name)
 		}
 	}
+}
+
+// approvals calls what there is for a second person, but for the decision itself, which nobody makes with a token.
+func (c *contract) approvals(ctx context.Context, api *client.Client, tenant, device, issued string) {
+	c.t.Helper()
+	set := func(what string) {
+		all, err := api.ChangeSettings(ctx, tenant, client.SettingsChange{SecondPerson: &what})
+		single(c, "ChangeSettings", all, err)
+	}
+	set("every")
+	held, _, err := api.StartReset(ctx, tenant, device, "forgot it again", "INC-2")
+	if single(c, "StartReset", held, err); held.State != passcode.Unapproved || !held.Open {
+		c.t.Errorf("it is %s", held.State)
+	}
+	bulk, err := api.StartBulk(ctx, tenant, client.NewBulk{All: true, Expected: 1, Reason: "lost"})
+	if single(c, "StartBulk", bulk, err); bulk.State != passcode.BulkUnapproved {
+		c.t.Errorf("the bulk reset is %s", bulk.State)
+	}
+	asked, err := api.AskReveal(ctx, tenant, issued, "a colleague's", "")
+	single(c, "AskReveal", asked, err)
+	several(c, "Approvals", api.Approvals(ctx, tenant, approval.Waiting))
+	one, err := api.Approval(ctx, tenant, held.Approval)
+	single(c, "Approval", one, err)
+	_, err = api.RevealApproved(ctx, tenant, issued, "a colleague's", "", asked.ID)
+	if c.called["RevealApproved"] = true; !client.IsCode(err, fault.ApprovalNotValid) {
+		c.t.Errorf("revealed without a decision: %v", err)
+	}
+	_, err = api.Decide(ctx, tenant, one.ID, true, one.Hash, "")
+	if c.called["Decide"] = true; !client.IsCode(err, fault.Forbidden) {
+		c.t.Errorf("decided with a token: %v", err)
+	}
+	set("off")
 }
 
 // rollouts calls what there is of policies, on a tenant where they may be rolled out.

@@ -27,6 +27,8 @@ type Bulk struct {
 	AskedAt      time.Time          `json:"askedAt"`
 	StartedAt    time.Time          `json:"startedAt,omitzero"`
 	EndedAt      time.Time          `json:"endedAt,omitzero"`
+	Approval     string             `json:"approval,omitempty"`   // by a second person, that it waits for or had
+	ApprovedBy   string             `json:"approvedBy,omitempty"` // who that was
 	FailureCode  fault.Code         `json:"failureCode,omitempty"`
 	FailureTitle string             `json:"failureTitle,omitempty"`
 	Diagnostics  string             `json:"diagnostics,omitempty"`

@@ -45,6 +45,8 @@ type Reset struct {
 	ExpiresAt    time.Time `json:"expiresAt,omitzero"`
 	Readable     bool      `json:"readable"` // there is a code that can be revealed
 	SupersededBy string    `json:"supersededBy,omitempty"`
+	Approval     string    `json:"approval,omitempty"`   // by a second person, that it waits for or had
+	ApprovedBy   string    `json:"approvedBy,omitempty"` // who that was
 	Views        int       `json:"views"`
 	ViewedAt     time.Time `json:"viewedAt,omitzero"`
 	ViewedBy     string    `json:"viewedBy,omitempty"`
@@ -103,7 +105,17 @@ func (c *Client) CancelReset(ctx context.Context, tenant, id, reason string) (r 
 // Reveal returns the code of a reset. Each call is a view with an audit entry of its own, so it is sent once: when the answer
 // is lost, whoever asks again is recorded again.
 func (c *Client) Reveal(ctx context.Context, tenant, id, reason, ticket string) (r Revealed, err error) {
-	k := post(why{reason, ticket}, "v1", "tenants", tenant, "resets", id, "reveal")
+	return c.RevealApproved(ctx, tenant, id, reason, ticket, "")
+}
+
+// RevealApproved is Reveal with the approval that was given for the same reason and ticket, where two people are needed; see
+// [Client.AskReveal].
+func (c *Client) RevealApproved(ctx context.Context, tenant, id, reason, ticket, approval string) (r Revealed, err error) {
+	body := struct {
+		why
+		Approval string `json:"approval,omitempty"`
+	}{why{reason, ticket}, approval}
+	k := post(body, "v1", "tenants", tenant, "resets", id, "reveal")
 	k.repeat = never
 	_, err = c.do(ctx, k, &r)
 	return r, err

@@ -78,7 +78,8 @@ type SettingsChange struct {
 	BudgetHour         *int    `json:"budgetHour,omitempty"`
 	BudgetDay          *int    `json:"budgetDay,omitempty"`
 	TokenBudget        *bool   `json:"tokenBudget,omitempty"`
-	Reason             string  `json:"reason,omitempty"` // why, for the audit log
+	SecondPerson       *string `json:"secondPerson,omitempty"` // off, bulk, privileged or every
+	Reason             string  `json:"reason,omitempty"`       // why, for the audit log
 }
 
 // ConsentStart says how a consent is started again.
