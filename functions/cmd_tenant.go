@@ -247,7 +247,7 @@ func (p *process) tenantSettings() *cobra.Command {
 	var tokens bool
 	var portalCodes bool
 	var remediate, notify bool
-	var reason, stepUp, authContext, second string
+	var reason, stepUp, authContext, second, caller string
 	var c *cobra.Command
 	c = p.verb("settings [TENANT]", "Show a tenant's settings, or change those that are named", func(ctx context.Context, args []string) error {
 		s, err := p.in(ctx, first(args))
@@ -288,6 +288,9 @@ func (p *process) tenantSettings() *cobra.Command {
 		if c.Flags().Changed("second-person") {
 			change.SecondPerson = &second
 		}
+		if c.Flags().Changed("caller-check") {
+			change.CallerCheck = &caller
+		}
 		var all tenant.Settings
 		if change == (client.SettingsChange{}) {
 			if reason != "" {
@@ -305,13 +308,15 @@ func (p *process) tenantSettings() *cobra.Command {
 			}
 		}
 		return printOne(p, columns("PASSCODE HOURS=passcodeHours", "RESET DEADLINE HOURS=resetDeadlineHours", "REMEDIATE POLICY=remediatePolicy", "PORTAL CODES SEALED=sealPortalCodes", "GRAPH NOTIFICATIONS=graphNotifications",
-			"REQUIRE STEP-UP=requireStepUp", "STEP-UP CONTEXT=stepUpContext", "BUDGET HOUR=budgetHour", "BUDGET DAY=budgetDay", "TOKEN BUDGET=tokenBudget", "SECOND PERSON=secondPerson"), all, nil)
+			"REQUIRE STEP-UP=requireStepUp", "STEP-UP CONTEXT=stepUpContext", "BUDGET HOUR=budgetHour", "BUDGET DAY=budgetDay", "TOKEN BUDGET=tokenBudget", "SECOND PERSON=secondPerson", "CALLER CHECK=callerCheck"), all, nil)
 	})
 	c.Flags().StringVar(&stepUp, "require-step-up", "", "when a code is shown only after a stronger sign-in with Microsoft: when_available or always")
 	c.Flags().StringVar(&authContext, "step-up-context", "", "authentication context that the tenant's own people pass then, c1 to c99, or \"\" for none")
 	complete(c, "require-step-up", fixed(string(tenant.WhenAvailable), string(tenant.Always)))
 	c.Flags().StringVar(&second, "second-person", "", "what a second person has to approve: off, bulk, privileged (also resets for users who hold a directory role) or every (reset)")
 	complete(c, "second-person", fixed(string(tenant.NoSecondPerson), string(tenant.SecondForBulk), string(tenant.SecondForPrivileged), string(tenant.SecondForEvery)))
+	c.Flags().StringVar(&caller, "caller-check", "", "what the device's user confirms who calls, by signing in and typing a code: off, reset or reveal")
+	complete(c, "caller-check", fixed(string(tenant.NoCallerCheck), string(tenant.CallerForReset), string(tenant.CallerForReveal)))
 	c.Flags().IntVar(&hours, "passcode-hours", 0, "hours during which a code can be revealed, 1 to 168")
 	c.Flags().BoolVar(&notify, "graph-notifications", false, "whether Graph is asked to tell of changes to the members of groups that policies are assigned to")
 	c.Flags().BoolVar(&remediate, "remediate-policy", false, "whether an audit asks for the standing rollout again when its policy was removed, changed or unassigned")

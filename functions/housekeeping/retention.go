@@ -11,6 +11,7 @@ import (
 	"pinreset/shared/approval"
 	"pinreset/shared/audit"
 	"pinreset/shared/budget"
+	"pinreset/shared/callercheck"
 	"pinreset/shared/devicekey"
 	"pinreset/shared/devicereport"
 	"pinreset/shared/diag"
@@ -102,6 +103,7 @@ func (h *Handler) retention() []task {
 		{"subscriptions.old", history{subscription.Prefix, 0, expires, nil}},
 		{"idempotency.old", history{oncePrefix, 0, expires, nil}},
 		{"budgets.old", history{budget.Prefix, 0, expires, nil}},
+		{"callers.old", history{callercheck.Prefix, 0, expires, nil}},
 		{"states.old", history{statePrefix, 0, expires, nil}},
 		{"sessions.old", history{identity.SessionPrefix, 0, expires, nil}},
 		{"grants.old", history{grant.PersonPrefix, 0, expires, nil}},

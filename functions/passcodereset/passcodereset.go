@@ -248,10 +248,13 @@ func (h *Handler) call(ctx context.Context, u *work.Unit, r passcode.Reset) erro
 	}
 }
 
-// second refuses a reset that two people are needed for and that one asked for alone. The interface asks before it accepts a reset; a
+// second refuses a reset that two people are needed for and that one asked for alone, and one that the user should have confirmed. The interface asks before it accepts a reset; a
 // message that reached the queue by another way, a bulk reset from before the tenant wanted two, or a device that has another user since
 // meets it here. An approval is for one user, unless it is of a bulk reset.
 func (h *Handler) second(ctx context.Context, u *work.Unit, r passcode.Reset, s tenant.Settings) error {
+	if s.CallerCheck == tenant.CallerForReset && r.Bulk == "" && r.CallerAt.IsZero() {
+		return fault.Permanentf(fault.CallerNotConfirmed, "the device's user has not confirmed the call")
+	}
 	if a := r.Approved; a != nil {
 		if r.Bulk == "" && a.UserID != r.UserID {
 			return fault.Permanentf(fault.DeviceChangedHands, "approved for user %s, now of user %s", a.UserID, r.UserID)

@@ -139,3 +139,29 @@ func TestUnknownRankIsAskedAgain(t *testing.T) {
 		})
 	}
 }
+
+// TestCallerIsChecked: where the tenant wants the user's word for a reset, one without it calls no device.
+func TestCallerIsChecked(t *testing.T) {
+	t.Parallel()
+	for _, confirmed := range []bool{false, true} {
+		f := setUp(t, false)
+		settings := tenant.DefaultSettings()
+		settings.CallerCheck = tenant.CallerForReset
+		id := f.accept("sales-pixel-12")
+		u := f.Unit(contoso)
+		r, err := passcode.Read(t.Context(), u, id)
+		if confirmed {
+			r.CallerAt = u.Now()
+		}
+		if err := errors.Join(err, passcode.Write(u, r), tenant.WriteSettings(u, settings), u.Commit(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		want, code, calls := passcode.Failed, fault.CallerNotConfirmed, 0
+		if confirmed {
+			want, code, calls = passcode.Issued, "", 1
+		}
+		if r := f.end(id); r.State != want || r.FailureCode != code || f.calls("sales-pixel-12") != calls {
+			t.Errorf("confirmed %t: %s %s after %d calls", confirmed, r.State, r.FailureCode, f.calls("sales-pixel-12"))
+		}
+	}
+}

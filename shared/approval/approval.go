@@ -78,6 +78,7 @@ type Approval struct {
 	UserID     string    `json:"userId,omitempty"` // whose device it is: the object id of the primary user
 	User       string    `json:"user,omitempty"`
 	DeviceName string    `json:"deviceName,omitempty"`
+	CallerAt   time.Time `json:"callerAt,omitzero"` // when the user's own word for the call was used
 	At         time.Time `json:"at"`
 	ExpiresAt  time.Time `json:"expiresAt"`
 

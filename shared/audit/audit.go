@@ -61,6 +61,8 @@ const (
 	ApprovalAsked    = "approval.requested"
 	ApprovalGiven    = "approval.given"
 	ApprovalDeclined = "approval.declined"
+	CallerAsked      = "caller.requested"
+	CallerConfirmed  = "caller.confirmed" // by the user who called
 )
 
 // Entry is one record of the log.

@@ -79,6 +79,7 @@ type SettingsChange struct {
 	BudgetDay          *int    `json:"budgetDay,omitempty"`
 	TokenBudget        *bool   `json:"tokenBudget,omitempty"`
 	SecondPerson       *string `json:"secondPerson,omitempty"` // off, bulk, privileged or every
+	CallerCheck        *string `json:"callerCheck,omitempty"`  // off, reset or reveal
 	Reason             string  `json:"reason,omitempty"`       // why, for the audit log
 }
 

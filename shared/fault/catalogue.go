@@ -123,6 +123,7 @@ const (
 	SecondPersonRequired  Code = "second_person_required"
 	ApprovalNotValid      Code = "approval_not_valid"
 	RankUnknown           Code = "rank_unknown"
+	CallerNotConfirmed    Code = "caller_not_confirmed"
 	Unavailable           Code = "unavailable"
 )
 
@@ -743,6 +744,15 @@ var catalogue = map[Code]Entry{
 		Title: "The approval is not good for this",
 		Cause: "An approval is good for one request to the letter, for half an hour, and once. The detail says what is wrong.",
 		Fix:   []string{"Ask again, and have the new request approved."},
+	},
+	CallerNotConfirmed: {
+		Title: "The caller has not confirmed who it is",
+		Cause: "The tenant wants the device's user to confirm each call: the operator reads a code out, and the caller signs in as that user and types it. Nothing was done.",
+		Fix: []string{
+			"Make a code for the caller, on the page of the device or of the reset, and read it out.",
+			"The caller opens /me/confirm at this server's address, signs in with Microsoft and types it, within ten minutes.",
+			"Then do it, within ten minutes. An event can't be confirmed.",
+		},
 	},
 	RankUnknown: {
 		Title: "Whether the user holds a directory role could not be read",

@@ -89,6 +89,7 @@ type Reset struct {
 	Outcome      Outcome          `json:"outcome,omitempty"`
 
 	Approved *Approved `json:"approved,omitempty"` // by a second person; nil where none was asked
+	CallerAt time.Time `json:"callerAt,omitzero"`  // when the user's word for the call was used; zero where none was asked
 
 	FailureCode fault.Code `json:"failureCode,omitempty"`
 	FailedIn    State      `json:"failedIn,omitempty"` // the state it was in before it failed

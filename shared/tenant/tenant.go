@@ -114,7 +114,19 @@ type Settings struct {
 	TokenBudget bool `json:"tokenBudget,omitempty" doc:"Whether each token has the budget of a person"`
 	// SecondPerson says what two people are needed for; "" is NoSecondPerson. Each choice has those before it in it.
 	SecondPerson SecondPerson `json:"secondPerson,omitempty" enum:"off,bulk,privileged,every" doc:"What a second person has to approve: off (default), nothing; bulk, bulk resets; privileged, also resets for users who hold a directory role, and seeing their codes; every, every reset"`
+	// CallerCheck says what the device's user has to confirm; "" is NoCallerCheck.
+	CallerCheck CallerCheck `json:"callerCheck,omitempty" enum:"off,reset,reveal" doc:"What the device's user confirms who calls, by signing in and typing a code that the operator reads out: off (default), nothing; reset, each reset of one device; reveal, that a code is seen"`
 }
+
+// CallerCheck says what the device's user has to confirm.
+type CallerCheck string
+
+// What the device's user has to confirm.
+const (
+	NoCallerCheck   CallerCheck = "off"
+	CallerForReset  CallerCheck = "reset"
+	CallerForReveal CallerCheck = "reveal"
+)
 
 // SecondPerson says what two people are needed for.
 type SecondPerson string
@@ -171,6 +183,8 @@ func (s Settings) Validate() error {
 		return &events.FieldError{Field: "stepUpContext", Problem: "must be c1 to c99, or empty"}
 	case !slices.Contains([]SecondPerson{"", NoSecondPerson, SecondForBulk, SecondForPrivileged, SecondForEvery}, s.SecondPerson):
 		return &events.FieldError{Field: "secondPerson", Problem: "must be off, bulk, privileged or every"}
+	case !slices.Contains([]CallerCheck{"", NoCallerCheck, CallerForReset, CallerForReveal}, s.CallerCheck):
+		return &events.FieldError{Field: "callerCheck", Problem: "must be off, reset or reveal"}
 	case s.BudgetHour < 1 || s.BudgetHour > 500:
 		return &events.FieldError{Field: "budgetHour", Problem: "must be 1 to 500"}
 	case s.BudgetDay < 1 || s.BudgetDay > 500:

@@ -61,6 +61,7 @@ func Mount(mux *http.ServeMux, o Options) {
 	a.devices()
 	a.resets()
 	a.approvals()
+	a.callers()
 	a.bulk()
 	a.policies()
 	a.failures()

@@ -6,8 +6,10 @@ import (
 
 	"pinreset/functions/web/internal/desk"
 	"pinreset/functions/web/internal/view"
+	"pinreset/shared/callercheck"
 	"pinreset/shared/fault"
 	"pinreset/shared/identity"
+	"pinreset/shared/passcode"
 )
 
 type devicesData struct {
@@ -34,6 +36,7 @@ type deviceData struct {
 	Pending  *desk.Reset // the reset that has not ended
 	Instead  []string    // what works where a reset does not
 	MayReset bool
+	Caller   *callCheck // nil where the tenant asks for none
 	Form     view.Form
 }
 
@@ -57,7 +60,16 @@ func (p *pages) showDevice(v *visit, status int, f view.Form) error {
 	if d.Eligibility.Code != "" {
 		data.Instead = fault.Lookup(d.Eligibility.Code).Fix
 	}
-	return p.showStatus(v, status, "device", p.chrome(v, "devices", title), data)
+	c := p.chrome(v, "devices", title)
+	if data.MayReset && data.Pending == nil && d.Eligibility.Answer != passcode.No {
+		if data.Caller, err = p.checkOf(v, callercheck.Reset, d.ID, "/tenants/"+v.room.ID()+"/devices/"+d.ID, f.Key); err != nil {
+			return err
+		}
+		if data.Caller.Live() {
+			c.Live = live
+		}
+	}
+	return p.showStatus(v, status, "device", c, data)
 }
 
 func (p *pages) startReset(v *visit) error {

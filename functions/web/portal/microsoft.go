@@ -147,7 +147,7 @@ func (p *pages) fromMicrosoft(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	problem.Asked(r.Context(), who.ID)
-	if len(who.Tenants) == 0 {
+	if len(who.Tenants) == 0 && d.Return != callerPath {
 		p.showStranger(w, person)
 		return
 	}

@@ -14,6 +14,7 @@ import (
 	"pinreset/functions/web/internal/desk"
 	"pinreset/functions/web/internal/problem"
 	"pinreset/functions/web/internal/view"
+	"pinreset/shared/callercheck"
 	"pinreset/shared/fault"
 	"pinreset/shared/grant"
 	"pinreset/shared/identity"
@@ -61,6 +62,8 @@ func Mount(mux *http.ServeMux, o Options) {
 	mux.HandleFunc("GET /{$}", p.signedIn(p.home))
 	mux.HandleFunc("GET /find", p.signedIn(p.find))
 	mux.HandleFunc("POST /tenants", p.signedIn(p.addTenant))
+	mux.HandleFunc("GET "+callerPath, p.signedIn(p.caller))
+	mux.HandleFunc("POST "+callerPath, p.signedIn(p.confirmCaller))
 	for pattern, handle := range p.ofTenant() {
 		mux.HandleFunc(pattern, p.signedIn(p.inRoom(handle)))
 	}
@@ -86,6 +89,8 @@ func (p *pages) ofTenant() map[string]handler {
 		"GET /tenants/{tenant}/devices/{id}":             p.device,
 		"GET /tenants/{tenant}/devices/{id}/readiness":   p.deviceReadiness,
 		"POST /tenants/{tenant}/devices/{id}/reset":      p.startReset,
+		"POST /tenants/{tenant}/devices/{id}/caller":     p.askCaller(callercheck.Reset),
+		"POST /tenants/{tenant}/resets/{id}/caller":      p.askCaller(callercheck.Reveal),
 		"GET /tenants/{tenant}/resets":                   p.resets,
 		"GET /tenants/{tenant}/resets/{id}":              p.reset,
 		"GET /tenants/{tenant}/resets/{id}/cancel":       p.askCancel,

@@ -8,6 +8,7 @@ import (
 	"pinreset/functions/web/internal/desk"
 	"pinreset/functions/web/internal/problem"
 	"pinreset/functions/web/internal/view"
+	"pinreset/shared/callercheck"
 	"pinreset/shared/diag"
 	"pinreset/shared/fault"
 	"pinreset/shared/identity"
@@ -38,6 +39,7 @@ type resetData struct {
 	Timeline  []diag.Attempt
 	MayReset  bool
 	MayReveal bool
+	Caller    *callCheck // nil where the tenant asks for none
 	Form      view.Form
 }
 
@@ -70,9 +72,18 @@ func (p *pages) showReset(v *visit, status int, page string, f *view.Form) error
 	if d.Open && page == "reset" {
 		c.Live = live
 	}
-	return p.showStatus(v, status, page, c, resetData{
+	data := resetData{
 		Reset: d.Reset, Timeline: d.Timeline, MayReset: v.room.Can(identity.ResetStart), MayReveal: v.room.Can(identity.PasscodeReveal), Form: *f,
-	})
+	}
+	if data.MayReveal && d.Readable {
+		if data.Caller, err = p.checkOf(v, callercheck.Reveal, d.ID, "/tenants/"+v.room.ID()+"/resets/"+d.ID, f.Key); err != nil {
+			return err
+		}
+		if data.Caller.Live() {
+			c.Live = live
+		}
+	}
+	return p.showStatus(v, status, page, c, data)
 }
 
 func (p *pages) cancel(v *visit) error {

@@ -145,7 +145,7 @@ func (p *pages) setCookie(w http.ResponseWriter, r *http.Request, value string, 
 func safeReturn(to string) string {
 	u, err := url.Parse(to)
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || strings.Contains(to, `\`) ||
-		!strings.HasPrefix(to, "/tenants/") {
+		!strings.HasPrefix(to, "/tenants/") && to != callerPath {
 		return "/"
 	}
 	return u.RequestURI()

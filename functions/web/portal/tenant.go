@@ -78,6 +78,7 @@ type settingsInput struct {
 	PasscodeHours      string
 	ResetDeadlineHours string
 	SecondPerson       string
+	CallerCheck        string
 	Reason             string
 }
 
@@ -122,7 +123,7 @@ func (p *pages) showTenant(v *visit, status int, fill func(*tenantData)) error {
 		Consent: consent, Domain: shown.Domain, Ways: shown.Ways, Settings: shown.Settings, Open: p.items(v, open.Items), Approvals: approvals, MayOnboard: v.room.Can(identity.TenantOnboard),
 		MaySet: v.room.Can(identity.SettingsWrite), Again: fresh(),
 		Change: settingsInput{PasscodeHours: strconv.Itoa(shown.Settings.PasscodeHours), ResetDeadlineHours: strconv.Itoa(shown.Settings.ResetDeadlineHours),
-			SecondPerson: string(shown.Settings.SecondPerson)},
+			SecondPerson: string(shown.Settings.SecondPerson), CallerCheck: string(shown.Settings.CallerCheck)},
 	}
 	if shown.Kind == tenant.OnPremises {
 		for _, place := range userreset.Places() {
@@ -142,11 +143,14 @@ func (p *pages) change(v *visit) error {
 	f := typed(v.r)
 	in := settingsInput{
 		PasscodeHours: strings.TrimSpace(v.r.PostFormValue("passcodeHours")), ResetDeadlineHours: strings.TrimSpace(v.r.PostFormValue("resetDeadlineHours")),
-		SecondPerson: v.r.PostFormValue("secondPerson"), Reason: f.Reason,
+		SecondPerson: v.r.PostFormValue("secondPerson"), CallerCheck: v.r.PostFormValue("callerCheck"), Reason: f.Reason,
 	}
 	asked := desk.SettingsChange{Reason: in.Reason}
 	if in.SecondPerson != "" {
 		asked.SecondPerson = &in.SecondPerson
+	}
+	if in.CallerCheck != "" {
+		asked.CallerCheck = &in.CallerCheck
 	}
 	err := errors.Join(hours("passcodeHours", in.PasscodeHours, &asked.PasscodeHours), hours("resetDeadlineHours", in.ResetDeadlineHours, &asked.ResetDeadlineHours))
 	if err == nil {

@@ -202,7 +202,7 @@ func (r *Room) begin(ctx context.Context, u *work.Unit, a approval.Approval) err
 	if existing {
 		return problem.Refuse(fault.StateConflict, "The device has another reset that has not ended. Nothing was approved.")
 	}
-	reset.Approved = given
+	reset.Approved, reset.CallerAt = given, a.CallerAt
 	return passcode.Write(u, reset)
 }
 

@@ -78,6 +78,7 @@ type Options struct {
 type Desk struct {
 	o       Options
 	cursors cursors
+	callers []byte // key of the codes for callers
 }
 
 // New returns a desk.
@@ -93,7 +94,11 @@ func New(o Options) *Desk {
 	if err != nil {
 		panic(err) // 32 bytes are always to be had
 	}
-	return &Desk{o: o, cursors: cursors{key}}
+	callers, err := hkdf.Key(sha256.New, o.Links.Key, nil, "pinreset/caller/1", 32)
+	if err != nil {
+		panic(err)
+	}
+	return &Desk{o: o, cursors: cursors{key}, callers: callers}
 }
 
 // Room is a tenant with who is in it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"pinreset/functions/web/internal/problem"
 	"pinreset/shared/approval"
@@ -23,15 +24,18 @@ type rule struct {
 	userID     string
 	user       string
 	deviceName string
+	caller     bool // the user has to confirm the call
 }
 
-// second says whether a reset of the device needs a second person. Where the tenant asks for none, nothing is read from Graph.
+// second says whether a reset of the device needs a second person, and the caller's word. Where the tenant asks for neither, nothing is
+// read from Graph.
 func (r *Room) second(ctx context.Context, device string) (rule, error) {
 	s, err := tenant.ReadSettings(ctx, r.unit())
 	if err != nil {
 		return rule{}, fmt.Errorf("read settings of %s: %w", r.ID(), err)
 	}
-	if s.SecondPerson != tenant.SecondForEvery && s.SecondPerson != tenant.SecondForPrivileged {
+	caller := s.CallerCheck == tenant.CallerForReset
+	if s.SecondPerson != tenant.SecondForEvery && s.SecondPerson != tenant.SecondForPrivileged && !caller {
 		return rule{}, nil
 	}
 	ctx = graph.WithPriority(ctx, graph.People)
@@ -43,11 +47,11 @@ func (r *Room) second(ctx context.Context, device string) (rule, error) {
 		return rule{}, fmt.Errorf("check who has device %s: %w", device, err)
 	}
 	why, err := approval.Rule(ctx, r.desk.o.Devices, r.ID(), s, d.UserID)
-	return rule{why, d.UserID, d.UserPrincipalName, d.DeviceName}, err
+	return rule{why, d.UserID, d.UserPrincipalName, d.DeviceName, caller}, err
 }
 
 // hold stages a reset that waits for a second person, unless the device has one that has not ended.
-func (r *Room) hold(ctx context.Context, u *work.Unit, device string, in NewReset, second rule) (Answer[Reset], error) {
+func (r *Room) hold(ctx context.Context, u *work.Unit, device string, in NewReset, second rule, confirmed time.Time) (Answer[Reset], error) {
 	var none Answer[Reset]
 	d, err := passcode.ReadDevice(ctx, u, device)
 	if err != nil {
@@ -59,7 +63,7 @@ func (r *Room) hold(ctx context.Context, u *work.Unit, device string, in NewRese
 	}
 	a, err := r.ask(u, approval.Approval{
 		Request: approval.Request{Action: approval.Reset, DeviceID: device, Reason: in.Reason, Ticket: in.Ticket},
-		Why:     second.why, UserID: second.userID, User: second.user, DeviceName: second.deviceName,
+		Why:     second.why, UserID: second.userID, User: second.user, DeviceName: second.deviceName, CallerAt: confirmed,
 	})
 	if err != nil {
 		return none, err

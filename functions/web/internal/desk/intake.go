@@ -129,6 +129,9 @@ func (r *Room) takeReset(ctx context.Context, e events.Event, asked events.Passc
 		if second.why != "" {
 			return Answer[Accepted]{}, problem.Refuse(fault.SecondPersonRequired, "")
 		}
+		if second.caller {
+			return Answer[Accepted]{}, problem.Refuse(fault.CallerNotConfirmed, "")
+		}
 		reset, _, err := passcode.Accept(ctx, u, asked)
 		if err != nil {
 			return Answer[Accepted]{}, fmt.Errorf("accept reset of %s: %w", asked.DeviceID, err)

@@ -110,8 +110,12 @@ func (r *Room) StartReset(ctx context.Context, key, device string, in NewReset) 
 		return none, err
 	}
 	a, err := once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Reset], error) {
+		confirmed, err := r.confirmed(ctx, u, device, second)
+		if err != nil {
+			return none, err
+		}
 		if second.why != "" {
-			return r.hold(ctx, u, device, in, second)
+			return r.hold(ctx, u, device, in, second, confirmed)
 		}
 		reset, existing, err := passcode.Accept(ctx, u, events.PasscodeResetRequested{
 			RequestID: u.NewID(), DeviceID: device, Reason: in.Reason, Ticket: in.Ticket, By: r.who.Operator(),
@@ -123,6 +127,12 @@ func (r *Room) StartReset(ctx context.Context, key, device string, in NewReset) 
 		if existing {
 			a.Status = http.StatusOK
 			return a, nil
+		}
+		if !confirmed.IsZero() {
+			reset.CallerAt = confirmed
+			if err := passcode.Write(u, reset); err != nil {
+				return none, err
+			}
 		}
 		return a, r.spend(ctx, u, budget.Resets)
 	})

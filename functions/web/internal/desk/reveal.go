@@ -11,11 +11,13 @@ import (
 	"pinreset/functions/web/internal/problem"
 	"pinreset/shared/audit"
 	"pinreset/shared/budget"
+	"pinreset/shared/callercheck"
 	"pinreset/shared/fault"
 	"pinreset/shared/graph"
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
 	"pinreset/shared/secret"
+	"pinreset/shared/tenant"
 	"pinreset/shared/work"
 )
 
@@ -69,6 +71,9 @@ func (r *Room) Reveal(ctx context.Context, id string, in Viewing) (Revealed, err
 		if !reset.Readable(u.Now()) {
 			return notRevealable(reset, nil)
 		}
+		if err := r.callerOf(ctx, u, reset); err != nil {
+			return err
+		}
 		if err := r.useSecond(ctx, u, reset, in, second); err != nil {
 			return err
 		}
@@ -99,6 +104,18 @@ func (r *Room) Reveal(ctx context.Context, id string, in Viewing) (Revealed, err
 	return Revealed{
 		Passcode: text, ExpiresAt: reset.ExpiresAt, Views: reset.Views, DeviceID: reset.DeviceID, DeviceName: reset.DeviceName, User: reset.User,
 	}, nil
+}
+
+// callerOf stages the use of the caller's word for seeing a code, where the tenant wants it.
+func (r *Room) callerOf(ctx context.Context, u *work.Unit, reset passcode.Reset) error {
+	s, err := tenant.ReadSettings(ctx, u)
+	if err != nil {
+		return fmt.Errorf("read settings of %s: %w", r.ID(), err)
+	}
+	if s.CallerCheck != tenant.CallerForReveal {
+		return nil
+	}
+	return r.useCaller(ctx, u, callercheck.Reveal, reset.ID, reset.UserID)
 }
 
 // approvedBy is what the audit log says of the approval that was used.

@@ -213,6 +213,7 @@ type SettingsChange struct {
 	BudgetDay          *int    `json:"budgetDay,omitempty" minimum:"1" maximum:"500" doc:"How many resets a person may start in 24 hours, and how many codes see"`
 	TokenBudget        *bool   `json:"tokenBudget,omitempty" doc:"Whether each token has the budget of a person"`
 	SecondPerson       *string `json:"secondPerson,omitempty" enum:"off,bulk,privileged,every" doc:"What a second person has to approve"`
+	CallerCheck        *string `json:"callerCheck,omitempty" enum:"off,reset,reveal" doc:"What the device's user has to confirm who calls"`
 	Reason             string  `json:"reason,omitempty" doc:"Why, for the audit log; at most 500 characters"`
 }
 
@@ -286,6 +287,7 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 		after.RequireStepUp = tenant.StepUp(choose("requireStepUp", in.RequireStepUp, string(after.RequireStepUp)))
 		after.StepUpContext = choose("stepUpContext", in.StepUpContext, after.StepUpContext)
 		after.SecondPerson = tenant.SecondPerson(choose("secondPerson", in.SecondPerson, string(after.SecondPerson)))
+		after.CallerCheck = tenant.CallerCheck(choose("callerCheck", in.CallerCheck, string(after.CallerCheck)))
 		if err := after.Validate(); err != nil {
 			return wrong(err)
 		}

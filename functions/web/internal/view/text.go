@@ -148,6 +148,8 @@ func stateText(state any) string {
 		return "Approved"
 	case "declined":
 		return "Declined"
+	case "confirmed":
+		return "Confirmed"
 	case "seen":
 		return "Seen once"
 	case "disabled":
