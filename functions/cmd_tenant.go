@@ -50,7 +50,7 @@ func (p *process) tenantCommand() *cobra.Command {
 		})
 	})
 	show.ValidArgsFunction = p.completeTenantArgument
-	return p.noun("tenant", "Tenants: add, consent, settings", p.tenantAdd(), list, show, p.tenantConsent(), p.tenantReadiness(), p.tenantSettings(), p.tenantGrants(), p.tenantGrant(), p.tenantRevoke(), p.tenantOffboard())
+	return p.noun("tenant", "Tenants: add, consent, settings", p.tenantAdd(), list, show, p.tenantConsent(), p.tenantReadiness(), p.tenantSettings(), p.tenantGrants(), p.tenantGrant(), p.tenantRevoke(), p.tenantSuspended(), p.tenantLift(), p.tenantOffboard())
 }
 
 func first(args []string) string {
@@ -243,7 +243,7 @@ func (p *process) printConsent(w io.Writer, c *client.Client, s client.Consent) 
 }
 
 func (p *process) tenantSettings() *cobra.Command {
-	var hours, deadline, perHour, perDay int
+	var hours, deadline, perHour, perDay, suspendAbove, suspendMinutes int
 	var tokens bool
 	var portalCodes bool
 	var remediate, notify bool
@@ -288,6 +288,12 @@ func (p *process) tenantSettings() *cobra.Command {
 		if c.Flags().Changed("second-person") {
 			change.SecondPerson = &second
 		}
+		if c.Flags().Changed("suspend-above") {
+			change.SuspendAbove = &suspendAbove
+		}
+		if c.Flags().Changed("suspend-minutes") {
+			change.SuspendMinutes = &suspendMinutes
+		}
 		if c.Flags().Changed("caller-check") {
 			change.CallerCheck = &caller
 		}
@@ -308,7 +314,8 @@ func (p *process) tenantSettings() *cobra.Command {
 			}
 		}
 		return printOne(p, columns("PASSCODE HOURS=passcodeHours", "RESET DEADLINE HOURS=resetDeadlineHours", "REMEDIATE POLICY=remediatePolicy", "PORTAL CODES SEALED=sealPortalCodes", "GRAPH NOTIFICATIONS=graphNotifications",
-			"REQUIRE STEP-UP=requireStepUp", "STEP-UP CONTEXT=stepUpContext", "BUDGET HOUR=budgetHour", "BUDGET DAY=budgetDay", "TOKEN BUDGET=tokenBudget", "SECOND PERSON=secondPerson", "CALLER CHECK=callerCheck"), all, nil)
+			"REQUIRE STEP-UP=requireStepUp", "STEP-UP CONTEXT=stepUpContext", "BUDGET HOUR=budgetHour", "BUDGET DAY=budgetDay", "TOKEN BUDGET=tokenBudget", "SECOND PERSON=secondPerson", "CALLER CHECK=callerCheck",
+			"SUSPEND ABOVE=suspendAbove", "SUSPEND MINUTES=suspendMinutes"), all, nil)
 	})
 	c.Flags().StringVar(&stepUp, "require-step-up", "", "when a code is shown only after a stronger sign-in with Microsoft: when_available or always")
 	c.Flags().StringVar(&authContext, "step-up-context", "", "authentication context that the tenant's own people pass then, c1 to c99, or \"\" for none")
@@ -323,6 +330,8 @@ func (p *process) tenantSettings() *cobra.Command {
 	c.Flags().StringVar(&reason, "reason", "", "why they are changed, for the audit log")
 	c.Flags().IntVar(&perHour, "budget-hour", 0, "how many resets a person may start in an hour, and how many codes see, 1 to 500")
 	c.Flags().IntVar(&perDay, "budget-day", 0, "the same in 24 hours, 1 to 500")
+	c.Flags().IntVar(&suspendAbove, "suspend-above", 0, "how many resets and codes together a person may ask for, refused ones included, before the person is suspended; 0 is three times the hour's budget")
+	c.Flags().IntVar(&suspendMinutes, "suspend-minutes", 60, "minutes in which they are counted, 1 to 1440")
 	c.Flags().BoolVar(&tokens, "token-budget", false, "give each token the budget of a person")
 	c.Flags().BoolVar(&portalCodes, "seal-portal-codes", false, "keep codes of resets that were started in Intune's own portal, sealed like our own")
 	c.Flags().IntVar(&deadline, "reset-deadline-hours", 0, "hours that a reset waits for its device, 1 to 720")

@@ -22,6 +22,7 @@ import (
 	"pinreset/shared/readiness"
 	"pinreset/shared/subscription"
 	"pinreset/shared/survey"
+	"pinreset/shared/suspension"
 	"pinreset/shared/tenant"
 	"pinreset/shared/work"
 )
@@ -103,6 +104,8 @@ func (h *Handler) retention() []task {
 		{"subscriptions.old", history{subscription.Prefix, 0, expires, nil}},
 		{"idempotency.old", history{oncePrefix, 0, expires, nil}},
 		{"budgets.old", history{budget.Prefix, 0, expires, nil}},
+		{"paces.old", history{suspension.PacePrefix, 0, expires, nil}},
+		{"suspensions.old", history{suspension.Prefix, h.Keep.Audit, func(s stamps) time.Time { return s.EndedAt }, nil}},
 		{"callers.old", history{callercheck.Prefix, 0, expires, nil}},
 		{"states.old", history{statePrefix, 0, expires, nil}},
 		{"sessions.old", history{identity.SessionPrefix, 0, expires, nil}},

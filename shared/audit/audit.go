@@ -61,6 +61,8 @@ const (
 	ApprovalAsked    = "approval.requested"
 	ApprovalGiven    = "approval.given"
 	ApprovalDeclined = "approval.declined"
+	PersonSuspended  = "person.suspended" // asked for more resets and codes than any work explains
+	SuspensionLifted = "person.suspension.lifted"
 	CallerAsked      = "caller.requested"
 	CallerConfirmed  = "caller.confirmed" // by the user who called
 )

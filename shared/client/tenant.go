@@ -79,8 +79,10 @@ type SettingsChange struct {
 	BudgetDay          *int    `json:"budgetDay,omitempty"`
 	TokenBudget        *bool   `json:"tokenBudget,omitempty"`
 	SecondPerson       *string `json:"secondPerson,omitempty"` // off, bulk, privileged or every
-	CallerCheck        *string `json:"callerCheck,omitempty"`  // off, reset or reveal
-	Reason             string  `json:"reason,omitempty"`       // why, for the audit log
+	SuspendAbove       *int    `json:"suspendAbove,omitempty"`
+	SuspendMinutes     *int    `json:"suspendMinutes,omitempty"`
+	CallerCheck        *string `json:"callerCheck,omitempty"` // off, reset or reveal
+	Reason             string  `json:"reason,omitempty"`      // why, for the audit log
 }
 
 // ConsentStart says how a consent is started again.

@@ -123,6 +123,7 @@ const (
 	SecondPersonRequired  Code = "second_person_required"
 	ApprovalNotValid      Code = "approval_not_valid"
 	RankUnknown           Code = "rank_unknown"
+	PersonSuspended       Code = "person_suspended"
 	CallerNotConfirmed    Code = "caller_not_confirmed"
 	Unavailable           Code = "unavailable"
 )
@@ -744,6 +745,15 @@ var catalogue = map[Code]Entry{
 		Title: "The approval is not good for this",
 		Cause: "An approval is good for one request to the letter, for half an hour, and once. The detail says what is wrong.",
 		Fix:   []string{"Ask again, and have the new request approved."},
+	},
+	PersonSuspended: {
+		Title: "This person is suspended",
+		Cause: "So many resets and codes were asked for in so short a time that no work explains it. In this tenant the person may do nothing until an administrator says so.",
+		Fix: []string{
+			"Find out with the person what happened; the audit log lists what was asked for.",
+			"If it was not the person, revoke the sign-in sessions in Microsoft Entra ID and the grants here.",
+			"Somebody with the permission grant.write lifts the suspension, on the page People or with pinreset tenant lift.",
+		},
 	},
 	CallerNotConfirmed: {
 		Title: "The caller has not confirmed who it is",

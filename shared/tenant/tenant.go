@@ -114,8 +114,20 @@ type Settings struct {
 	TokenBudget bool `json:"tokenBudget,omitempty" doc:"Whether each token has the budget of a person"`
 	// SecondPerson says what two people are needed for; "" is NoSecondPerson. Each choice has those before it in it.
 	SecondPerson SecondPerson `json:"secondPerson,omitempty" enum:"off,bulk,privileged,every" doc:"What a second person has to approve: off (default), nothing; bulk, bulk resets; privileged, also resets for users who hold a directory role, and seeing their codes; every, every reset"`
+	// SuspendAbove is how many resets and codes together one person may ask for within SuspendMinutes before the person is stopped, those
+	// that the budget refuses counted too; 0 is three times BudgetHour. See [Settings.SuspendAt].
+	SuspendAbove   int `json:"suspendAbove" minimum:"0" maximum:"5000" doc:"How many resets and codes together a person may ask for in suspendMinutes, refused ones included, before the person is suspended; 0 is three times budgetHour"`
+	SuspendMinutes int `json:"suspendMinutes" minimum:"1" maximum:"1440" doc:"Minutes in which they are counted"`
 	// CallerCheck says what the device's user has to confirm; "" is NoCallerCheck.
 	CallerCheck CallerCheck `json:"callerCheck,omitempty" enum:"off,reset,reveal" doc:"What the device's user confirms who calls, by signing in and typing a code that the operator reads out: off (default), nothing; reset, each reset of one device; reveal, that a code is seen"`
+}
+
+// SuspendAt is SuspendAbove, or what stands for it. Whoever keeps to the hour's budget of resets and to that of codes stays below.
+func (s Settings) SuspendAt() int {
+	if s.SuspendAbove > 0 {
+		return s.SuspendAbove
+	}
+	return 3 * s.BudgetHour
 }
 
 // CallerCheck says what the device's user has to confirm.
@@ -159,7 +171,7 @@ func IsStepUpContext(text string) bool { return contextPattern.MatchString(text)
 
 // DefaultSettings are those of a tenant that chose none.
 func DefaultSettings() Settings {
-	return Settings{PasscodeHours: 168, ResetDeadlineHours: 24, BudgetHour: 10, BudgetDay: 30}
+	return Settings{PasscodeHours: 168, ResetDeadlineHours: 24, BudgetHour: 10, BudgetDay: 30, SuspendMinutes: 60}
 }
 
 // PasscodeLife is PasscodeHours as a duration.
@@ -187,6 +199,10 @@ func (s Settings) Validate() error {
 		return &events.FieldError{Field: "callerCheck", Problem: "must be off, reset or reveal"}
 	case s.BudgetHour < 1 || s.BudgetHour > 500:
 		return &events.FieldError{Field: "budgetHour", Problem: "must be 1 to 500"}
+	case s.SuspendAbove < 0 || s.SuspendAbove > 5000:
+		return &events.FieldError{Field: "suspendAbove", Problem: "must be 0 to 5000"}
+	case s.SuspendMinutes < 1 || s.SuspendMinutes > 1440:
+		return &events.FieldError{Field: "suspendMinutes", Problem: "must be 1 to 1440"}
 	case s.BudgetDay < 1 || s.BudgetDay > 500:
 		return &events.FieldError{Field: "budgetDay", Problem: "must be 1 to 500"}
 	}

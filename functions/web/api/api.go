@@ -68,6 +68,7 @@ func Mount(mux *http.ServeMux, o Options) {
 	a.events()
 	a.tokens()
 	a.grants()
+	a.suspensions()
 	a.audits()
 	a.groupPolicy()
 

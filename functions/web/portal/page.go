@@ -107,6 +107,7 @@ func (p *pages) ofTenant() map[string]handler {
 		"GET /tenants/{tenant}/people":                   p.people,
 		"POST /tenants/{tenant}/people":                  p.giveGrant,
 		"POST /tenants/{tenant}/people/{id}/revoke":      p.revokeGrant,
+		"POST /tenants/{tenant}/people/{id}/lift":        p.lift,
 	}
 }
 

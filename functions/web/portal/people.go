@@ -2,6 +2,7 @@ package portal
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 
 type peopleData struct {
 	Grants  []desk.Grant
+	Stopped []desk.Suspension // who are suspended
 	Next    string
 	Offered []identity.Permission // that may be granted here by who looks
 	Asked   desk.NewGrant
@@ -39,6 +41,11 @@ func (p *pages) showPeople(v *visit, status int, d peopleData) error {
 		return err
 	}
 	d.Grants, d.Next = list.Items, next(v.r, list.Next)
+	stopped, err := v.room.Suspensions(v.r.Context(), desk.Page{Limit: desk.MaxLimit})
+	if err != nil {
+		return err
+	}
+	d.Stopped = slices.DeleteFunc(stopped.Items, func(s desk.Suspension) bool { return !s.Active })
 	for _, permission := range grant.Grantable() {
 		if v.room.Can(permission) {
 			d.Offered = append(d.Offered, permission)
@@ -61,6 +68,18 @@ func (p *pages) giveGrant(v *visit) error {
 		if again, ok := wrong(f, err); ok {
 			return p.showPeople(v, http.StatusUnprocessableEntity, peopleData{Form: again, Asked: in})
 		}
+		return err
+	}
+	return v.redirect("/tenants/" + v.room.ID() + "/people")
+}
+
+func (p *pages) lift(v *visit) error {
+	f := typed(v.r)
+	_, err := v.room.Lift(v.r.Context(), f.Key, v.r.PathValue("id"), desk.Lifting{Reason: f.Reason})
+	if again, ok := wrong(f, err); ok {
+		return p.showPeople(v, http.StatusUnprocessableEntity, peopleData{Form: again, Asked: desk.NewGrant{Days: 30}})
+	}
+	if err != nil {
 		return err
 	}
 	return v.redirect("/tenants/" + v.room.ID() + "/people")

@@ -15,6 +15,7 @@ import (
 	"pinreset/shared/grant"
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
+	"pinreset/shared/suspension"
 	"pinreset/shared/work"
 )
 
@@ -174,6 +175,13 @@ func (r *Room) Decide(ctx context.Context, key, id string, yes bool, in Decision
 		a, err := approval.Decide(ctx, u, id, approval.Decision{Approve: yes, Hash: in.Hash, Note: in.Reason, By: r.who.Operator(), Object: r.object()})
 		if err != nil {
 			return none, notValid(a, err)
+		}
+		if yes {
+			if s, err := suspension.Read(ctx, u, a.By.ID); err != nil {
+				return none, err
+			} else if s.Active() {
+				return none, problem.Refuse(fault.StateConflict, "Who asked for it was suspended since. Nothing was approved.")
+			}
 		}
 		if a.State == approval.Used {
 			if err := r.begin(ctx, u, a); err != nil {

@@ -128,6 +128,9 @@ func (d *Desk) Enter(ctx context.Context, who identity.Principal, id string) (*R
 	if !who.Sees(id) {
 		return nil, missing(nil)
 	}
+	if err := d.notSuspended(ctx, who.ID, id); err != nil {
+		return nil, err
+	}
 	return &Room{desk: d, tenant: t, who: who}, nil
 }
 

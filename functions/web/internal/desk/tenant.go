@@ -213,6 +213,8 @@ type SettingsChange struct {
 	BudgetDay          *int    `json:"budgetDay,omitempty" minimum:"1" maximum:"500" doc:"How many resets a person may start in 24 hours, and how many codes see"`
 	TokenBudget        *bool   `json:"tokenBudget,omitempty" doc:"Whether each token has the budget of a person"`
 	SecondPerson       *string `json:"secondPerson,omitempty" enum:"off,bulk,privileged,every" doc:"What a second person has to approve"`
+	SuspendAbove       *int    `json:"suspendAbove,omitempty" minimum:"0" maximum:"5000" doc:"How many resets and codes together a person may ask for in suspendMinutes before the person is suspended; 0 is three times budgetHour"`
+	SuspendMinutes     *int    `json:"suspendMinutes,omitempty" minimum:"1" maximum:"1440" doc:"Minutes in which they are counted"`
 	CallerCheck        *string `json:"callerCheck,omitempty" enum:"off,reset,reveal" doc:"What the device's user has to confirm who calls"`
 	Reason             string  `json:"reason,omitempty" doc:"Why, for the audit log; at most 500 characters"`
 }
@@ -260,6 +262,8 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 		set("resetDeadlineHours", in.ResetDeadlineHours, &after.ResetDeadlineHours)
 		set("budgetHour", in.BudgetHour, &after.BudgetHour)
 		set("budgetDay", in.BudgetDay, &after.BudgetDay)
+		set("suspendAbove", in.SuspendAbove, &after.SuspendAbove)
+		set("suspendMinutes", in.SuspendMinutes, &after.SuspendMinutes)
 		if v := in.TokenBudget; v != nil && *v != after.TokenBudget {
 			changed["tokenBudget"] = fmt.Sprintf("%t → %t", after.TokenBudget, *v)
 			after.TokenBudget = *v

@@ -78,7 +78,7 @@ func Status(code fault.Code) int {
 		return http.StatusRequestEntityTooLarge
 	case fault.Unauthenticated, fault.StepUpRequired:
 		return http.StatusUnauthorized
-	case fault.Forbidden, fault.SecondPersonRequired, fault.CallerNotConfirmed:
+	case fault.Forbidden, fault.SecondPersonRequired, fault.CallerNotConfirmed, fault.PersonSuspended:
 		return http.StatusForbidden
 	case fault.NotFound, fault.DeviceNotFound:
 		return http.StatusNotFound
