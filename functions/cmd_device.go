@@ -50,7 +50,7 @@ func (p *process) deviceCommand() *cobra.Command {
 		})
 	})
 	show.ValidArgsFunction = p.completeDevices
-	return p.noun("device", "Devices: find them, reset their passcodes, and let them report", list, show, p.deviceReadiness(), p.deviceReset(), p.deviceBulk(), p.deviceKeyCommand(), p.deviceReport())
+	return p.noun("device", "Devices: find them, reset their passcodes, and let them report", list, show, p.deviceReadiness(), p.deviceReset(), p.deviceCaller(), p.deviceBulk(), p.deviceKeyCommand(), p.deviceReport())
 }
 
 func (p *process) deviceReset() *cobra.Command {

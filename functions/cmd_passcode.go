@@ -24,7 +24,7 @@ func (p *process) passcodeCommand() *cobra.Command {
 	list.Flags().StringVar(&state, "state", "", "only those in this state, or \"open\" for those that have not ended")
 	complete(list, "state", fixed("open", string(passcode.Accepted), string(passcode.Calling), string(passcode.Waiting), string(passcode.Issued),
 		string(passcode.Removed), string(passcode.Failed), string(passcode.Cancelled), string(passcode.Expired), string(passcode.Observed)))
-	return p.noun("passcode", "Resets and their codes: list, show, reveal, cancel", list, p.passcodeShow(), p.passcodeCancel())
+	return p.noun("passcode", "Resets and their codes: list, show, reveal, cancel", list, p.passcodeShow(), p.passcodeCaller(), p.passcodeCancel())
 }
 
 func (p *process) passcodeCancel() *cobra.Command {

@@ -24,6 +24,7 @@ import (
 	"pinreset/functions/passcodereset"
 	"pinreset/functions/policyrollout"
 	"pinreset/shared/approval"
+	"pinreset/shared/callercheck"
 	"pinreset/shared/client"
 	"pinreset/shared/diag"
 	"pinreset/shared/fault"
@@ -294,6 +295,7 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 	silent(c, "RevokeGrant", api.RevokeGrant(ctx, tenant, given.ID))
 	several(c, "Grants", api.Grants(ctx, tenant))
 	c.approvals(ctx, api, tenant, device("sales-pixel-12").ID, issued.ID)
+	c.suspensions(ctx, api, tenant, device("sales-pixel-12").ID)
 	request, err := api.RestartConsent(ctx, tenant, client.ConsentStart{Reason: "roles were added"})
 	if silent(c, "RestartConsent", err); request == "" {
 		t.Error("the consent that was started has no id")
@@ -349,6 +351,54 @@ func (c *contract) approvals(ctx context.Context, api *client.Client, tenant, de
 		c.t.Errorf("decided with a token: %v", err)
 	}
 	set("off")
+
+	checked := "reset"
+	all, err := api.ChangeSettings(ctx, tenant, client.SettingsChange{CallerCheck: &checked})
+	single(c, "ChangeSettings", all, err)
+	code, err := api.AskCaller(ctx, tenant, callercheck.Reset, device)
+	if single(c, "AskCaller", code, err); len(code.Code) != 6 {
+		c.t.Errorf("code %q", code.Code)
+	}
+	code, err = api.CallerCheck(ctx, tenant, callercheck.Reset, device)
+	single(c, "CallerCheck", code, err)
+	checked = "off"
+	all, err = api.ChangeSettings(ctx, tenant, client.SettingsChange{CallerCheck: &checked})
+	single(c, "ChangeSettings", all, err)
+}
+
+// suspensions has a token stopped for asking twice, and lets it go on.
+func (c *contract) suspensions(ctx context.Context, api *client.Client, tenant, device string) {
+	c.t.Helper()
+	made, err := api.CreateToken(ctx, client.NewToken{Name: "hasty", Tenants: []string{tenant}, Permissions: []string{"passcode.reset.start", "tenant.read"}, Days: 1})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	hasty, err := client.New(client.Options{Server: api.Server(), Token: made.Secret.Clear()})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	set := func(budget bool, above int) {
+		all, err := api.ChangeSettings(ctx, tenant, client.SettingsChange{TokenBudget: &budget, SuspendAbove: &above})
+		single(c, "ChangeSettings", all, err)
+	}
+	set(true, 1)
+	for _, refused := range []bool{false, true} {
+		r, _, err := hasty.StartReset(ctx, tenant, device, "again", "")
+		if refused != client.IsCode(err, fault.PersonSuspended) || !refused && err != nil {
+			c.t.Errorf("refused %t: %v", refused, err)
+		}
+		if err == nil {
+			if _, err := hasty.WaitReset(ctx, tenant, r.ID, nil); err != nil {
+				c.t.Error(err)
+			}
+		}
+	}
+	several(c, "Suspensions", api.Suspensions(ctx, tenant))
+	lifted, err := api.LiftSuspension(ctx, tenant, made.ID, "it was a test")
+	if single(c, "LiftSuspension", lifted, err); lifted.Active {
+		c.t.Error("still suspended")
+	}
+	set(false, 0)
 }
 
 // rollouts calls what there is of policies, on a tenant where they may be rolled out.
