@@ -63,9 +63,12 @@ func (h *Handler) due(ctx context.Context, u *work.Unit, e events.Event, d event
 		return err
 	}
 	if b.State == passcode.BulkFailed && b.FailureCode == fault.AttemptsExhausted {
-		// Its dead letter was replayed.
+		// Its dead letter was replayed. It goes on in a run of its own: one that was overtaken by the run which failed takes its
+		// message for a replay too, and this commit is refused to it.
 		b.State, b.FailedIn, b.FailureCode, b.Diagnostics, b.EndedAt = b.FailedIn, "", "", "", time.Time{}
-	} else if b.DueID != e.ID {
+		return h.goOn(ctx, u, b, time.Time{})
+	}
+	if b.DueID != e.ID {
 		return nil // a later reminder has taken over
 	}
 	switch b.State {

@@ -3,6 +3,7 @@ package bulkreset_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
@@ -381,4 +382,21 @@ func TestCrashAtEveryBoundary(t *testing.T) {
 		}
 		return passed, crashed
 	})
+}
+
+// TestOvertakenRunOpensNothing: a run that begins after the last attempt of its message has failed the bulk reset finds what a replayed
+// dead letter finds. It must not take itself for one and go on.
+func TestOvertakenRunOpensNothing(t *testing.T) {
+	t.Parallel()
+	for _, torn := range []bool{false, true} {
+		t.Run(fmt.Sprintf("torn %t", torn), func(t *testing.T) {
+			t.Parallel()
+			f := setUp(t, torn, 60)
+			id := f.start(passcode.Bulk{})
+			f.Overtake(passcode.BulkQueue.Bulk())
+			if b := f.bulk(id); b.State != passcode.BulkFailed || b.Found != "" {
+				t.Errorf("%s with %q found, want it failed with nothing", b.State, b.Found)
+			}
+		})
+	}
 }
