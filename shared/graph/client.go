@@ -47,7 +47,7 @@ type Config struct {
 	Privileged *App // the identity of device actions, and of nothing else; nil means App
 
 	Limits  *Limits // nil means PublishedLimits
-	Reserve float64 // share of each limit that bulk calls leave to people: 0 means DefaultReserve, negative none
+	Reserve float64 // share of each limit that bulk calls leave to people, up to 5,000 calls or units: 0 means DefaultReserve, negative none
 	// Shares divides the limits among the processes that call with the same applications. Nil means that this process is the
 	// only one. Its clock must be Now.
 	Shares *quota.Ledger

@@ -394,8 +394,12 @@ func (l *limiter) allowed(limit int, p Priority) int {
 	if p == People {
 		return limit
 	}
-	return max(1, limit-int(math.Round(float64(limit)*l.reserve)))
+	return max(1, limit-min(mostReserved, int(math.Round(float64(limit)*l.reserve))))
 }
+
+// mostReserved is the largest reserve. A share of what one application may do in all tenants would be more than everybody at a help desk
+// ever asks for, and an audit of many tenants would wait for it.
+const mostReserved = 5_000
 
 // fits reports an error for a request that no wait could bring within the limits: a batch too large for its family.
 func (l *limiter) fits(d demand) error {
