@@ -236,11 +236,12 @@ func (l *limiter) refuse(pm *permit, p Priority, now instant) error {
 	at, _ := l.due(pm, p, now)
 	// A share that is about to grow makes promises for what it grows to.
 	fair := func(w *window) room { return l.room(l.shares.fair(pm.app, pm.tenant, w.limit), p) }
+	out := l.counter(pm.demands[0].family).out
 	l.eachWindow(pm, func(w *window, cost int) {
-		at = max(at, w.promise(now, fair(w), cost, p))
+		at = max(at, w.promise(now, fair(w), cost, p, out))
 	})
 	l.eachWindow(pm, func(w *window, cost int) {
-		if at > now && w.promise(now, fair(w), cost, p) == at {
+		if at > now && w.promise(now, fair(w), cost, p, out) == at {
 			w.awaited(p).push(at, cost, 0)
 		}
 	})
@@ -279,6 +280,7 @@ func (pm *permit) answered() {
 		if b.blockedFrom < pm.departed && pm.departed < b.blockedUntil {
 			l.broken++
 		}
+		l.counter(d.family).answered(now - pm.departed)
 		b.eachOf(d, answered)
 		l.inAllTenants(app, d.family).eachOf(d, answered)
 		app.global.answered(now, d.calls, pm.priority)
