@@ -9,7 +9,6 @@ import (
 	"pinreset/functions/web/internal/desk"
 	"pinreset/functions/web/internal/problem"
 	"pinreset/functions/web/internal/view"
-	"pinreset/shared/audit"
 	"pinreset/shared/fault"
 	"pinreset/shared/identity"
 )
@@ -122,17 +121,4 @@ func (p *pages) settle(v *visit) error {
 		return err
 	}
 	return v.redirect("/tenants/" + v.room.ID() + "/deadletters")
-}
-
-type auditData struct {
-	Entries []audit.Entry
-	Next    string
-}
-
-func (p *pages) audit(v *visit) error {
-	list, err := v.room.Audit(v.r.Context(), paged(v.r))
-	if err != nil {
-		return err
-	}
-	return p.show(v, "audit", p.chrome(v, "audit", "Audit"), auditData{Entries: list.Items, Next: next(v.r, list.Next)})
 }

@@ -96,7 +96,8 @@ func (p *pages) ofTenant() map[string]handler {
 		"GET /tenants/{tenant}/deadletters":              p.letters,
 		"GET /tenants/{tenant}/deadletters/{id}":         p.letter,
 		"POST /tenants/{tenant}/deadletters/{id}/settle": p.settle,
-		"GET /tenants/{tenant}/audit":                    p.audit,
+		"GET /tenants/{tenant}/audit":                    p.log,
+		"POST /tenants/{tenant}/audit/export":            p.exportLog,
 		"GET /tenants/{tenant}/people":                   p.people,
 		"POST /tenants/{tenant}/people":                  p.giveGrant,
 		"POST /tenants/{tenant}/people/{id}/revoke":      p.revokeGrant,
@@ -239,7 +240,7 @@ func wrong(f view.Form, err error) (view.Form, bool) {
 		return f, false
 	}
 	for _, field := range refusal.Fields {
-		field.Location = strings.TrimPrefix(field.Location, "body.")
+		field.Location = strings.TrimPrefix(strings.TrimPrefix(field.Location, "body."), "query.")
 		f.Errors = append(f.Errors, field)
 	}
 	return f, true
