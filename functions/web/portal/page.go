@@ -60,6 +60,7 @@ func Mount(mux *http.ServeMux, o Options) {
 
 	mux.HandleFunc("GET /{$}", p.signedIn(p.home))
 	mux.HandleFunc("GET /find", p.signedIn(p.find))
+	mux.HandleFunc("GET /suggest", p.signedIn(p.suggest))
 	mux.HandleFunc("POST /tenants", p.signedIn(p.addTenant))
 	for pattern, handle := range p.ofTenant() {
 		mux.HandleFunc(pattern, p.signedIn(p.inRoom(handle)))
@@ -124,6 +125,11 @@ func (p *pages) signedIn(handle handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		who, err := p.holder(r)
 		if errors.Is(err, identity.ErrUnauthenticated) {
+			if r.Header.Get("HX-Request") != "" { // a part of a page: what takes its place is the whole page to sign in
+				w.Header().Set("HX-Redirect", "/sign-in")
+				p.fail(w, r, err)
+				return
+			}
 			if r.Method != http.MethodGet && r.Method != http.MethodHead {
 				p.fail(w, r, err)
 				return

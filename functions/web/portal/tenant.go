@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,10 +21,14 @@ import (
 
 type homeData struct {
 	Tenants []desk.Standing
+	Recent  []resetItem // of all these tenants, newest first
 	Next    string
 	MayAdd  bool
 	Form    view.Form
 }
+
+// mostRecent is how many resets the first page shows.
+const mostRecent = 8
 
 func (p *pages) home(v *visit) error { return p.showHome(v, http.StatusOK, fresh()) }
 
@@ -32,9 +37,16 @@ func (p *pages) showHome(v *visit, status int, f view.Form) error {
 	if err != nil {
 		return err
 	}
+	var recent []resetItem
+	for _, s := range list.Items {
+		for _, r := range s.Recent {
+			recent = append(recent, resetItem{Tenant: s.Tenant.ID, TenantName: s.Tenant.DisplayName, Reset: r, Now: p.Now()})
+		}
+	}
+	slices.SortStableFunc(recent, func(a, b resetItem) int { return b.Reset.RequestedAt.Compare(a.Reset.RequestedAt) })
 	c := p.chrome(v, "", "Tenants")
 	return p.showStatus(v, status, "home", c, homeData{
-		Tenants: list.Items, Next: next(v.r, list.Next), MayAdd: v.who.All && v.who.Can(identity.TenantOnboard), Form: f,
+		Tenants: list.Items, Recent: recent[:min(len(recent), mostRecent)], Next: next(v.r, list.Next), MayAdd: v.who.All && v.who.Can(identity.TenantOnboard), Form: f,
 	})
 }
 
@@ -42,6 +54,17 @@ func (p *pages) showHome(v *visit, status int, f view.Form) error {
 func (p *pages) find(v *visit) error {
 	asked := v.r.URL.Query()
 	return v.redirect("/tenants/" + url.PathEscape(asked.Get("tenant")) + "/devices?" + url.Values{"search": {asked.Get("search")}}.Encode())
+}
+
+// suggest answers with a part of the first page: where the search that is being typed may be meant to go.
+func (p *pages) suggest(v *visit) error {
+	asked := v.r.URL.Query()
+	found, err := p.Desk.Suggest(v.r.Context(), v.who, asked.Get("tenant"), asked.Get("search"))
+	if err != nil {
+		return err
+	}
+	view.RenderPart(v.w, "suggestions", view.Page{Data: found})
+	return nil
 }
 
 func (p *pages) addTenant(v *visit) error {
@@ -81,9 +104,10 @@ type settingsInput struct {
 
 // resetItem is what the template of one reset in a list needs.
 type resetItem struct {
-	Tenant string
-	Reset  desk.Reset
-	Now    time.Time
+	Tenant     string
+	TenantName string // in a list of several tenants'
+	Reset      desk.Reset
+	Now        time.Time
 }
 
 func (p *pages) items(v *visit, resets []desk.Reset) []resetItem {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"pinreset/shared/identity"
+	"pinreset/shared/passcode"
 	"pinreset/shared/readiness"
 	"pinreset/shared/survey"
 )
@@ -15,7 +16,11 @@ type Standing struct {
 	Verdict readiness.TenantVerdict
 	Audit   *TenantAudit // the last one that ended; nil: none has
 	Trend   []survey.Point
+	Recent  []Reset // the newest, at most recentResets
 }
+
+// recentResets is how many resets of each tenant are shown at a glance.
+const recentResets = 5
 
 // Overview lists the tenants that the principal sees, in the order of their ids, each with where it stands.
 func (d *Desk) Overview(ctx context.Context, who identity.Principal, page Page) (List[Standing], error) {
@@ -47,7 +52,14 @@ func (r *Room) standing(ctx context.Context) (Standing, error) {
 	if err != nil {
 		return Standing{}, err
 	}
+	recent, _, err := passcode.List(ctx, r.desk.o.Store, r.ID(), recentResets, "")
+	if err != nil {
+		return Standing{}, err
+	}
 	s := Standing{Tenant: shown, Verdict: readiness.Tenant(facts), Trend: last.Trend}
+	for _, reset := range recent {
+		s.Recent = append(s.Recent, r.show(reset))
+	}
 	if last.Report.ID != "" {
 		a := r.shownAudit(last.Report)
 		s.Audit = &a

@@ -110,6 +110,16 @@ func Render(w http.ResponseWriter, status int, name string, p Page) {
 	_, _ = w.Write(body.Bytes()) // a browser that went away is not told
 }
 
+// RenderPart answers with what the named page has inside its layout, for a script that puts it into a page.
+func RenderPart(w http.ResponseWriter, name string, p Page) {
+	var body bytes.Buffer
+	if err := pages()[name].ExecuteTemplate(&body, "content", p); err != nil {
+		panic(fmt.Errorf("part %s: %w", name, err))
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(body.Bytes()) // a browser that went away is not told
+}
+
 // NotFound answers with the one page for everything that does not exist, or not for who asks.
 func NotFound(w http.ResponseWriter) {
 	e := fault.Lookup(fault.NotFound)
