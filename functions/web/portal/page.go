@@ -73,6 +73,7 @@ func (p *pages) ofTenant() map[string]handler {
 	return map[string]handler{
 		"GET /tenants/{tenant}":                          p.tenant,
 		"POST /tenants/{tenant}/consent":                 p.startConsent,
+		"GET /tenants/{tenant}/settings":                 p.settings,
 		"POST /tenants/{tenant}/settings":                p.change,
 		"GET /tenants/{tenant}/devices":                  p.devices,
 		"GET /tenants/{tenant}/readiness":                p.readiness,

@@ -1,18 +1,13 @@
 package portal
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"pinreset/functions/web/internal/desk"
-	"pinreset/functions/web/internal/problem"
 	"pinreset/functions/web/internal/view"
-	"pinreset/shared/fault"
 	"pinreset/shared/identity"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/tenant"
@@ -89,17 +84,8 @@ type tenantData struct {
 	Settings   tenant.Settings
 	Open       []resetItem
 	MayOnboard bool
-	MaySet     bool
-	Form       view.Form     // of what was sent and could not be done
-	Again      view.Form     // to start the consent again
-	Change     settingsInput // to change settings
-}
-
-// settingsInput is the form of the settings.
-type settingsInput struct {
-	PasscodeHours      string
-	ResetDeadlineHours string
-	Reason             string
+	Form       view.Form // of what was sent and could not be done
+	Again      view.Form // to start the consent again
 }
 
 // resetItem is what the template of one reset in a list needs.
@@ -138,8 +124,7 @@ func (p *pages) showTenant(v *visit, status int, fill func(*tenantData)) error {
 	c := p.chrome(v, "overview", shown.DisplayName)
 	data := tenantData{
 		Consent: consent, Domain: shown.Domain, Ways: shown.Ways, Settings: shown.Settings, Open: p.items(v, open.Items), MayOnboard: v.room.Can(identity.TenantOnboard),
-		MaySet: v.room.Can(identity.SettingsWrite), Again: fresh(),
-		Change: settingsInput{PasscodeHours: strconv.Itoa(shown.Settings.PasscodeHours), ResetDeadlineHours: strconv.Itoa(shown.Settings.ResetDeadlineHours)},
+		Again: fresh(),
 	}
 	if shown.Kind == tenant.OnPremises {
 		for _, place := range userreset.Places() {
@@ -152,37 +137,6 @@ func (p *pages) showTenant(v *visit, status int, fill func(*tenantData)) error {
 		c.Live = live
 	}
 	return p.showStatus(v, status, "tenant", c, data)
-}
-
-// change changes the settings of the form.
-func (p *pages) change(v *visit) error {
-	f := typed(v.r)
-	in := settingsInput{
-		PasscodeHours: strings.TrimSpace(v.r.PostFormValue("passcodeHours")), ResetDeadlineHours: strings.TrimSpace(v.r.PostFormValue("resetDeadlineHours")),
-		Reason: f.Reason,
-	}
-	asked := desk.SettingsChange{Reason: in.Reason}
-	err := errors.Join(hours("passcodeHours", in.PasscodeHours, &asked.PasscodeHours), hours("resetDeadlineHours", in.ResetDeadlineHours, &asked.ResetDeadlineHours))
-	if err == nil {
-		_, err = v.room.ChangeSettings(v.r.Context(), asked)
-	}
-	if f, isForm := wrong(f, err); isForm {
-		return p.showTenant(v, http.StatusUnprocessableEntity, func(d *tenantData) { d.Form, d.Change = f, in })
-	}
-	if err != nil {
-		return err
-	}
-	return v.redirect("/tenants/" + v.room.ID())
-}
-
-// hours reads a number of hours of a form.
-func hours(field, text string, into **int) error {
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		return &problem.Refusal{Code: fault.InvalidRequest, Fields: []problem.Field{{Location: "body." + field, Message: "must be a whole number of hours"}}, Err: err}
-	}
-	*into = &n
-	return nil
 }
 
 func (p *pages) startConsent(v *visit) error {

@@ -55,6 +55,17 @@ type Form struct {
 	Errors []problem.Field
 }
 
+// Wrong says what is wrong with the field, "" where nothing is.
+func (f Form) Wrong(field string) string {
+	var all []string
+	for _, e := range f.Errors {
+		if e.Location == field {
+			all = append(all, e.Message)
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
 // Message is a page with a few words.
 type Message struct {
 	Lines     []string
