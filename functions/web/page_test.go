@@ -216,10 +216,18 @@ func TestPagesFromStartToCode(t *testing.T) {
 	}
 
 	page(base+"/failures", diagID)
-	page("/tenants/"+contoso+"/diag/"+diagID, "request-id <code>req-1</code>")
+	failed := page("/tenants/"+contoso+"/diag/"+diagID, "request-id <code>req-1</code>")
+	for _, want := range []string{"/deadletters/" + letter + "/settle", "Read the tenant again", "Prerequisites of the tenant", `data-copy="support" hidden`, "request-id req-1", "Diagnostics id: " + diagID} {
+		if !strings.Contains(string(failed.body), want) {
+			t.Errorf("the failure lacks %q: %s", want, failed.body)
+		}
+	}
 	page(base+"/deadletters", "The work failed at every attempt")
 	dead := page(base+"/deadletters/"+letter, "Send it again")
 	b.post(base+"/deadletters/"+letter+"/settle", url.Values{"key": {dead.key(t)}, "reason": {"fixed"}, "do": {"replay"}}).want(t, http.StatusOK)
+	if a := page("/tenants/"+contoso+"/diag/"+diagID, "sent again or deleted since"); strings.Contains(string(a.body), "/settle") {
+		t.Error("a message that is gone can be sent again")
+	}
 	page(base+"/audit", "passcode.revealed")
 
 	page(base+"/readiness", "Ways to a new PIN or passcode")
@@ -331,6 +339,10 @@ func TestPagesShowOnlyWhatOneMaySee(t *testing.T) {
 	base := "/tenants/" + contoso
 	for _, path := range []string{base + "/devices", base + "/devices/" + pixel, base + "/audit"} {
 		b.get(path).want(t, http.StatusForbidden)
+	}
+	own, _ := f.setAside(contoso, []byte("{}"))
+	if a := b.get(base + "/diag/" + own); a.status != http.StatusOK || strings.Contains(string(a.body), "<form class=") || strings.Contains(string(a.body), "Read the tenant") {
+		t.Errorf("a failure offers what may not be done: %d", a.status)
 	}
 	if a := b.get(base + "/resets/" + id); strings.Contains(string(a.body), "<form class=") {
 		t.Error("a form that may not be sent")
