@@ -83,6 +83,11 @@ type tenantData struct {
 	Guidance   []userreset.Guidance // what to read aloud, on premises
 	Settings   tenant.Settings
 	Open       []resetItem
+	Situation  desk.Situation
+	Rollouts   []desk.Rollout // the newest
+	MayPolicy  bool
+	People     []desk.Grant // who is let in now
+	MayGrant   bool
 	MayOnboard bool
 	Form       view.Form // of what was sent and could not be done
 	Again      view.Form // to start the consent again
@@ -104,6 +109,9 @@ func (p *pages) items(v *visit, resets []desk.Reset) []resetItem {
 	return items
 }
 
+// newestRollouts is how many rollouts the page of a tenant shows.
+const newestRollouts = 3
+
 func (p *pages) tenant(v *visit) error { return p.showTenant(v, http.StatusOK, nil) }
 
 // showTenant shows the tenant, or again with the form that could not be done. Then it does not load itself again.
@@ -124,7 +132,24 @@ func (p *pages) showTenant(v *visit, status int, fill func(*tenantData)) error {
 	c := p.chrome(v, "overview", shown.DisplayName)
 	data := tenantData{
 		Consent: consent, Domain: shown.Domain, Ways: shown.Ways, Settings: shown.Settings, Open: p.items(v, open.Items), MayOnboard: v.room.Can(identity.TenantOnboard),
-		Again: fresh(),
+		Again: fresh(), MayPolicy: v.room.Can(identity.PolicyRead) && !v.room.OnPremises(), MayGrant: v.room.Can(identity.GrantWrite),
+	}
+	if data.Situation, err = v.room.Situation(ctx); err != nil {
+		return err
+	}
+	if data.MayPolicy {
+		rollouts, err := v.room.Rollouts(ctx, desk.Page{Limit: newestRollouts})
+		if err != nil {
+			return err
+		}
+		data.Rollouts = rollouts.Items
+	}
+	if data.MayGrant {
+		grants, err := v.room.Grants(ctx, desk.Page{Limit: desk.MaxLimit})
+		if err != nil {
+			return err
+		}
+		data.People = slices.DeleteFunc(grants.Items, func(g desk.Grant) bool { return !g.Active })
 	}
 	if shown.Kind == tenant.OnPremises {
 		for _, place := range userreset.Places() {

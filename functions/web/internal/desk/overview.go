@@ -6,6 +6,7 @@ import (
 
 	"pinreset/shared/identity"
 	"pinreset/shared/passcode"
+	"pinreset/shared/policy"
 	"pinreset/shared/readiness"
 	"pinreset/shared/survey"
 )
@@ -35,6 +36,37 @@ func (d *Desk) Overview(ctx context.Context, who identity.Principal, page Page) 
 			return List[Standing]{}, fmt.Errorf("read standing of %s: %w", r.ID(), err)
 		}
 		out.Items = append(out.Items, s)
+	}
+	return out, nil
+}
+
+// Situation is what is known of a tenant, without asking Graph.
+type Situation struct {
+	Standing
+	Policies []policy.Found // that have a part in PIN recovery, as last read
+	Unread   []policy.Store // where they could not be read, or never were
+}
+
+// Situation shows the tenant at a glance, with the policies of the last audit that could read them.
+func (r *Room) Situation(ctx context.Context) (Situation, error) {
+	if err := r.Need(identity.TenantRead); err != nil {
+		return Situation{}, err
+	}
+	standing, err := r.standing(ctx)
+	if err != nil {
+		return Situation{}, err
+	}
+	facts, err := r.facts(ctx, r.unit())
+	if err != nil {
+		return Situation{}, err
+	}
+	out := Situation{Standing: standing}
+	for _, store := range policy.Stores {
+		found, ok := facts.Policies[store].Get()
+		if !ok {
+			out.Unread = append(out.Unread, store)
+		}
+		out.Policies = append(out.Policies, found...)
 	}
 	return out, nil
 }
