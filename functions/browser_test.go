@@ -92,7 +92,7 @@ func TestBrowser(t *testing.T) {
 		}
 		t.Logf("%s: %t %s", c.Check, c.OK, c.Detail)
 	}
-	if least := 14; checks < least {
+	if least := 18; checks < least {
 		t.Errorf("%d checks, want at least %d", checks, least)
 	}
 }

@@ -198,7 +198,7 @@ func (h *Handler) advance(ctx context.Context, u *work.Unit, b passcode.Bulk) er
 			return err
 		}
 		b.Tally, b.TalliedAt = tally, u.Now()
-		b.CalledBy = h.calledBy(u.Now(), tally.Queued+tally.Throttled, false)
+		b.CalledBy = h.calledBy(u.Now(), tally.Uncalled(), false)
 		if tally.Ended() == tally.Total && (b.BegunAll || b.State == passcode.BulkCancelled) {
 			if b.State == passcode.BulkCancelled {
 				return passcode.WriteBulk(u, b) // its end was told when it was given up

@@ -69,7 +69,8 @@ type Bulk struct {
 type BulkTally struct {
 	Total      int `json:"total" doc:"Devices to reset"`
 	Ineligible int `json:"ineligible" doc:"Devices found that have no passcode reset; nothing is sent for them"`
-	Queued     int `json:"queued" doc:"Not called yet"`
+	Planned    int `json:"planned" doc:"Found; its turn has not come"`
+	Queued     int `json:"queued" doc:"Its turn has come; not called yet"`
 	Throttled  int `json:"throttled" doc:"Not called yet because Graph's limits are used up"`
 	Waiting    int `json:"waiting" doc:"Called; the device has not answered"`
 	Done       int `json:"done" doc:"Carried out"`
@@ -80,6 +81,9 @@ type BulkTally struct {
 
 // Ended is how many devices have come to their end.
 func (t BulkTally) Ended() int { return t.Done + t.Failed + t.Skipped + t.Cancelled }
+
+// Uncalled is how many devices are still to be called.
+func (t BulkTally) Uncalled() int { return t.Planned + t.Queued + t.Throttled }
 
 // Open reports whether the bulk reset has more to do.
 func (b Bulk) Open() bool { return b.State == BulkFinding || b.State == BulkRunning }
@@ -270,6 +274,8 @@ func (i Item) StateIn(b Bulk) ItemState {
 
 func (t *BulkTally) of(s ItemState) *int {
 	switch s {
+	case ItemPlanned:
+		return &t.Planned
 	case ItemThrottled:
 		return &t.Throttled
 	case ItemWaiting:

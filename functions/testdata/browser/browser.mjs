@@ -116,7 +116,41 @@ try {
   const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, history.state]));
   say("the browser keeps no code", !kept.includes(code), kept);
 
-  // Every page: accessible in light and dark, no wider than the screen, and a picture of it.
+  // While a search is typed, what is known here is suggested; arrows reach it.
+  await to("/");
+  await page.keyboard.press("/");
+  await Promise.all([page.waitForResponse((r) => r.url().includes("/suggest")), page.keyboard.type(given.device.slice(0, 1))]);
+  const early = await page.locator("#suggested a").count();
+  await page.keyboard.type(given.device.slice(1, 7));
+  await page.waitForSelector("#suggested a[href*='/devices/']");
+  await accessible("suggestions");
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("Enter");
+  await at("/devices/");
+  say("suggestions come from the second character on and are reached by an arrow", early === 0 && (await page.textContent("h1")).includes(given.device), `${early} ${page.url()}`);
+
+  // What a device page leads to is put into it when it is asked for.
+  await page.click("details[hx-get] summary");
+  await page.waitForSelector("#loaded details");
+  await accessible("device with its ways");
+  say("the ways to a new PIN are put into the device's page", (await page.locator("#loaded details").count()) > 1, page.url());
+
+  // A failure is copied as text for support.
+  await to("/tenants/" + given.tenant + "/failures");
+  await page.click("main a[href*='/diag/']");
+  await page.click("button[data-copy=support]");
+  await page.waitForFunction(() => document.getElementById("said").textContent === "Copied");
+  const report = await page.evaluate(() => navigator.clipboard.readText());
+  say("a failure is copied for support", report.includes("Diagnostics id:") && report.includes("Timeline"), report.split("\n")[0]);
+
+  // The audit log is taken away as a file.
+  await to("/tenants/" + given.tenant + "/audit?action=passcode.revealed");
+  await page.fill("#reason", "a look");
+  const [file] = await Promise.all([page.waitForEvent("download"), page.click("button[value=csv]")]);
+  const rows = readFileSync(await file.path(), "utf8").trim().split("\n");
+  say("the audit log is taken away", rows.length > 1 && rows[1].includes("passcode.revealed"), `${file.suggestedFilename()} ${rows.length}`);
+
+  // Every page: accessible in light, dark and forced colours, no wider than the screen, and a picture of it.
   const base = "/tenants/" + given.tenant;
   await to(base + "/failures");
   const first = async (part) => page.evaluate((p) => document.querySelector(`main a[href*="${p}"]`)?.getAttribute("href"), part);
@@ -130,18 +164,20 @@ try {
   const pages = {
     home: "/", tenant: base + "?live=off", readiness: base + "/readiness", devices: base + "/devices", device, "device-readiness": device + "/readiness",
     resets: base + "/resets", reset, cancel: reset + "/cancel", rollouts: base + "/rollouts", rollout, audits: base + "/audits", audit,
+    settings: base + "/settings", people: base + "/people", "who-did-what-searched": base + "/audit?action=passcode.&day=" + new Date().toISOString().slice(0, 10),
     failures: base + "/failures", diagnosis, "dead-letters": base + "/deadletters", "who-did-what": base + "/audit", problem: "/problems/consent_missing", missing: "/nothing",
   };
   let checked = 2; // the code, above
   for (const [name, path] of Object.entries(pages)) {
     if (!path) { say("page " + name, false, "there is none to look at"); continue; }
-    for (const scheme of ["light", "dark"]) {
-      await page.emulateMedia({ colorScheme: scheme });
+    for (const scheme of ["light", "dark", "forced"]) {
+      await page.emulateMedia(scheme === "forced" ? { colorScheme: "dark", forcedColors: "active" } : { colorScheme: scheme, forcedColors: "none" });
       await page.setViewportSize({ width: 1280, height: 900 });
       await to(path);
       await accessible(`${name} ${scheme}`);
       checked++;
-      if (scheme === "dark") continue;
+      if (scheme === "forced") await page.screenshot({ path: join(given.pictures, `${name}-forced.png`), fullPage: true });
+      if (scheme !== "light") continue;
       for (const width of [1280, 320]) {
         await page.setViewportSize({ width, height: 800 });
         const wide = await page.evaluate(() => document.documentElement.scrollWidth);
@@ -150,7 +186,7 @@ try {
       }
     }
   }
-  await page.emulateMedia({ colorScheme: "light" });
+  await page.emulateMedia({ colorScheme: "light", forcedColors: "none" });
   for (const [name, path] of Object.entries({ tenants: "/", readiness: base + "/readiness", failure: diagnosis })) {
     await to(path);
     await small(name);

@@ -60,6 +60,7 @@ func Mount(mux *http.ServeMux, o Options) {
 
 	mux.HandleFunc("GET /{$}", p.signedIn(p.home))
 	mux.HandleFunc("GET /find", p.signedIn(p.find))
+	mux.HandleFunc("GET /suggest", p.signedIn(p.suggest))
 	mux.HandleFunc("POST /tenants", p.signedIn(p.addTenant))
 	for pattern, handle := range p.ofTenant() {
 		mux.HandleFunc(pattern, p.signedIn(p.inRoom(handle)))
@@ -72,6 +73,7 @@ func (p *pages) ofTenant() map[string]handler {
 	return map[string]handler{
 		"GET /tenants/{tenant}":                          p.tenant,
 		"POST /tenants/{tenant}/consent":                 p.startConsent,
+		"GET /tenants/{tenant}/settings":                 p.settings,
 		"POST /tenants/{tenant}/settings":                p.change,
 		"GET /tenants/{tenant}/devices":                  p.devices,
 		"GET /tenants/{tenant}/readiness":                p.readiness,
@@ -96,7 +98,8 @@ func (p *pages) ofTenant() map[string]handler {
 		"GET /tenants/{tenant}/deadletters":              p.letters,
 		"GET /tenants/{tenant}/deadletters/{id}":         p.letter,
 		"POST /tenants/{tenant}/deadletters/{id}/settle": p.settle,
-		"GET /tenants/{tenant}/audit":                    p.audit,
+		"GET /tenants/{tenant}/audit":                    p.log,
+		"POST /tenants/{tenant}/audit/export":            p.exportLog,
 		"GET /tenants/{tenant}/people":                   p.people,
 		"POST /tenants/{tenant}/people":                  p.giveGrant,
 		"POST /tenants/{tenant}/people/{id}/revoke":      p.revokeGrant,
@@ -123,6 +126,11 @@ func (p *pages) signedIn(handle handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		who, err := p.holder(r)
 		if errors.Is(err, identity.ErrUnauthenticated) {
+			if r.Header.Get("HX-Request") != "" { // a part of a page: what takes its place is the whole page to sign in
+				w.Header().Set("HX-Redirect", "/sign-in")
+				p.fail(w, r, err)
+				return
+			}
 			if r.Method != http.MethodGet && r.Method != http.MethodHead {
 				p.fail(w, r, err)
 				return
@@ -239,7 +247,7 @@ func wrong(f view.Form, err error) (view.Form, bool) {
 		return f, false
 	}
 	for _, field := range refusal.Fields {
-		field.Location = strings.TrimPrefix(field.Location, "body.")
+		field.Location = strings.TrimPrefix(strings.TrimPrefix(field.Location, "body."), "query.")
 		f.Errors = append(f.Errors, field)
 	}
 	return f, true

@@ -102,6 +102,7 @@ func lines(ids []string) string { return strings.Join(ids, "\n") }
 
 type rolloutData struct {
 	Rollout  desk.RolloutDetail
+	Pace     policy.Pace // of its writes
 	MayWrite bool
 	Form     view.Form
 }
@@ -117,7 +118,7 @@ func (p *pages) showRollout(v *visit, status int, f view.Form) error {
 	if d.Open && len(f.Errors) == 0 {
 		c.Live = live
 	}
-	return p.showStatus(v, status, "rollout", c, rolloutData{Rollout: d, MayWrite: v.room.Can(identity.PolicyWrite), Form: f})
+	return p.showStatus(v, status, "rollout", c, rolloutData{Rollout: d, Pace: policy.PublishedPace, MayWrite: v.room.Can(identity.PolicyWrite), Form: f})
 }
 
 func (p *pages) rollBack(v *visit) error {

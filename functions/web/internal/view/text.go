@@ -1,6 +1,8 @@
 package view
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"slices"
@@ -29,6 +31,7 @@ var functions = template.FuncMap{
 	"millis":   func(ms float64) string { return duration(time.Duration(ms * float64(time.Millisecond))) },
 	"longest":  longest,
 	"text":     func(code fault.Code) string { return fault.Lookup(code).Title },
+	"indented": indented,
 	"cause":    func(code fault.Code) string { return fault.Lookup(code).Cause },
 }
 
@@ -187,6 +190,13 @@ func stateText(state any) string {
 	default:
 		return s
 	}
+}
+
+// indented is JSON for people to read.
+func indented(raw json.RawMessage) (string, error) {
+	var out bytes.Buffer
+	err := json.Indent(&out, raw, "", "  ")
+	return out.String(), err
 }
 
 // longest is the duration that the bars of a timeline are drawn against, in milliseconds.

@@ -55,6 +55,17 @@ type Form struct {
 	Errors []problem.Field
 }
 
+// Wrong says what is wrong with the field, "" where nothing is.
+func (f Form) Wrong(field string) string {
+	var all []string
+	for _, e := range f.Errors {
+		if e.Location == field {
+			all = append(all, e.Message)
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
 // Message is a page with a few words.
 type Message struct {
 	Lines     []string
@@ -107,6 +118,16 @@ func Render(w http.ResponseWriter, status int, name string, p Page) {
 		h.Set("Content-Encoding", "gzip")
 	}
 	w.WriteHeader(status)
+	_, _ = w.Write(body.Bytes()) // a browser that went away is not told
+}
+
+// RenderPart answers with what the named page has inside its layout, for a script that puts it into a page.
+func RenderPart(w http.ResponseWriter, name string, p Page) {
+	var body bytes.Buffer
+	if err := pages()[name].ExecuteTemplate(&body, "content", p); err != nil {
+		panic(fmt.Errorf("part %s: %w", name, err))
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	_, _ = w.Write(body.Bytes()) // a browser that went away is not told
 }
 

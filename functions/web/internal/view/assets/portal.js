@@ -52,6 +52,8 @@ document.addEventListener("click", async (e) => {
   }
 });
 
+for (const button of document.querySelectorAll("button[data-copy]")) button.hidden = false;
+
 // Live: while something is pending, a page brings itself up to date. What somebody is typing is not taken from under their hands.
 (() => {
   let main = document.querySelector("main[data-live]");
