@@ -88,8 +88,8 @@ func (c *commit) run(ctx context.Context) error {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
-	now, sent := c.marked() && !strings.HasPrefix(c.markKey(), kindWaiting), true
-	if now {
+	sends, sent := c.marked() && !strings.HasPrefix(c.markKey(), kindWaiting), true
+	if sends {
 		if err := c.step(StepMessages); err != nil {
 			return err
 		}
@@ -101,7 +101,7 @@ func (c *commit) run(ctx context.Context) error {
 		}
 		c.went(ctx, StepSettle, c.queue.Complete(ctx, c.delivery.Queue, c.held.token))
 	}
-	if now && sent {
+	if sends && sent {
 		if err := c.step(StepClear); err != nil {
 			return err
 		}
