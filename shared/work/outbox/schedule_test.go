@@ -172,6 +172,8 @@ func TestOperationsOfWhatWaits(t *testing.T) {
 			map[string]int{"list": 2, "get": 3, "send": 1, "parcels": 2, "transact": 1, "writes": 1}},
 		{"put off", nil, week, map[string]int{"receive": 1, "get": 1, "transact": 1, "writes": 2, "complete": 1},
 			map[string]int{"list": 2, "get": 2, "send": 1, "parcels": 1, "transact": 1, "writes": 1}},
+		{"put off beside one that is due", []string{"near"}, week, map[string]int{"receive": 1, "get": 1, "transact": 2, "writes": 5, "send": 1, "parcels": 1, "complete": 1},
+			map[string]int{"list": 2, "get": 2, "send": 1, "parcels": 1, "transact": 1, "writes": 1}},
 		{"a part", []string{"far-a", "near"}, 0, map[string]int{"receive": 1, "get": 1, "transact": 2, "writes": 6, "send": 1, "parcels": 1, "complete": 1},
 			map[string]int{"list": 2, "get": 2, "send": 1, "parcels": 1, "transact": 1, "writes": 1}},
 	} {
@@ -251,6 +253,59 @@ func TestFullTransactionOfWhatWaits(t *testing.T) {
 				t.Errorf("row %s is left in %s", key, partition)
 			}
 		}
+	}
+}
+
+// TestWhatWaitsIsNotSentForOthers: a commit whose messages could not be sent is finished with those alone that are due.
+func TestWhatWaitsIsNotSentForOthers(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, outbox.Options{MaxDelay: quarter})
+	abroad := d.later("abroad", week)
+	abroad.Partition = other
+	d.calls.Fail = func(_ int, name string) outboxtest.Fault {
+		if name == "send" {
+			return outboxtest.NotMade
+		}
+		return outboxtest.None
+	}
+	d.send(job("now"), d.later("near", time.Minute), d.later("far", week), abroad)
+	d.calls.Fail = nil
+	if d.sweep(); d.queue.Live() != 2 {
+		t.Errorf("%d parcels, want those of now and near", d.queue.Live())
+	}
+	abroad.ID = "abroad too"
+	d.calls.Fail = func(_ int, name string) outboxtest.Fault {
+		if name == "transact" && len(d.rows.Keys(tenant)) > 5 { // of the commit, its rows alone are there
+			return outboxtest.NotMade
+		}
+		return outboxtest.None
+	}
+	d.send(abroad)
+	d.calls.Fail = nil
+	if keys := d.rows.Keys(other); len(keys) != 2 {
+		t.Fatalf("rows %q are in %s already", keys, other)
+	}
+	if d.sweep(); d.queue.Live() != 2 || len(d.rows.Keys(other)) != 4 {
+		t.Errorf("%d parcels and rows %q in %s, want no more parcels and both messages with their marks", d.queue.Live(), d.rows.Keys(other), other)
+	}
+}
+
+// TestWaitingCommitThatWasMadeBeforeItsRefusal: it is known by the key that its mark has.
+func TestWaitingCommitThatWasMadeBeforeItsRefusal(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, outbox.Options{MaxDelay: quarter})
+	d.send(d.later("warm", week)) // the partition is known from here on
+	twice := true
+	d.calls.Fail = func(_ int, name string) outboxtest.Fault {
+		if name == "transact" && twice {
+			twice = false
+			return outboxtest.MadeTwice
+		}
+		return outboxtest.None
+	}
+	b := work.Batch{Partition: tenant, Writes: []work.Write{{Row: "r", If: work.IfAbsent()}}, Messages: []work.Message{d.later("m", week)}}
+	if err := d.Commit(t.Context(), b); err != nil || twice {
+		t.Errorf("Commit: %v; made twice: %v", err, !twice)
 	}
 }
 
