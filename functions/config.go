@@ -59,6 +59,7 @@ type config struct {
 	ServiceBus               string // PINRESET_SERVICEBUS: NAME.servicebus.windows.net
 	ServiceBusConnectionFile string // PINRESET_SERVICEBUS_CONNECTION_FILE
 	SQSURL                   string // PINRESET_SQS_URL: https://sqs.REGION.amazonaws.com/ACCOUNT/PREFIX, in place of Service Bus
+	QueuesLater              bool   // the queues of SQS are looked at when it is known which of them this process takes from
 	SNSTopic                 string // PINRESET_SNS_TOPIC: ARN of the topic that gets a copy of each announcement with SQS; "" sends none
 	ServiceBusTopic          string // PINRESET_SERVICEBUS_TOPIC: the topic that gets a copy of each announcement, such as a failure; "" sends none
 	RootKeyFile              string // PINRESET_ROOT_KEY_FILE: wraps the key-encryption keys in place of KeyVaultKey; the same for all processes

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -73,6 +75,12 @@ func serveLambda(ctx context.Context, getenv func(string) string, stdout io.Writ
 			return lambda.Functions{}, err
 		}
 		functions, err := made.lambdaFunctions(c, getenv(functionVariable))
+		if err == nil && made.sqs != nil {
+			// Its role may look at what it takes from, and at no other queue.
+			if err = made.sqs.Look(running, slices.Collect(maps.Values(functions.Queues))); err != nil {
+				err = fmt.Errorf("queues of SQS: %w", err)
+			}
+		}
 		if err != nil {
 			made.close()
 			return lambda.Functions{}, err
@@ -165,6 +173,7 @@ func lambdaConfig(getenv func(string) string) (config, error) {
 	if c.PublicURL == "" {
 		problems = append(problems, errNoPublicURL)
 	}
+	c.QueuesLater = c.SQSURL != ""
 	return c, errors.Join(problems...)
 }
 

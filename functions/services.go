@@ -205,8 +205,10 @@ func openServices(ctx context.Context, c config, source *credential.Source, now 
 		defer cancel()
 		return bus.Close(ctx)
 	}
-	if err := bus.Check(ctx, queueNames()); err != nil {
-		return stores{}, errors.Join(fmt.Errorf("queues of %s: %w", c.queueService(), err), closeBus())
+	if !c.QueuesLater {
+		if err := bus.Check(ctx, queueNames()); err != nil {
+			return stores{}, errors.Join(fmt.Errorf("queues of %s: %w", c.queueService(), err), closeBus())
+		}
 	}
 	settings := outbox.Options{NewID: newID, Now: now, Logger: logger}
 	onSQS, _ := bus.(*sqs.Queues)
