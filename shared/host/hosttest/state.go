@@ -31,23 +31,44 @@ type State struct {
 // exampleTenant is whose the examples are.
 const exampleTenant = "8f1e0c52-7d7a-4c0e-9a53-1f5b1c1d2e3f"
 
-// read reads the store of a program that has ended.
-func read(ctx context.Context, data string) (s State, err error) {
+// Rows is a store, to read its rows.
+type Rows interface {
+	List(ctx context.Context, query work.Query) (work.Page, error)
+}
+
+// open reads the data directory of a program that has ended.
+func open(ctx context.Context, data string) (s State, err error) {
 	store, err := sqlitework.Open(filepath.Join(data, "work"), sqlitework.Options{Now: time.Now})
 	if err != nil {
 		return s, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	stats, err := store.Stats(ctx)
+	if err != nil {
+		return s, err
+	}
+	for _, q := range stats.Queues {
+		s.Waiting = append(s.Waiting, line(q.Queue, q.Due, q.Later, q.Leased))
+	}
+	return s, s.read(ctx, store)
+}
+
+func line(queue work.Queue, due, later, held int) string {
+	return fmt.Sprintf("%s: %d due, %d later, %d held", queue, due, later, held)
+}
+
+// read takes the rows, and puts all lines into their order.
+func (s *State) read(ctx context.Context, store Rows) error {
 	for _, partition := range []string{graphsim.Contoso, exampleTenant, dispatch.SystemPartition, tenant.Partition} {
 		for q := (work.Query{Partition: partition}); ; {
 			page, err := store.List(ctx, q)
 			if err != nil {
-				return s, fmt.Errorf("list rows of %s: %w", partition, err)
+				return fmt.Errorf("list rows of %s: %w", partition, err)
 			}
 			for _, row := range page.Rows {
 				line, err := neutral(row)
 				if err != nil {
-					return s, fmt.Errorf("row %s of %s: %w", row.Key.Row, partition, err)
+					return fmt.Errorf("row %s of %s: %w", row.Key.Row, partition, err)
 				}
 				if strings.HasPrefix(row.Key.Row, diag.EventPrefix) {
 					s.Events = append(s.Events, line)
@@ -60,17 +81,10 @@ func read(ctx context.Context, data string) (s State, err error) {
 			}
 		}
 	}
-	stats, err := store.Stats(ctx)
-	if err != nil {
-		return s, err
-	}
-	for _, q := range stats.Queues {
-		s.Waiting = append(s.Waiting, fmt.Sprintf("%s: %d due, %d later, %d held", q.Queue, q.Due, q.Later, q.Leased))
-	}
 	for _, lines := range [][]string{s.Rows, s.Events, s.Waiting} {
 		slices.Sort(lines)
 	}
-	return s, nil
+	return nil
 }
 
 // neutral is a row as a line of text.
