@@ -15,7 +15,9 @@ import (
 
 	"pinreset/shared/diag"
 	"pinreset/shared/dispatch"
+	"pinreset/shared/fault"
 	"pinreset/shared/graph/graphsim"
+	"pinreset/shared/quota"
 	"pinreset/shared/tenant"
 	"pinreset/shared/work"
 	"pinreset/shared/work/sqlitework"
@@ -57,7 +59,10 @@ func line(queue work.Queue, due, later, held int) string {
 	return fmt.Sprintf("%s: %d due, %d later, %d held", queue, due, later, held)
 }
 
-// read takes the rows, and puts all lines into their order.
+// waitedForPermit is in an attempt that was put off for other processes' use of Graph's limits. A host with one process has none.
+const waitedForPermit = `"code":"` + string(fault.WaitingForPermit) + `"`
+
+// read takes the rows, and puts all lines into their order. How processes divide the limits of Graph is left out: it is theirs alone.
 func (s *State) read(ctx context.Context, store Rows) error {
 	for _, partition := range []string{graphsim.Contoso, exampleTenant, dispatch.SystemPartition, tenant.Partition} {
 		for q := (work.Query{Partition: partition}); ; {
@@ -66,13 +71,18 @@ func (s *State) read(ctx context.Context, store Rows) error {
 				return fmt.Errorf("list rows of %s: %w", partition, err)
 			}
 			for _, row := range page.Rows {
+				if strings.HasPrefix(row.Key.Row, quota.Prefix) {
+					continue
+				}
 				line, err := neutral(row)
 				if err != nil {
 					return fmt.Errorf("row %s of %s: %w", row.Key.Row, partition, err)
 				}
-				if strings.HasPrefix(row.Key.Row, diag.EventPrefix) {
+				switch {
+				case strings.HasPrefix(row.Key.Row, diag.EventPrefix):
 					s.Events = append(s.Events, line)
-				} else {
+				case strings.HasPrefix(row.Key.Row, diag.AttemptPrefix) && strings.Contains(line, waitedForPermit):
+				default:
 					s.Rows = append(s.Rows, line)
 				}
 			}
@@ -108,16 +118,30 @@ var (
 	random   = []string{"nonce", "sealed", "publicKey"}
 )
 
+// signsIn are calls by which a process signs in: each does so once, so it depends on how many there are in whose run that is.
+var signsIn = regexp.MustCompile(`^(GET|POST) /[^/]+/(v2\.0/\.well-known/openid-configuration|oauth2/v2\.0/token)$`)
+
+// signIn reports whether the value is the step of a run that is such a call.
+func signIn(value any) bool {
+	step, _ := value.(map[string]any)
+	text, _ := step["text"].(string)
+	return signsIn.MatchString(text)
+}
+
 func without(value any, name string) any {
 	switch v := value.(type) {
 	case map[string]any:
 		for _, key := range slices.Collect(maps.Keys(v)) {
 			inner := v[key]
 			delete(v, key)
-			v[neutralText(key)] = without(inner, key)
+			inner = without(inner, key)
+			if steps, ok := inner.([]any); !ok || key != "steps" || len(steps) > 0 { // none is not written
+				v[neutralText(key)] = inner
+			}
 		}
 		return v
 	case []any:
+		v = slices.DeleteFunc(v, signIn)
 		for i := range v {
 			v[i] = without(v[i], name)
 		}

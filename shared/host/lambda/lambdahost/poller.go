@@ -10,12 +10,11 @@ import (
 )
 
 // SQS are queues of a server that speaks as SQS does. It implements [Queues] with the calls that AWS's page "Using Lambda with Amazon SQS"
-// lists for the function's role: ReceiveMessage and DeleteMessage.
+// lists for the function's role: ReceiveMessage and DeleteMessage. What is received is invisible for the queue's own time.
 type SQS struct {
-	Account    *awsapi.Account
-	Endpoint   string        // of the server, for its calls
-	URL        string        // of a queue, without its name
-	Visibility time.Duration // of what is received, in whole seconds: the platform asks for none and a queue's own holds; zero means that
+	Account  *awsapi.Account
+	Endpoint string // of the server, for its calls
+	URL      string // of a queue, without its name
 }
 
 // longPoll is how long a receive waits for a message.
@@ -25,9 +24,6 @@ const longPoll = 20 * time.Second
 func (s SQS) Receive(ctx context.Context, queue string, limit int) ([]Record, error) {
 	in := map[string]any{"QueueUrl": s.URL + queue, "MaxNumberOfMessages": limit, "WaitTimeSeconds": int(longPoll / time.Second),
 		"MessageAttributeNames": []string{"All"}, "MessageSystemAttributeNames": []string{"All"}}
-	if s.Visibility > 0 {
-		in["VisibilityTimeout"] = int(s.Visibility / time.Second)
-	}
 	var out struct {
 		Messages []struct {
 			MessageId, ReceiptHandle, Body string //nolint:revive // the protocol's name
