@@ -113,17 +113,7 @@ func startLambda(t *testing.T, w hosttest.Wiring) hosttest.Host {
 
 func (h *lambdaHost) URL() string { return h.url }
 
-// retire ends the processes that wait, as the platform does after a while. They give back their shares of Graph's limits.
-func (h *lambdaHost) retire() {
-	var all sync.WaitGroup
-	for _, f := range h.functions {
-		all.Go(f.Retire)
-	}
-	all.Wait()
-}
-
 func (h *lambdaHost) Send(ctx context.Context, m hosttest.Message) error {
-	h.retire()
 	message, err := m.Work()
 	if err != nil {
 		return err
@@ -132,7 +122,6 @@ func (h *lambdaHost) Send(ctx context.Context, m hosttest.Message) error {
 }
 
 func (h *lambdaHost) Tick(ctx context.Context, function string) error {
-	h.retire()
 	r, err := h.functions[function].Tick(ctx, function)
 	if err == nil && r.Failed {
 		err = fmt.Errorf("timer %s: %s", function, r.Reason)
@@ -140,8 +129,8 @@ func (h *lambdaHost) Tick(ctx context.Context, function string) error {
 	return err
 }
 
-// Idle implements hosttest.Services. What is put off for a moment is waited for: a process that has just begun may have to wait
-// for its share of Graph's limits.
+// Idle implements hosttest.Services. What is put off for a moment is waited for: a process may have to wait for its share of
+// Graph's limits.
 func (h *lambdaHost) Idle() bool {
 	soon := time.Now().Add(10 * time.Second)
 	for queue, n := range h.queues.Counts() {
