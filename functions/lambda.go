@@ -105,6 +105,9 @@ func (p *program) lambdaFunctions(c config, only string) (lambda.Functions, erro
 	if p.local != nil {
 		f.Intake = pushedRecords{p.local}
 	}
+	if p.shared != nil && p.graph != nil {
+		f.Rest = p.graph.Release // a frozen process can't shrink its share of Graph's limits, and the next one would wait for its end
+	}
 	if p.sqs != nil {
 		f.Intake = lambda.Parcels{Store: p.shared, Decode: sqs.Decode, Hold: p.sqs.Hold}
 		f.Return = p.sqs.Return

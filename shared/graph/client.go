@@ -127,8 +127,8 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// Release hands back this process's shares of Graph's limits, for others to use at once. It is for the end of a process, after its
-// last call; without it the shares come back when their leases have ended.
+// Release hands back this process's shares of Graph's limits, for others to use at once. It is for a process that ends or
+// rests, after its last call; without it the shares come back when their leases have ended. A call after it asks for a share again.
 func (c *Client) Release(ctx context.Context) error { return c.limiter.release(ctx) }
 
 // Snapshot returns the limiter's figures.

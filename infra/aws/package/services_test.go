@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,23 +21,11 @@ import (
 	"pinreset/shared/work/tables/tablestest"
 )
 
-// polled is what the platform's pollers see of the model of SQS.
-type polled struct{ queues *sqs.Queues }
-
-func (p polled) Receive(ctx context.Context, queue string, limit int) ([]lambdahost.Record, error) {
-	got, err := p.queues.Receive(ctx, work.Queue(queue), limit)
-	if errors.Is(err, context.Canceled) {
-		return nil, nil
-	}
-	var records []lambdahost.Record
-	for _, r := range got {
-		records = append(records, lambdahost.Record{ID: r.Token, Handle: r.Token, Attributes: r.Attributes, Body: string(r.Body), Deliveries: r.Deliveries})
-	}
-	return records, err
-}
-
-func (p polled) Delete(ctx context.Context, queue, handle string) error {
-	return p.queues.Complete(ctx, work.Queue(queue), handle)
+// account is who calls the model of SQS.
+func account() *awsapi.Account {
+	return awsapi.Open(awsapi.Account{Region: sqstest.Region, Credentials: func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{AccessKeyID: "AKIAEXAMPLE", SecretAccessKey: "secret"}, nil
+	}})
 }
 
 // TestModelSQS: the program with rows in Table storage (Azurite) and messages on the model of SQS. Each reset is made once, though the
@@ -49,7 +36,7 @@ func TestModelSQS(t *testing.T) {
 	var c sqstest.Config
 	for _, name := range names {
 		dead := string(name) + sqs.DeadSuffix
-		c.Queues = append(c.Queues, sqstest.Queue{Name: string(name), DeadLetter: dead, MaxReceives: 50}, sqstest.Queue{Name: dead})
+		c.Queues = append(c.Queues, sqstest.Queue{Name: string(name), Visibility: visibility, DeadLetter: dead, MaxReceives: 50}, sqstest.Queue{Name: dead})
 	}
 	server := sqstest.New(t, c)
 	connection := filepath.Join(t.TempDir(), "connection")
@@ -63,17 +50,11 @@ func TestModelSQS(t *testing.T) {
 		o.Settings["AWS_REGION"] = sqstest.Region
 		o.Settings["AWS_ACCESS_KEY_ID"], o.Settings["AWS_SECRET_ACCESS_KEY"] = "AKIAEXAMPLE", "secret"
 	})
-	queues, err := sqs.Open(sqs.Options{URL: server.URL(), Account: awsapi.Open(awsapi.Account{Region: sqstest.Region,
-		Credentials: func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: "AKIAEXAMPLE", SecretAccessKey: "secret"}, nil
-		}}), Visibility: visibility})
-	if err != nil {
-		t.Fatal(err)
-	}
+	from := lambdahost.SQS{Account: account(), Endpoint: server.Endpoint() + "/", URL: server.URL()}
 	ctx, cancel := context.WithCancel(context.Background())
 	var pollers sync.WaitGroup
 	for _, name := range names {
-		pollers.Go(func() { d.function.Poll(ctx, polled{queues}, lambdahost.Mapping{Queue: string(name)}) })
+		pollers.Go(func() { d.function.Poll(ctx, from, lambdahost.Mapping{Queue: string(name)}) })
 	}
 	t.Cleanup(func() { cancel(); pollers.Wait() })
 	d.signIn()
