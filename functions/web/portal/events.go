@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"pinreset/shared/identity"
 	"pinreset/shared/live"
 )
 
@@ -24,6 +25,9 @@ const (
 // events"); the page goes on loading itself again.
 func (p *pages) events(v *visit) error {
 	stream := http.NewResponseController(v.w)
+	if err := v.room.Need(identity.TenantRead); err != nil {
+		return err
+	}
 	// A process may be in front that takes whole answers only, and so may what stands between us and the network.
 	if p.Live == nil || stream.SetWriteDeadline(time.Time{}) != nil {
 		v.w.WriteHeader(http.StatusNoContent)
@@ -66,6 +70,6 @@ func (p *pages) stillIn(v *visit) bool {
 	if err != nil {
 		return false
 	}
-	_, err = p.Desk.Enter(v.r.Context(), who, v.room.ID())
-	return err == nil
+	room, err := p.Desk.Enter(v.r.Context(), who, v.room.ID())
+	return err == nil && room.Can(identity.TenantRead)
 }
