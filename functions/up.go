@@ -88,6 +88,10 @@ type startOptions struct {
 	sim    graphsim.Limits
 	logger *slog.Logger
 	tracer *tracing.Tracer // nil for none; whoever made it closes it
+
+	// streams says that an answer may go on while its page is open. In Azure Functions and in AWS Lambda it may not: there an answer is
+	// passed on when it is whole, and a run that waits for what may come is paid for as long as it waits.
+	streams bool
 }
 
 // server is a running pinreset.
@@ -139,7 +143,7 @@ func start(ctx context.Context, c config, o startOptions) (_ *server, err error)
 			return nil, err
 		}
 	}
-	t.limits, s.simulator = o.limits, t.noticeLink
+	t.limits, s.simulator, o.streams = o.limits, t.noticeLink, true
 	s.config = c
 	if s.program, err = wire(ctx, c, t, o); err != nil {
 		return nil, err
@@ -153,6 +157,7 @@ func start(ctx context.Context, c config, o startOptions) (_ *server, err error)
 
 	s.http = &http.Server{Handler: onlyHosts(s.web(), s.url, c.PublicURL), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(o.logger.Handler(), slog.LevelWarn)}
+	s.http.RegisterOnShutdown(s.live.Close) // what streams is not waited for
 	go func() {
 		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			s.served <- err

@@ -23,6 +23,7 @@ import (
 	"pinreset/shared/graph"
 	"pinreset/shared/identity"
 	"pinreset/shared/identity/entra"
+	"pinreset/shared/live"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
 	"pinreset/shared/secret"
@@ -65,7 +66,8 @@ type fixture struct {
 	newID    func() string
 	log      *buffer
 	server   *httptest.Server
-	admin    string // token with everything
+	live     *live.Feed // nil: nothing is streamed
+	admin    string     // token with everything
 	adminID  string
 
 	reachable bool     // whether Graph can reach the callback
@@ -157,9 +159,16 @@ func setUp(t testing.TB) *fixture {
 }
 
 func (f *fixture) handler() http.Handler {
+	var rows work.Store = f.store
+	if f.live != nil {
+		rows = f.live.Waking(struct {
+			*brokenStore
+			work.Source
+		}{f.store, f.rows})
+	}
 	return web.New(web.Options{
 		Eraser: f.rows, Keys: f.ring, KEK: f.kek, Counted: f.count, Changed: f.change, Notified: f.reachable, Subscriptions: f,
-		Store: f.store, Devices: f.fleet, Policies: f.fleet, Vault: f.vault, Links: f.links, Tokens: f.tokens, Sessions: f.sessions, SignIn: f.signIn,
+		Store: rows, Live: f.live, Devices: f.fleet, Policies: f.fleet, Vault: f.vault, Links: f.links, Tokens: f.tokens, Sessions: f.sessions, SignIn: f.signIn,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "pinreset_up 1\n") }),
 		Ready: func(context.Context) error {
 			if f.store.broken.Load() {

@@ -260,7 +260,7 @@ func TestPagesTellNothingOfOthers(t *testing.T) {
 					break
 				}
 			}
-			if a := ask(contoso, own.ids[r.idKind()]); method == http.MethodGet && caller == everything && a.status != http.StatusOK {
+			if a := ask(contoso, own.ids[r.idKind()]); method == http.MethodGet && caller == everything && a.status != http.StatusOK && !(strings.HasSuffix(path, "/events") && a.status == http.StatusNoContent) {
 				t.Errorf("%s of one's own: %d", pattern, a.status)
 			}
 		}

@@ -18,6 +18,7 @@ import (
 	"pinreset/shared/grant"
 	"pinreset/shared/identity"
 	"pinreset/shared/identity/entra"
+	"pinreset/shared/live"
 )
 
 // Options are the parts of the pages. All but the notice are required.
@@ -29,6 +30,7 @@ type Options struct {
 	SignIn     *entra.Provider // nil where nobody signs in with Microsoft Entra ID
 	People     *grant.Book
 	Key        []byte // seals what a browser keeps while its person signs in; the same in every process
+	Live       *live.Feed // nil where answers can't be streamed
 	Now        func() time.Time
 	Notice     string // shown on every page
 	NoticeLink string
@@ -40,8 +42,11 @@ type pages struct {
 	attempt attempts
 }
 
-// live is how often a page with something pending loads itself again, in seconds.
-const live = 4
+// refresh is how often a page with something pending loads itself again where it is not told of changes, in seconds.
+const refresh = 4
+
+// calm is how often a page does that is told of all that matters on it: the times that it shows go on, too.
+const calm = 30
 
 // maxForm bounds a form, in bytes.
 const maxForm = 64 << 10
@@ -75,6 +80,7 @@ func (p *pages) ofTenant() map[string]handler {
 		"POST /tenants/{tenant}/consent":                 p.startConsent,
 		"GET /tenants/{tenant}/settings":                 p.settings,
 		"POST /tenants/{tenant}/settings":                p.change,
+		"GET /tenants/{tenant}/events":                   p.events,
 		"GET /tenants/{tenant}/devices":                  p.devices,
 		"GET /tenants/{tenant}/readiness":                p.readiness,
 		"GET /tenants/{tenant}/rollouts":                 p.rollouts,
@@ -196,7 +202,7 @@ func (p *pages) chrome(v *visit, section, title string) view.Chrome {
 	c := view.Chrome{
 		Title: title, Who: v.who.Name, Notice: p.Notice, NoticeLink: p.NoticeLink, Section: section, Now: p.Now(),
 		Self: v.r.URL.Path, Paused: v.r.URL.Query().Get("live") == "off",
-		Compress: view.TakesGzip(v.r),
+		Compress: view.TakesGzip(v.r), Streamed: p.Live != nil,
 	}
 	if v.room != nil {
 		c.Tenant, c.TenantName = v.room.ID(), v.name

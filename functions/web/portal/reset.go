@@ -25,9 +25,10 @@ func (p *pages) resets(v *visit) error {
 		return err
 	}
 	c := p.chrome(v, "resets", "Resets")
+	c.Calm = calm
 	for _, r := range list.Items {
 		if r.Open && v.r.URL.Query().Get("cursor") == "" {
-			c.Live = live
+			c.Live = refresh
 		}
 	}
 	return p.show(v, "resets", c, resetsData{Resets: p.items(v, list.Items), Next: next(v.r, list.Next)})
@@ -67,8 +68,9 @@ func (p *pages) showReset(v *visit, status int, page string, f *view.Form) error
 		title = "Give up: " + title
 	}
 	c := p.chrome(v, "resets", title)
+	c.About, c.Calm = d.ID, calm
 	if d.Open && page == "reset" {
-		c.Live = live
+		c.Live = refresh
 	}
 	return p.showStatus(v, status, page, c, resetData{
 		Reset: d.Reset, Timeline: d.Timeline, MayReset: v.room.Can(identity.ResetStart), MayReveal: v.room.Can(identity.PasscodeReveal), Form: *f,

@@ -159,7 +159,7 @@ func (p *pages) showTenant(v *visit, status int, fill func(*tenantData)) error {
 	if fill != nil {
 		fill(&data)
 	} else if consent.State == onboarding.Pending || len(open.Items) > 0 {
-		c.Live = live
+		c.Live = refresh
 	}
 	return p.showStatus(v, status, "tenant", c, data)
 }

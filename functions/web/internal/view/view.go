@@ -32,6 +32,9 @@ type Chrome struct {
 	Now        time.Time // the server's
 	Live       int       // seconds after which the page loads itself again; 0: never
 	Paused     bool      // it would, but was asked not to
+	Streamed   bool      // the browser can be told of the tenant's changes while the page is open
+	About      string    // id of the one thing that the page shows; "" where any change in the tenant may show on it
+	Calm       int       // seconds instead of Live while the browser is told of changes; 0 where not all of what the page shows is told
 	Self       string    // its own path
 	// Compress says that the browser takes gzip. A page with a code on it is never compressed: beside what others can put into a page, its
 	// length would tell about the code.

@@ -54,14 +54,17 @@ document.addEventListener("click", async (e) => {
 
 for (const button of document.querySelectorAll("button[data-copy]")) button.hidden = false;
 
-// Live: while something is pending, a page brings itself up to date. What somebody is typing is not taken from under their hands.
+// Live: while something is pending, a page brings itself up to date: when the server tells of a change, and every few seconds where it can't
+// tell. What somebody is typing is not taken from under their hands.
 (() => {
   let main = document.querySelector("main[data-live]");
+  if (!main) return;
+  const said = () => main.querySelector("[data-milestone]")?.textContent.replace(/\s+/g, " ").trim();
   const turn = async () => {
     const answer = await fetch(location.pathname + "?live=auto", { headers: { Accept: "text/html" } });
     if (!answer.ok || answer.redirected) return location.reload();
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const before = main.querySelector("[role=status]")?.textContent.trim();
+    const before = said();
     const fresh = document.importNode(next.querySelector("main"), true);
     const focused = document.activeElement;
     const href = main.contains(focused) && focused.getAttribute("href");
@@ -69,14 +72,47 @@ for (const button of document.querySelectorAll("button[data-copy]")) button.hidd
     main = fresh;
     if (href) [...main.querySelectorAll("a")].find((a) => a.getAttribute("href") === href)?.focus();
     document.title = next.title;
-    const now = main.querySelector("[role=status]")?.textContent.trim();
-    if (now && now !== before) document.getElementById("said").textContent = now;
+    if (said() && said() !== before) document.getElementById("said").textContent = said();
   };
-  const wait = () => setTimeout(async () => {
+
+  // One turn at a time; what is told during one is looked at in the next.
+  let timer, turning = false, changed = false;
+  const wait = (seconds) => { clearTimeout(timer); timer = setTimeout(go, 1000 * seconds); };
+  const go = async () => {
+    if (turning) { changed = true; return; }
+    turning = true;
+    changed = false;
     try {
-      if (!document.hidden && !main.querySelector("form :focus")) await turn();
+      if (document.hidden || main.querySelector("form :focus")) changed = false; else await turn();
     } catch { /* the server is away: the next turn may find it again */ }
-    if (main.dataset.live) wait();
-  }, 1000 * main.dataset.live);
-  if (main) wait();
+    turning = false;
+    if (!main.dataset.live) { follow(false); clearTimeout(timer); return; }
+    follow(!document.hidden);
+    wait(changed ? 1 : every());
+  };
+
+  // The stream. A page that nobody sees has none: a browser opens few connections to one server.
+  let stream = null, opened = false, refused = false;
+  const every = () => stream?.readyState === EventSource.OPEN && main.dataset.calm || main.dataset.live;
+  const follow = (wanted) => {
+    if (stream && (!wanted || stream.readyState === EventSource.CLOSED)) { stream.close(); stream = null; }
+    if (!wanted || stream || refused || !main.dataset.events) return;
+    stream = new EventSource(main.dataset.events);
+    stream.onopen = () => { opened = true; };
+    stream.onerror = () => {
+      if (stream.readyState === EventSource.CLOSED && !opened) refused = true; // nothing can be streamed here
+      wait(main.dataset.live);
+    };
+    stream.addEventListener("all", go);
+    stream.addEventListener("changes", (e) => {
+      const about = main.dataset.about;
+      if (!about || JSON.parse(e.data).some((c) => c.id === about)) go();
+    });
+  };
+  document.addEventListener("visibilitychange", () => {
+    follow(!document.hidden);
+    if (!document.hidden && main.dataset.live) go();
+  });
+  follow(!document.hidden);
+  wait(main.dataset.live);
 })();
