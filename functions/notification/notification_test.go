@@ -296,7 +296,9 @@ func TestGone(t *testing.T) {
 func TestRefusedAddress(t *testing.T) {
 	t.Parallel()
 	f := setUp(t, false, nil)
-	f.choose(func(s *notice.Settings) { s.Webhook = f.endpoint(events.NoticeByWebhook, "https://169.254.169.254/latest/meta-data") })
+	f.choose(func(s *notice.Settings) {
+		s.Webhook = f.endpoint(events.NoticeByWebhook, "https://169.254.169.254/latest/meta-data")
+	})
 	f.start()
 	f.Drain(f.Clock.Now().Add(time.Hour))
 	if d := f.deliveries()[0]; d.State != notice.Failed || d.Code != fault.NotificationRefused || d.Attempts != 1 {
