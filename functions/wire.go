@@ -112,9 +112,13 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 		Authority: t.consent, Microsoft: t.microsoft, Graph: t.graph, Callback: c.PublicURL + "/consent/callback", Key: kek.consent, NewID: newID, Now: now,
 	}
 	callback := t.callback(c.PublicURL)
+	outside, err := c.outbound(onLoopback(t.graph), kek.devices)
+	if err != nil {
+		return nil, err
+	}
 	m := newMetrics(prog.local, prog.graph)
 	n := needs{
-		store: prog.rows, graph: prog.graph, vault: vault, app: t.app.id, privileged: t.privileged.id, links: links, callback: callback, place: t.place(), pace: o.pace, logger: logger, metrics: m,
+		store: prog.rows, graph: prog.graph, vault: vault, app: t.app.id, privileged: t.privileged.id, links: links, callback: callback, place: t.place(), outbound: outside, pace: o.pace, logger: logger, metrics: m,
 	}
 	var rows live.Rows = prog.rows
 	if o.streams {

@@ -48,7 +48,7 @@ func (h *Handler) Route() dispatch.Route {
 const (
 	chunk    = 80 // devices that are found in one commit
 	pages    = 20 // of devices that are found in one run
-	begun    = 18 // devices that are begun in one commit: five operations each, of the 98 that it has
+	begun    = 15 // devices that are begun in one commit: six operations each, of the 98 that it has
 	soonest  = 2 * time.Second
 	latest   = 15 * time.Minute
 	patience = 30 // devices are counted again after so small a part of the time that the bulk reset has run

@@ -57,6 +57,8 @@ const (
 	GrantRevoked      = "grant.revoked"
 	DeviceKeyAdded    = "device.key.added"
 	DeviceKeyRevoked  = "device.key.revoked"
+
+	NotificationsChanged = "tenant.notifications.changed"
 )
 
 // Entry is one record of the log.

@@ -237,7 +237,7 @@ func Begin(ctx context.Context, u *work.Unit, b Bulk, device string) (begun bool
 }
 
 // BeginOperations is how many operations of a commit [Begin] stages at most.
-const BeginOperations = 5
+const BeginOperations = 6
 
 // Count reads all devices of a bulk reset and returns the tally of them, and the hash of those that can be reset.
 func Count(ctx context.Context, s work.Store, tenant string, b Bulk) (BulkTally, string, error) {

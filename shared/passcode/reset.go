@@ -12,6 +12,7 @@ import (
 	"pinreset/events"
 	"pinreset/shared/audit"
 	"pinreset/shared/fault"
+	"pinreset/shared/notice"
 	"pinreset/shared/secret"
 	"pinreset/shared/work"
 )
@@ -225,7 +226,7 @@ func Record(ctx context.Context, u *work.Unit, want events.PasscodeResetRequeste
 	}, audit.ResetRequested)
 }
 
-// begin stages a reset of a device that has no other one, and its audit entry.
+// begin stages a reset of a device that has no other one, its audit entry, and what is told of it.
 func begin(ctx context.Context, u *work.Unit, r Reset, action string) (_ Reset, existing bool, err error) {
 	d, err := ReadDevice(ctx, u, r.DeviceID)
 	if err != nil {
@@ -245,12 +246,13 @@ func begin(ctx context.Context, u *work.Unit, r Reset, action string) (_ Reset, 
 	return r, false, errors.Join(
 		Write(u, r),
 		writeDevice(u, d),
+		notice.Tell(ctx, u, notice.Notice{What: events.NoticeResetStarted, ResetID: r.ID, DeviceID: r.DeviceID, By: r.By}),
 		audit.Append(u, audit.Entry{
 			Actor: r.By, Action: action, DeviceID: r.DeviceID, RequestID: r.ID, Reason: r.Reason, Ticket: r.Ticket,
 		}))
 }
 
-// End stages a reset that has ended: its device is free for another one, and an earlier code of the device is superseded
+// End stages a reset that has ended, and what is told of it: its device is free for another one, and an earlier code of the device is superseded
 // when there is a new one. Its result is remembered as taken; where it had been called and no result was taken, so is one
 // that began within skew of the call, since it may still appear.
 func End(ctx context.Context, u *work.Unit, r Reset, state State) (Reset, error) {
@@ -275,7 +277,9 @@ func End(ctx context.Context, u *work.Unit, r Reset, state State) (Reset, error)
 		d.Current = r.ID
 	}
 	r.State, r.EndedAt, r.Why, r.NextCheck, r.CheckID = state, u.Now(), "", time.Time{}, ""
-	return r, errors.Join(Write(u, r), writeDevice(u, d))
+	return r, errors.Join(Write(u, r), writeDevice(u, d), notice.Tell(ctx, u, notice.Notice{
+		What: events.NoticeResetEnded, ResetID: r.ID, DeviceID: r.DeviceID, Outcome: notice.EndedAs(string(state)), By: r.By,
+	}))
 }
 
 // Reopen stages a reset that had ended and goes on, where its device has no other one meanwhile; else it is ErrEnded.

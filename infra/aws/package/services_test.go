@@ -32,7 +32,7 @@ func account() *awsapi.Account {
 // process is killed on the way.
 func TestModelSQS(t *testing.T) {
 	t.Parallel()
-	names := []work.Queue{"announcement", "audit", "audit-bulk", "bulkreset-bulk", "consent", "device-report", "housekeeping-bulk", "passcode-reset", "passcode-reset-bulk", "policy", "portalaction-bulk", "subscription-bulk"}
+	names := []work.Queue{"announcement", "audit", "audit-bulk", "bulkreset-bulk", "consent", "device-report", "housekeeping-bulk", "notification", "passcode-reset", "passcode-reset-bulk", "policy", "portalaction-bulk", "subscription-bulk"}
 	var c sqstest.Config
 	for _, name := range names {
 		dead := string(name) + sqs.DeadSuffix
