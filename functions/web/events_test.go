@@ -151,10 +151,12 @@ func TestStreamIsAPageOfItsTenant(t *testing.T) {
 func TestStreamEndsWithItsRight(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(f *fixture, b *browser, tokenID string){
-		"signed out":    func(_ *fixture, b *browser, _ string) { b.post("/sign-out", map[string][]string{}) },
-		"token revoked": func(f *fixture, _ *browser, id string) { f.call(http.MethodPost, "/v1/tokens/"+id+"/revoke", f.admin, nil) },
-		"long enough":   func(f *fixture, _ *browser, _ string) { f.Advance(200 * time.Second) },
-		"not used":      func(f *fixture, _ *browser, _ string) { f.Advance(identity.SessionIdle) },
+		"signed out": func(_ *fixture, b *browser, _ string) { b.post("/sign-out", map[string][]string{}) },
+		"token revoked": func(f *fixture, _ *browser, id string) {
+			f.call(http.MethodPost, "/v1/tokens/"+id+"/revoke", f.admin, nil)
+		},
+		"long enough": func(f *fixture, _ *browser, _ string) { f.Advance(200 * time.Second) },
+		"not used":    func(f *fixture, _ *browser, _ string) { f.Advance(identity.SessionIdle) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -29,7 +29,7 @@ type Options struct {
 	Sessions   *identity.Sessions
 	SignIn     *entra.Provider // nil where nobody signs in with Microsoft Entra ID
 	People     *grant.Book
-	Key        []byte // seals what a browser keeps while its person signs in; the same in every process
+	Key        []byte     // seals what a browser keeps while its person signs in; the same in every process
 	Live       *live.Feed // nil where answers can't be streamed
 	Now        func() time.Time
 	Notice     string // shown on every page
