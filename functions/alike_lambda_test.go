@@ -19,6 +19,8 @@ import (
 	"pinreset/shared/host/hosttest"
 	"pinreset/shared/host/lambda/lambdahost"
 	"pinreset/shared/work"
+	"pinreset/shared/work/servicebus"
+	"pinreset/shared/work/servicebus/servicebustest"
 	"pinreset/shared/work/sqs"
 	"pinreset/shared/work/sqs/sqstest"
 	"pinreset/shared/work/tables/tablestest"
@@ -29,7 +31,8 @@ import (
 type lambdaHost struct {
 	functions map[string]*lambdahost.Function
 	queues    *sqstest.Server
-	stores    stores // as another process of the program has them
+	bus       *servicebustest.Server // for the topic that gets a copy of what is announced
+	stores    stores                 // as another process of the program has them
 	url       string
 	end       func() error
 }
@@ -50,7 +53,13 @@ func startLambda(t *testing.T, w hosttest.Wiring) hosttest.Host {
 	if err := os.WriteFile(connection, []byte(tablestest.Emulator(t)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	h.bus = servicebustest.New(t, servicebustest.Config{Topics: []servicebustest.Topic{{Name: servicebus.AnnouncementTopic, Subscriptions: []servicebustest.Subscription{{Name: "all"}}}}})
+	toBus := filepath.Join(dir, "bus")
+	if err := os.WriteFile(toBus, []byte(h.bus.ConnectionString()), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	settings := map[string]string{
+		"PINRESET_SERVICEBUS_CONNECTION_FILE": toBus, "PINRESET_SERVICEBUS_TOPIC": servicebus.AnnouncementTopic,
 		"PINRESET_TABLES_CONNECTION_FILE": connection, "PINRESET_ROOT_KEY_FILE": filepath.Join(dir, "root-key"), "PINRESET_SQS_URL": h.queues.URL(),
 		"PINRESET_SIM_AT": w.Sim, "PINRESET_PUBLIC_URL": front.URL, "AWS_REGION": sqstest.Region, "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret",
 	}
@@ -99,6 +108,9 @@ func startLambda(t *testing.T, w hosttest.Wiring) hosttest.Host {
 			if strings.HasSuffix(queue, sqs.DeadSuffix) && n.Visible > 0 {
 				err = errors.Join(err, fmt.Errorf("%d messages of %s are dead letters", n.Visible, queue))
 			}
+		}
+		if n := h.bus.Counts(servicebus.AnnouncementTopic + "/Subscriptions/all").Active; n < 15 {
+			err = errors.Join(err, fmt.Errorf("%d events on the topic of Service Bus: that is not what was announced", n))
 		}
 		return errors.Join(err, h.sendAll(read))
 	})

@@ -106,7 +106,8 @@ func (p *program) lambdaFunctions(c config, only string) (lambda.Functions, erro
 		f.Intake = pushedRecords{p.local}
 	}
 	if p.shared != nil && p.graph != nil {
-		f.Rest = p.graph.Release // a frozen process can't shrink its share of Graph's limits, and the next one would wait for its end
+		// A frozen process can't shrink its share of Graph's limits, and the next one would wait for its end.
+		f.Rest = func(ctx context.Context) error { return errors.Join(p.graph.Release(ctx), p.rest(ctx)) }
 	}
 	if p.sqs != nil {
 		f.Intake = lambda.Parcels{Store: p.shared, Decode: sqs.Decode, Hold: p.sqs.Hold}
