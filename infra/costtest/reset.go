@@ -59,7 +59,7 @@ func (a *announcing) Send(ctx context.Context, parcels []outbox.Parcel) error {
 // Reset carries out one reset, from the request to the end of its code a week later, with one look at the code. Every message is
 // taken by itself. maxDelay is how far ahead the queue can be asked to deliver; zero is as far as you like. What is due later waits in
 // its row for a sweep, of which one runs every minute; counted is by how much that which sends it costs more than one that finds nothing.
-func Reset(t *testing.T, maxDelay time.Duration) Spent {
+func Reset(t testing.TB, maxDelay time.Duration) Spent {
 	t.Helper()
 	const contoso = graphsim.Contoso
 	clock := clocktest.New(dispatchtest.Start)
@@ -158,7 +158,7 @@ func Reset(t *testing.T, maxDelay time.Duration) Spent {
 }
 
 // receive takes one message that is due and runs it, as a host does to which messages are pushed.
-func receive(t *testing.T, queue outbox.Queue, store *outbox.Store, dispatcher *dispatch.Dispatcher, q work.Queue) {
+func receive(t testing.TB, queue outbox.Queue, store *outbox.Store, dispatcher *dispatch.Dispatcher, q work.Queue) {
 	t.Helper()
 	parcels, err := queue.Receive(t.Context(), q, 1)
 	if err != nil {
