@@ -68,7 +68,10 @@ func (b *bench) portal(ctx context.Context) (err error) {
 		if err := b.pageWaits(ctx, person, p.url, pages, rows); err != nil {
 			return err
 		}
-		return b.viewers(ctx, p, c, person)
+		if err := b.viewers(ctx, p, c, person); err != nil {
+			return err
+		}
+		return b.paint(ctx, p, c)
 	})
 }
 
