@@ -52,13 +52,13 @@ func (b *bench) paint(ctx context.Context, p *process, c *cloud) error {
 	if err != nil {
 		return err
 	}
-	targets, err := c.targets(fleetTenants*(fleetDevices/2), 20)
+	targets, err := c.targets(fleetTenants*(paintCount+1), 20)
 	if err != nil {
 		return err
 	}
 	tenant, devices := c.Tenants[1].ID, []string{}
 	for _, t := range targets {
-		if t.tenant == tenant && len(devices) <= max(1, b.scaled(paintCount)) {
+		if t.tenant == tenant && len(devices) <= b.scaled(paintCount) {
 			devices = append(devices, t.device)
 		}
 	}
