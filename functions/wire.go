@@ -122,7 +122,7 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 	}
 	var rows live.Rows = prog.rows
 	if o.streams {
-		prog.live = live.New(live.Options{Store: prog.rows, Now: now})
+		prog.live = live.New(live.Options{Store: prog.rows, Now: now, Watched: o.watched})
 		rows = prog.live.Waking(prog.rows)
 	}
 	table := routes(n)

@@ -46,6 +46,9 @@ type Options struct {
 	Beat  time.Duration    // after so long without a change, a viewer gets a frame without one; 15 s
 	Late  time.Duration    // how long an entry may take from its id to its commit; 2 min
 	Most  int              // viewers at once; 4096
+
+	// Watched is told how many viewers there are, whenever one comes or goes, one call after the other; it must not wait. It may be nil.
+	Watched func(viewers int)
 }
 
 // Feed tells viewers of changes. It is safe for concurrent use.
@@ -87,7 +90,7 @@ func (f *Feed) Watch(ctx context.Context, tenant, position string) (*Viewer, err
 		f.mu.Unlock()
 		return nil, ErrFull
 	}
-	f.viewers++
+	f.count(1)
 	t := f.topics[tenant]
 	if t == nil {
 		t = newTopic(f, tenant)
@@ -103,6 +106,14 @@ func (f *Feed) Watch(ctx context.Context, tenant, position string) (*Viewer, err
 		return nil, err
 	}
 	return v, nil
+}
+
+// count notes that viewers came or went. The caller holds the lock.
+func (f *Feed) count(more int) {
+	f.viewers += more
+	if f.o.Watched != nil {
+		f.o.Watched(f.viewers)
+	}
 }
 
 // Close ends every viewer, and returns when nothing of the feed runs any more.
@@ -147,7 +158,7 @@ func (v *Viewer) Close() {
 		t.leave(v)
 		t.feed.mu.Lock()
 		defer t.feed.mu.Unlock()
-		t.feed.viewers--
+		t.feed.count(-1)
 		if t.users--; t.users == 0 {
 			delete(t.feed.topics, t.tenant)
 			t.end()

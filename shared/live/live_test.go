@@ -345,7 +345,8 @@ func TestHeartbeat(t *testing.T) {
 func TestNothingStays(t *testing.T) { //nolint:paralleltest // see above
 	r := newRig(t)
 	before := runtime.NumGoroutine()
-	f := r.feed(live.Options{Most: 50})
+	var watched []int
+	f := r.feed(live.Options{Most: 50, Watched: func(viewers int) { watched = append(watched, viewers) }})
 	var seats []*seat
 	for i := range 50 {
 		seats = append(seats, r.watch(f, []string{contoso, fabrikam}[i%2], ""))
@@ -367,6 +368,9 @@ func TestNothingStays(t *testing.T) { //nolint:paralleltest // see above
 	seats[0].Close()
 	if _, err := f.Watch(t.Context(), contoso, ""); !errors.Is(err, live.ErrClosed) {
 		t.Errorf("let in after the end: %v", err)
+	}
+	if len(watched) != 100 || slices.Max(watched) != 50 || watched[99] != 0 {
+		t.Errorf("told of %v viewers", watched)
 	}
 	if after := runtime.NumGoroutine(); after > before {
 		t.Errorf("%d goroutines, %d before", after, before)

@@ -1,6 +1,7 @@
 package passcode
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -117,7 +118,10 @@ func (r Reset) Queue() work.Queue {
 }
 
 // Open reports whether the reset has not ended.
-func (r Reset) Open() bool { return r.State == Accepted || r.State == Calling || r.State == Waiting }
+func (r Reset) Open() bool { return slices.Contains(OpenStates(), r.State) }
+
+// OpenStates are those of a reset that has not ended.
+func OpenStates() []State { return []State{Accepted, Calling, Waiting} }
 
 // Readable reports whether there is a code that can be revealed at the time.
 func (r Reset) Readable(now time.Time) bool {
@@ -190,20 +194,32 @@ func ReadDevice(ctx context.Context, u *work.Unit, id string) (Device, error) {
 
 func writeDevice(u *work.Unit, d Device) error { return u.Put(deviceRow(d.ID), d) }
 
-// List returns a page of a tenant's resets, newest first.
-func List(ctx context.Context, s work.Store, tenant string, limit int, page string) (resets []Reset, next string, err error) {
+// List returns a page of a tenant's resets, newest first: all, or those in one of the states. A page of rows may hold few of those, or none,
+// and still have a next one.
+func List(ctx context.Context, s work.Store, tenant string, limit int, page string, states ...State) (resets []Reset, next string, err error) {
 	p, err := s.List(ctx, work.Query{Partition: tenant, Prefix: ResetPrefix, Limit: limit, Page: page})
 	if err != nil {
 		return nil, "", fmt.Errorf("list resets of %s: %w", tenant, err)
 	}
 	for _, row := range p.Rows {
+		if !mayBeIn(row.Value, states) {
+			continue
+		}
 		var r Reset
 		if err := json.Unmarshal(row.Value, &r); err != nil {
 			return nil, "", fmt.Errorf("decode %s: %w", row.Row, err)
 		}
-		resets = append(resets, r)
+		if len(states) == 0 || slices.Contains(states, r.State) {
+			resets = append(resets, r)
+		}
 	}
 	return resets, p.Next, nil
+}
+
+// mayBeIn reports whether a row can be a reset in one of the states. Nearly every row has ended, and to decode it only to see that is most of
+// what a list costs. In what somebody typed the quotes are escaped, so only a field can look like the state.
+func mayBeIn(value []byte, states []State) bool {
+	return len(states) == 0 || slices.ContainsFunc(states, func(s State) bool { return bytes.Contains(value, []byte(`"state":"`+string(s)+`"`)) })
 }
 
 // Accept stages a new reset, its audit entry and its first message; the request is accepted once the unit commits. While

@@ -82,13 +82,14 @@ for (const button of document.querySelectorAll("button[data-copy]")) button.hidd
     if (turning) { changed = true; return; }
     turning = true;
     changed = false;
+    const began = performance.now();
     try {
       if (document.hidden || main.querySelector("form :focus")) changed = false; else await turn();
     } catch { /* the server is away: the next turn may find it again */ }
     turning = false;
     if (!main.dataset.live) { follow(false); clearTimeout(timer); return; }
     follow(!document.hidden);
-    wait(changed ? 1 : every());
+    wait(changed ? Math.max(0.1, (performance.now() - began) / 1000) : every()); // under many changes half the time at the most is spent looking
   };
 
   // The stream. A page that nobody sees has none: a browser opens few connections to one server.
