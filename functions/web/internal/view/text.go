@@ -133,6 +133,8 @@ func stateText(state any) string {
 		return "Code ready"
 	case "removed":
 		return "Passcode removed"
+	case "observed":
+		return "Done in Intune"
 	case "failed":
 		return "Failed"
 	case "cancelled":
