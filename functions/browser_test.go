@@ -122,6 +122,9 @@ func (r *running) furnish(c *client.Client) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	if _, err := c.StartBulk(ctx, graphsim.Contoso, client.NewBulk{All: true, PlanOnly: true}); err != nil {
+		r.t.Fatal(err)
+	}
 	if _, _, err := c.StartRollout(ctx, graphsim.Contoso, client.NewRollout{Target: client.Target{AllDevices: true}, Reason: "to look at"}); err != nil {
 		r.t.Fatal(err)
 	}
