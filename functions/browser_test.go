@@ -105,7 +105,7 @@ func TestBrowser(t *testing.T) {
 		}
 		t.Logf("%s: %t %s", c.Check, c.OK, c.Detail)
 	}
-	if least := 23; checks < least {
+	if least := 21; checks < least {
 		t.Errorf("%d checks, want at least %d", checks, least)
 	}
 }
