@@ -212,7 +212,7 @@ func stateText(state any) string {
 	case "running":
 		return "Under way"
 	case "planned":
-		return "Only planned"
+		return "Planned"
 	case "queued":
 		return "Its turn has come"
 	case "throttled":
