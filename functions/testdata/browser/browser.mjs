@@ -118,7 +118,8 @@ try {
   say("Space keeps the place in the code and in its words", steps > 0 && marked.every((m, i) => m === (i % steps === 1 % steps)), marked);
 
   // The code goes away by itself, says so before, and stays when it is asked to.
-  const timed = watch(await context.newPage());
+  const hurried = await browser.newContext({ storageState: await context.storageState() });
+  const timed = watch(await hurried.newPage());
   await timed.clock.install();
   await timed.goto(given.url + reset);
   await timed.click("form[action$='/reveal'] button");
@@ -132,7 +133,7 @@ try {
   await timed.clock.fastForward(6000);
   const kept2 = await has();
   say("the code is announced to go, stays when asked to, and leaves the page", warned.includes("20 seconds") && kept1 && !kept2, `${warned} ${kept1} ${kept2}`);
-  await timed.close();
+  await hurried.close();
   await to("/");
   await page.evaluate(() => history.back());
   await page.waitForFunction(() => document.readyState === "complete" && !document.querySelector("table caption")?.textContent.startsWith("Tenants")).catch(() => {});
@@ -177,7 +178,8 @@ try {
   say("the audit log is taken away", rows.length > 1 && rows[1].includes("passcode.revealed"), `${file.suggestedFilename()} ${rows.length}`);
 
   // A session that nobody uses is about to end: it is said, a key goes on, and in the end the page goes away.
-  const idle = watch(await context.newPage());
+  const away = await browser.newContext({ storageState: await context.storageState() }); // a clock is its whole context's
+  const idle = watch(await away.newPage());
   await idle.clock.install();
   const base = "/tenants/" + given.tenant;
   await idle.goto(given.url + base + "/settings");
@@ -190,7 +192,7 @@ try {
   const stillThere = await noted();
   await Promise.all([idle.waitForEvent("framenavigated"), idle.clock.runFor(15 * 60000 + 6000)]);
   say("being signed out is announced, a key goes on, and an unattended page goes away", !atFirst && warnedOf && !stillThere, `${atFirst} ${warnedOf} ${stillThere} ${idle.url()}`);
-  await idle.close();
+  await away.close();
 
   // Every page.
   await to(base + "/failures");
