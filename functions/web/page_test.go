@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -172,7 +173,16 @@ func TestPagesFromStartToCode(t *testing.T) {
 	if !strings.Contains(string(started.body), `http-equiv="refresh"`) {
 		t.Error("a pending reset is not live")
 	}
+	stands := regexp.MustCompile(`(?s)data-milestone>.*?</span>[^<]*</span>`)
+	before := stands.Find(started.body)
 	f.Advance(12 * time.Second)
+	if after := stands.Find(b.get(at).body); len(before) == 0 || !bytes.Equal(before, after) {
+		t.Errorf("time alone changes what is announced: %q, %q", before, after)
+	}
+	colleague := f.browser().signIn(f.may(identity.Permissions()...))
+	if a := colleague.post(base+"/devices/"+pixel+"/reset", url.Values{"key": {"c1"}, "reason": {"me too"}}); a.header.Get("Final-Path") != at || !strings.Contains(string(a.body), "administrator asked for it 12 s ago") {
+		t.Errorf("a second reset: at %s: %s", a.header.Get("Final-Path"), a.body)
+	}
 	page(base+"/devices/"+pixel, "administrator asked for it 12 s ago")
 	page(at+"/cancel", "Give the reset up")
 	page(base+"/resets", "Accepted")
@@ -194,7 +204,7 @@ func TestPagesFromStartToCode(t *testing.T) {
 	if !strings.Contains(string(shown.body), `translate="no"`) {
 		t.Error("the code could be translated")
 	}
-	page(at, "Viewed 1 times")
+	page(at, "Viewed once")
 	german := b.do(http.MethodPost, at+"/reveal", url.Values{"key": {ready.key(t)}, "reason": {"user on the phone"}}, header("Accept-Language", "fr, de-AT;q=0.8, en;q=0.5"))
 	german.want(t, http.StatusOK)
 	german.sound(t, "code in German")
@@ -213,6 +223,20 @@ func TestPagesFromStartToCode(t *testing.T) {
 	b.post(at+"/reveal", url.Values{"key": {"k2"}, "reason": {"once more"}}).want(t, http.StatusConflict)
 	if log := f.auditOf(contoso); !slices.Contains(log, audit.PasscodeOutcome) || !slices.Contains(log, audit.PasscodeVoided) {
 		t.Errorf("the log lacks what was said or deleted: %v", log)
+	}
+
+	bulk := f.call(http.MethodPost, "/v1/tenants/"+contoso+"/bulk-resets", f.admin, map[string]any{"all": true, "expected": 3, "reason": "lost"}).field(t, "id")
+	page(base+"/bulk-resets", bulk)
+	if a := page(base+"/bulk-resets/"+bulk, "Finding its devices"); !strings.Contains(string(a.body), `http-equiv="refresh"`) || strings.Contains(string(a.body), "/cancel") {
+		t.Errorf("an open bulk reset is not live, or has a form that the next turn would empty: %s", a.body)
+	}
+	asks := page(base+"/bulk-resets/"+bulk+"?live=off", "Give the bulk reset up")
+	if a := b.post(base+"/bulk-resets/"+bulk+"/cancel", url.Values{"key": {asks.key(t)}}); a.status != http.StatusUnprocessableEntity {
+		t.Errorf("given up without a reason: %d", a.status)
+	}
+	given := b.post(base+"/bulk-resets/"+bulk+"/cancel", url.Values{"key": {asks.key(t)}, "reason": {"found them"}})
+	if given.want(t, http.StatusOK); !strings.Contains(string(given.body), "Cancelled") {
+		t.Errorf("given up: %s", given.body)
 	}
 
 	page(base+"/failures", diagID)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -54,23 +55,31 @@ const maxForm = 64 << 10
 // Mount adds the pages' routes to mux.
 func Mount(mux *http.ServeMux, o Options) {
 	p := &pages{Options: o, cross: http.NewCrossOriginProtection(), attempt: newAttempts(o.Key)}
-	mux.HandleFunc("GET /assets/", view.Assets)
-	mux.HandleFunc("GET /sign-in", p.askSignIn)
-	mux.HandleFunc("POST /sign-in", p.signIn)
-	mux.HandleFunc("POST /sign-out", p.signOut)
-	mux.HandleFunc("GET "+microsoftPath, p.toMicrosoft)
-	mux.HandleFunc("GET "+ReturnPath, p.fromMicrosoft)
-	mux.HandleFunc("GET /problems/{code}", p.problem)
-	mux.HandleFunc("GET /tenants/{tenant}/diag/{id}", p.diagnostics)
-
-	mux.HandleFunc("GET /{$}", p.signedIn(p.home))
-	mux.HandleFunc("GET /find", p.signedIn(p.find))
-	mux.HandleFunc("GET /suggest", p.signedIn(p.suggest))
-	mux.HandleFunc("POST /tenants", p.signedIn(p.addTenant))
+	for pattern, handle := range p.ofNoTenant() {
+		mux.HandleFunc(pattern, handle)
+	}
 	for pattern, handle := range p.ofTenant() {
 		mux.HandleFunc(pattern, p.signedIn(p.inRoom(handle)))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { p.fail(w, r, problem.Refuse(fault.NotFound, "")) })
+}
+
+// ofNoTenant are the pages that ask by themselves who it is.
+func (p *pages) ofNoTenant() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
+		"GET /assets/":                    view.Assets,
+		"GET /sign-in":                    p.askSignIn,
+		"POST /sign-in":                   p.signIn,
+		"POST /sign-out":                  p.signOut,
+		"GET " + microsoftPath:            p.toMicrosoft,
+		"GET " + ReturnPath:               p.fromMicrosoft,
+		"GET /problems/{code}":            p.problem,
+		"GET /tenants/{tenant}/diag/{id}": p.diagnostics,
+		"GET /{$}":                        p.signedIn(p.home),
+		"GET /find":                       p.signedIn(p.find),
+		"GET /suggest":                    p.signedIn(p.suggest),
+		"POST /tenants":                   p.signedIn(p.addTenant),
+	}
 }
 
 // ofTenant are the pages of one tenant. Whoever does not see the tenant gets the answer for one that does not exist.
@@ -100,6 +109,9 @@ func (p *pages) ofTenant() map[string]handler {
 		"POST /tenants/{tenant}/resets/{id}/cancel":      p.cancel,
 		"POST /tenants/{tenant}/resets/{id}/reveal":      p.reveal,
 		"POST /tenants/{tenant}/resets/{id}/outcome":     p.outcome,
+		"GET /tenants/{tenant}/bulk-resets":              p.bulks,
+		"GET /tenants/{tenant}/bulk-resets/{id}":         p.bulk,
+		"POST /tenants/{tenant}/bulk-resets/{id}/cancel": p.cancelBulk,
 		"GET /tenants/{tenant}/failures":                 p.failures,
 		"GET /tenants/{tenant}/deadletters":              p.letters,
 		"GET /tenants/{tenant}/deadletters/{id}":         p.letter,
@@ -114,6 +126,11 @@ func (p *pages) ofTenant() map[string]handler {
 
 // Routes are the patterns of the pages of a tenant, for tests that must leave none out.
 func Routes() []string { return slices.Sorted(maps.Keys((&pages{}).ofTenant())) }
+
+// AllRoutes are the patterns of all pages, those of a tenant among them.
+func AllRoutes() []string {
+	return slices.Sorted(slices.Values(append(Routes(), slices.Collect(maps.Keys((&pages{}).ofNoTenant()))...)))
+}
 
 // visit is one request of somebody who is signed in.
 type visit struct {
@@ -201,8 +218,11 @@ func (p *pages) form(w http.ResponseWriter, r *http.Request) error {
 func (p *pages) chrome(v *visit, section, title string) view.Chrome {
 	c := view.Chrome{
 		Title: title, Who: v.who.Name, Notice: p.Notice, NoticeLink: p.NoticeLink, Section: section, Now: p.Now(),
-		Self: v.r.URL.Path, Paused: v.r.URL.Query().Get("live") == "off",
+		Self: v.r.URL.Path, Paused: v.r.URL.Query().Get("live") == "off", Idle: int(identity.SessionIdle.Seconds()),
 		Compress: view.TakesGzip(v.r), Streamed: p.Live != nil,
+	}
+	if v.r.Method == http.MethodPost { // a form is sent to a path below its page's
+		c.Self = path.Dir(v.r.URL.Path)
 	}
 	if v.room != nil {
 		c.Tenant, c.TenantName = v.room.ID(), v.name

@@ -37,6 +37,7 @@ func (p *pages) resets(v *visit) error {
 type resetData struct {
 	Reset     desk.Reset
 	Timeline  []diag.Attempt
+	Other     bool // it has not ended, and somebody else asked for it
 	MayReset  bool
 	MayReveal bool
 	Form      view.Form
@@ -73,7 +74,7 @@ func (p *pages) showReset(v *visit, status int, page string, f *view.Form) error
 		c.Live = refresh
 	}
 	return p.showStatus(v, status, page, c, resetData{
-		Reset: d.Reset, Timeline: d.Timeline, MayReset: v.room.Can(identity.ResetStart), MayReveal: v.room.Can(identity.PasscodeReveal), Form: *f,
+		Reset: d.Reset, Timeline: d.Timeline, Other: d.Open && d.By.ID != v.who.Operator().ID, MayReset: v.room.Can(identity.ResetStart), MayReveal: v.room.Can(identity.PasscodeReveal), Form: *f,
 	})
 }
 

@@ -4,19 +4,22 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"pinreset/functions/web/internal/desk"
 	"pinreset/functions/web/internal/view"
 	"pinreset/shared/identity"
 	"pinreset/shared/onboarding"
+	"pinreset/shared/readiness"
 	"pinreset/shared/tenant"
 	"pinreset/shared/userreset"
 )
 
 type homeData struct {
-	Tenants []desk.Standing
-	Recent  []resetItem // of all these tenants, newest first
+	Tenants []desk.Standing // those first that need somebody
+	Search  []desk.Standing // the same, by their names
+	Recent  []resetItem     // of all these tenants, newest first
 	Next    string
 	MayAdd  bool
 	Form    view.Form
@@ -39,10 +42,23 @@ func (p *pages) showHome(v *visit, status int, f view.Form) error {
 		}
 	}
 	slices.SortStableFunc(recent, func(a, b resetItem) int { return b.Reset.RequestedAt.Compare(a.Reset.RequestedAt) })
+	byName := slices.SortedStableFunc(slices.Values(list.Items), func(a, b desk.Standing) int {
+		return strings.Compare(strings.ToLower(a.Tenant.DisplayName), strings.ToLower(b.Tenant.DisplayName))
+	})
+	byNeed := slices.SortedStableFunc(slices.Values(byName), func(a, b desk.Standing) int { return need(a) - need(b) })
 	c := p.chrome(v, "", "Tenants")
 	return p.showStatus(v, status, "home", c, homeData{
-		Tenants: list.Items, Recent: recent[:min(len(recent), mostRecent)], Next: next(v.r, list.Next), MayAdd: v.who.All && v.who.Can(identity.TenantOnboard), Form: f,
+		Tenants: byNeed, Search: byName, Recent: recent[:min(len(recent), mostRecent)], Next: next(v.r, list.Next), MayAdd: v.who.All && v.who.Can(identity.TenantOnboard), Form: f,
 	})
+}
+
+// need is where a tenant comes on the first page: the sooner, the more its users are in want of somebody's work.
+func need(s desk.Standing) int {
+	order := []readiness.State{readiness.Broken, readiness.HalfConsented, readiness.NotStarted, readiness.Undetermined, readiness.Onboarded, readiness.Ready}
+	if i := slices.Index(order, s.Verdict.State); i >= 0 {
+		return i
+	}
+	return len(order)
 }
 
 // find goes to the tenant's devices that the search of the first page names.

@@ -35,7 +35,8 @@ type Chrome struct {
 	Streamed   bool      // the browser can be told of the tenant's changes while the page is open
 	About      string    // id of the one thing that the page shows; "" where any change in the tenant may show on it
 	Calm       int       // seconds instead of Live while the browser is told of changes; 0 where not all of what the page shows is told
-	Self       string    // its own path
+	Self       string    // its own path; of a page that answers a form, the path of the page that the form is on
+	Idle       int       // seconds after which whoever does nothing is signed out; 0 where nobody is signed in
 	// Compress says that the browser takes gzip. A page with a code on it is never compressed: beside what others can put into a page, its
 	// length would tell about the code.
 	Compress bool

@@ -54,6 +54,31 @@ document.addEventListener("click", async (e) => {
 
 for (const button of document.querySelectorAll("button[data-copy]")) button.hidden = false;
 
+// Idle: whoever works on a page without sending anything is not signed out under their hands. A page says two minutes before that it
+// comes to that, and after it goes where its person signs in again, so that nothing stays on an unattended screen.
+(() => {
+  const { idle, self } = document.body.dataset;
+  if (!idle) return;
+  const note = document.getElementById("idle");
+  const used = "pinreset.used"; // of all pages of this browser, as they share the session
+  const [end, warn, tell] = [1000 * idle, 1000 * (idle - 120), 300000];
+  const since = () => Date.now() - Number(localStorage.getItem(used));
+  const use = async () => {
+    if (since() < tell && note.hidden) return;
+    localStorage.setItem(used, Date.now());
+    note.hidden = true;
+    const answer = await fetch("/suggest").catch(() => null); // an answer of nothing, to somebody who is signed in
+    if (answer && (answer.redirected || answer.status === 401)) location.replace(self);
+  };
+  const look = () => {
+    if (since() >= end) location.replace(self); else note.hidden = since() < warn;
+  };
+  localStorage.setItem(used, Date.now());
+  for (const kind of ["keydown", "pointerdown"]) document.addEventListener(kind, use);
+  document.addEventListener("visibilitychange", look);
+  setInterval(look, 5000);
+})();
+
 // Live: while something is pending, a page brings itself up to date: when the server tells of a change, and every few seconds where it can't
 // tell. What somebody is typing is not taken from under their hands.
 (() => {
