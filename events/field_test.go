@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -41,6 +42,11 @@ var rules = map[string]rule{
 	"title":                   textRule(200, true),
 	"outcome":                 enumRule(events.OutcomePasscode, events.OutcomeRemoved, events.OutcomeObserved),
 	"recordId":                idRule(),
+	"resetId":                 idRule(),
+	"what":                    enumRule(events.NoticeResetStarted, events.NoticeResetEnded, events.NoticePasscodeRevealed),
+	"actor":                   enumRule(events.NoticeByOperator, events.NoticeByUser, events.NoticeBySystem),
+	"at":                      timeRule(),
+	"channel":                 optionalRule(events.NoticeByWebhook, events.NoticeByTeams, events.NoticeByMailUser, events.NoticeByMailContact),
 	"startedAt":               timeRule(),
 	"record":                  objectRule(),
 	"expiresAt":               timeRule(),
@@ -81,6 +87,7 @@ var rules = map[string]rule{
 	"policy.rollout.completed.v1 outcome":                  enumRule(events.RolloutEverywhere, events.RolloutWatched, events.RolloutUnknown, events.RolloutTakenBack),
 	"tenant.consent.requested.v1 reason":                   textRule(500, false),
 	"passcode.reset.cancelled.v1 reason":                   textRule(500, false),
+	"notification.due.v1 outcome":                          optionalRule(events.NoticeIssued, events.NoticeRemoved, events.NoticeObserved, events.NoticeFailed, events.NoticeCancelled),
 	"passcode.bulk.ended.v1 outcome":                       enumRule(events.BulkPlanned, events.BulkDone, events.BulkCancelled),
 }
 
@@ -164,6 +171,13 @@ func enumRule(values ...string) rule {
 		good: func(r *rand.Rand) any { return values[r.IntN(len(values))] },
 		bad:  []any{"", "other", strings.ToUpper(values[0]), values[0] + " ", values[0] + "\u202e"},
 	}
+}
+
+// optionalRule is enumRule of a field that may be empty.
+func optionalRule(values ...string) rule {
+	r := enumRule(values...)
+	r.bad = slices.DeleteFunc(r.bad, func(v any) bool { return v == "" })
+	return r
 }
 
 // objectRule is that of an object of somebody else's: anything in it will do.

@@ -38,6 +38,7 @@ var kinds = table(
 	result[PolicyRolloutCompleted](),
 	result[DeviceReported](),
 	result[DevicePINReset](),
+	result[NotificationDue](),
 	request[TenantAuditRequested](),
 	result[TenantAuditCompleted](),
 	result[TenantDriftFound](),

@@ -23,7 +23,7 @@ import (
 )
 
 // TestHostsAlike: fed with the same golden events, requests and timers, the hosts leave the same rows, announce the same events, and have
-// the same messages wait. The Functions host is a model that was never compared with a live one.
+// the same messages wait. The Functions host and AWS Lambda are models that were never compared with live ones.
 func TestHostsAlike(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
@@ -45,7 +45,7 @@ func TestHostsAlike(t *testing.T) {
 	hosts := []struct {
 		name  string
 		start func(*testing.T, hosttest.Wiring) hosttest.Host
-	}{{"local", startLocal}, {"Functions", startFunctions}}
+	}{{"local", startLocal}, {"Functions", startFunctions}, {"Lambda", startLambda}}
 	states := make([]hosttest.State, len(hosts))
 	var all sync.WaitGroup
 	for i, h := range hosts {

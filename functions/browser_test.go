@@ -10,9 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"pinreset/functions/web/portal"
 	"pinreset/shared/client"
 	"pinreset/shared/graph/graphsim"
 	"pinreset/shared/nodetest"
@@ -26,6 +28,9 @@ var (
 )
 
 var readmePictures = flag.String("readme-pictures", "", "a folder to put the README's pictures of the portal into")
+
+// asScript is a text that wants to be a script. A browser would show a dialogue.
+const asScript = `"><script>alert(1)</script><img src=x onerror=alert(2)>`
 
 // chromium finds a browser, "" where there is none.
 func chromium() string {
@@ -53,7 +58,9 @@ func TestBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := startBinary(t, t.TempDir())
+	home := t.TempDir()
+	poison(t, filepath.Join(home, "data", "work"))
+	r := startBinary(t, home)
 	c := r.client()
 	waitProven(t, c)
 	r.furnish(c)
@@ -66,8 +73,14 @@ func TestBrowser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	given, err := json.Marshal(map[string]string{
-		"dir": dir, "executable": executable, "link": r.link, "url": r.url, "tenant": graphsim.Contoso, "device": "sales-pixel-12", "other": "store-kiosk-07", "pictures": pictures, "readme": *readmePictures,
+	var routes []string // of all pages that a link leads to
+	for _, pattern := range portal.AllRoutes() {
+		if path, ok := strings.CutPrefix(pattern, "GET "); ok {
+			routes = append(routes, path)
+		}
+	}
+	given, err := json.Marshal(map[string]any{
+		"dir": dir, "executable": executable, "link": r.link, "url": r.url, "tenant": graphsim.Contoso, "device": "sales-pixel-12", "other": "store-kiosk-07", "routes": routes, "pictures": pictures, "readme": *readmePictures,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +105,7 @@ func TestBrowser(t *testing.T) {
 		}
 		t.Logf("%s: %t %s", c.Check, c.OK, c.Detail)
 	}
-	if least := 14; checks < least {
+	if least := 21; checks < least {
 		t.Errorf("%d checks, want at least %d", checks, least)
 	}
 }
@@ -109,14 +122,22 @@ func (r *running) furnish(c *client.Client) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	if _, err := c.StartBulk(ctx, graphsim.Contoso, client.NewBulk{All: true, PlanOnly: true}); err != nil {
+		r.t.Fatal(err)
+	}
 	if _, _, err := c.StartRollout(ctx, graphsim.Contoso, client.NewRollout{Target: client.Target{AllDevices: true}, Reason: "to look at"}); err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := c.GiveGrant(ctx, graphsim.Contoso, client.NewGrant{
+		PersonTenant: graphsim.Fabrikam, PersonObject: "5c1e0000-0000-4000-8000-000000000001", Name: asScript, Permissions: []string{"tenant.read"}, Days: 1, Reason: asScript,
+	}); err != nil {
 		r.t.Fatal(err)
 	}
 	for d, err := range c.Devices(ctx, graphsim.Contoso, "hr-laptop-11") {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		failing, _, err := c.StartReset(ctx, graphsim.Contoso, d.ID, "forgot it", "INC-1")
+		failing, _, err := c.StartReset(ctx, graphsim.Contoso, d.ID, asScript, "INC-1")
 		if err == nil {
 			_, err = c.WaitReset(ctx, graphsim.Contoso, failing.ID, nil)
 		}

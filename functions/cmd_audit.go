@@ -20,14 +20,19 @@ import (
 )
 
 func (p *process) auditCommand() *cobra.Command {
+	var f client.AuditFilter
 	log := p.verb("log", "Show who did what, when and why, newest first", func(ctx context.Context, _ []string) error {
 		s, err := p.in(ctx, "")
 		if err != nil {
 			return err
 		}
 		cols := columns("at", "action", "BY=actor.name", "DEVICE=deviceId", "REQUEST=requestId", "reason", "ticket", "change")
-		return printList(p, cols, s.Audit(ctx, s.tenant), "no entry yet")
+		return printList(p, cols, s.Audit(ctx, s.tenant, f), "no entry")
 	})
+	log.Flags().StringVar(&f.Person, "person", "", "only what this person or program did: an id, or a part of the name")
+	log.Flags().StringVar(&f.Action, "action", "", "only this action, or those that begin so, as passcode. does")
+	log.Flags().StringVar(&f.Device, "device", "", "only what was done to the device with this id")
+	log.Flags().StringVar(&f.Day, "day", "", "only what was done on this day, such as 2026-11-22, in UTC")
 	return p.noun("audit", "Audits of tenants: run, show, export; and the log of who did what", p.auditRun(), p.auditShow(), p.auditExport(), log)
 }
 

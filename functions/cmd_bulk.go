@@ -30,7 +30,7 @@ func (b *bulkFlags) flags(c *cobra.Command) {
 func (b *bulkFlags) on() bool { return b.group != "" || b.all || b.plan }
 
 var (
-	bulkColumns = columns("id", "state", "TOTAL=counts.total", "DONE=counts.done", "WAITING=counts.waiting", "QUEUED=counts.queued",
+	bulkColumns = columns("id", "state", "TOTAL=counts.total", "DONE=counts.done", "WAITING=counts.waiting", "PLANNED=counts.planned", "QUEUED=counts.queued",
 		"THROTTLED=counts.throttled", "FAILED=counts.failed", "SKIPPED=counts.skipped", "CANCELLED=counts.cancelled", "CALLED BY=calledBy", "DIAG=diagnostics")
 	bulkItemColumns = columns("DEVICE=deviceName", "user", "state", "outcome", "code", "RESET=resetId", "DIAG=diagnostics", "ID=deviceId")
 )
@@ -93,8 +93,8 @@ func (p *process) followBulk(ctx context.Context, s scope, b client.Bulk, w watc
 
 func (p *process) bulkLine(b client.Bulk) string {
 	c := b.Counts
-	text := fmt.Sprintf("%s · %d of %d ended · %d waiting · %d queued · %d failed", b.State, c.Ended(), c.Total, c.Waiting, c.Queued+c.Throttled, c.Failed)
-	if c.Queued+c.Throttled > 0 {
+	text := fmt.Sprintf("%s · %d of %d ended · %d waiting · %d to call · %d failed", b.State, c.Ended(), c.Total, c.Waiting, c.Uncalled(), c.Failed)
+	if c.Uncalled() > 0 {
 		text += " · all called " + p.stamp(b.CalledBy)
 	}
 	return text

@@ -154,7 +154,7 @@ func (s scope) export(ctx context.Context, t client.Tenant, file string) error {
 	lines := json.NewEncoder(f)
 	err = errors.Join(
 		exported("tenant", func(yield func(client.Tenant, error) bool) { yield(t, nil) }, lines),
-		exported("audit", s.Audit(ctx, t.ID), lines),
+		exported("audit", s.Audit(ctx, t.ID, client.AuditFilter{}), lines),
 		exported("reset", s.Resets(ctx, t.ID, ""), lines),
 		exported("failure", s.Failures(ctx, t.ID), lines),
 	)

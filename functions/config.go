@@ -59,6 +59,7 @@ type config struct {
 	ServiceBus               string // PINRESET_SERVICEBUS: NAME.servicebus.windows.net
 	ServiceBusConnectionFile string // PINRESET_SERVICEBUS_CONNECTION_FILE
 	SQSURL                   string // PINRESET_SQS_URL: https://sqs.REGION.amazonaws.com/ACCOUNT/PREFIX, in place of Service Bus
+	QueuesLater              bool   // the queues of SQS are looked at when it is known which of them this process takes from
 	SNSTopic                 string // PINRESET_SNS_TOPIC: ARN of the topic that gets a copy of each announcement with SQS; "" sends none
 	ServiceBusTopic          string // PINRESET_SERVICEBUS_TOPIC: the topic that gets a copy of each announcement, such as a failure; "" sends none
 	RootKeyFile              string // PINRESET_ROOT_KEY_FILE: wraps the key-encryption keys in place of KeyVaultKey; the same for all processes
@@ -73,6 +74,12 @@ type config struct {
 
 	// AuditSchedule says when every tenant is audited: PINRESET_AUDIT_SCHEDULE, six fields as in Azure Functions, in UTC.
 	AuditSchedule tenantaudit.Cron
+
+	// The server that mail of notifications is handed to; without one none is sent.
+	SMTP             string // PINRESET_SMTP: host:port; TLS from the start on 465, else STARTTLS
+	SMTPFrom         string // PINRESET_SMTP_FROM: mail address of the sender
+	SMTPUsername     string // PINRESET_SMTP_USERNAME; "" signs in to nothing
+	SMTPPasswordFile string // PINRESET_SMTP_PASSWORD_FILE
 
 	// The simulated cloud.
 	SimData   string // PINRESET_SIM_DATA: its own directory, beside the data directory and never in it
@@ -151,6 +158,11 @@ func loadConfig(getenv func(string) string) (config, error) {
 		CallAgainAfter: duration("CALL_AGAIN_AFTER", passcodereset.DefaultSchedule.Trace, 5*time.Second, time.Hour),
 		GiveUpAfter:    duration("GIVE_UP_AFTER", passcodereset.DefaultSchedule.Lost, 10*time.Second, 24*time.Hour),
 
+		SMTP:             value("SMTP", ""),
+		SMTPFrom:         value("SMTP_FROM", ""),
+		SMTPUsername:     value("SMTP_USERNAME", ""),
+		SMTPPasswordFile: value("SMTP_PASSWORD_FILE", ""),
+
 		SimData:   value("SIM_DATA", ""),
 		SimAt:     value("SIM_AT", ""),
 		SimListen: value("SIM_LISTEN", "127.0.0.1:8443"),
@@ -206,6 +218,7 @@ func (c config) validate() error {
 	c.signInProblems(problem)
 	c.credentialProblems(problem)
 	c.serviceProblems(problem)
+	c.mailProblems(problem)
 	return errors.Join(problems...)
 }
 

@@ -282,7 +282,17 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 	accepted, err := api.SendEvent(ctx, []byte(event))
 	single(c, "SendEvent", accepted, err)
 	several(c, "Events", api.Events(ctx, tenant))
-	several(c, "Audit", api.Audit(ctx, tenant))
+	several(c, "Audit", api.Audit(ctx, tenant, client.AuditFilter{}))
+	some := client.AuditFilter{Action: "deadletter.", Person: "ADMIN"}
+	n := 0
+	for e, err := range api.Audit(ctx, tenant, some) {
+		if n++; err != nil || !strings.HasPrefix(e.Action, "deadletter.") {
+			t.Errorf("%+v finds %+v: %v", some, e, err)
+		}
+	}
+	if n != 2 {
+		t.Errorf("%+v finds %d entries, want 2", some, n)
+	}
 
 	made, err := api.CreateToken(ctx, client.NewToken{Name: "contract", Tenants: []string{tenant}, Permissions: []string{"tenant.read"}, Days: 1})
 	if single(c, "CreateToken", made, err); made.Secret.Clear() == "" {

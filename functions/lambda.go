@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -73,6 +75,12 @@ func serveLambda(ctx context.Context, getenv func(string) string, stdout io.Writ
 			return lambda.Functions{}, err
 		}
 		functions, err := made.lambdaFunctions(c, getenv(functionVariable))
+		if err == nil && made.sqs != nil {
+			// Its role may look at what it takes from, and at no other queue.
+			if err = made.sqs.Look(running, slices.Collect(maps.Values(functions.Queues))); err != nil {
+				err = fmt.Errorf("queues of SQS: %w", err)
+			}
+		}
 		if err != nil {
 			made.close()
 			return lambda.Functions{}, err
@@ -96,6 +104,10 @@ func (p *program) lambdaFunctions(c config, only string) (lambda.Functions, erro
 		Intake: lambda.Parcels{Store: p.shared}, Processor: p.dispatcher}
 	if p.local != nil {
 		f.Intake = pushedRecords{p.local}
+	}
+	if p.shared != nil && p.graph != nil {
+		// A frozen process can't shrink its share of Graph's limits, and the next one would wait for its end.
+		f.Rest = func(ctx context.Context) error { return errors.Join(p.graph.Release(ctx), p.rest(ctx)) }
 	}
 	if p.sqs != nil {
 		f.Intake = lambda.Parcels{Store: p.shared, Decode: sqs.Decode, Hold: p.sqs.Hold}
@@ -165,6 +177,7 @@ func lambdaConfig(getenv func(string) string) (config, error) {
 	if c.PublicURL == "" {
 		problems = append(problems, errNoPublicURL)
 	}
+	c.QueuesLater = c.SQSURL != ""
 	return c, errors.Join(problems...)
 }
 

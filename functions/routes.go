@@ -12,6 +12,7 @@ import (
 	"pinreset/functions/devicereport"
 	"pinreset/functions/graphsubscription"
 	"pinreset/functions/housekeeping"
+	"pinreset/functions/notification"
 	"pinreset/functions/passcodereset"
 	"pinreset/functions/policyrollout"
 	"pinreset/functions/portalaction"
@@ -20,6 +21,7 @@ import (
 	"pinreset/shared/dispatch"
 	"pinreset/shared/graph"
 	"pinreset/shared/host/local"
+	"pinreset/shared/notice"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
 	"pinreset/shared/portal"
@@ -52,6 +54,7 @@ type needs struct {
 	privileged string
 	place      readiness.Cloud
 	links      onboarding.Links
+	outbound   outbound
 	callback   string // where Graph sends its notifications; "" where it can't reach this server
 	pace       pace
 	logger     *slog.Logger
@@ -70,6 +73,7 @@ func routes(n needs) []dispatch.Route {
 		(&devicereport.Handler{}).Route(),
 		(&tenantaudit.Handler{Cloud: n.graph, Store: n.store, Place: n.place, Schedule: n.pace.audit, SignIn: n.graph.SignIn}).Route(),
 		(&graphsubscription.Handler{Graph: n.graph, Store: n.store, Callback: n.callback}).Route(),
+		(&notification.Handler{Devices: n.graph, Seals: n.outbound.seals, Client: n.outbound.client, Mail: n.outbound.mail}).Route(),
 		n.housekeeping().Route(),
 	}
 }
@@ -96,6 +100,7 @@ var queues = []local.Queue{
 	{Name: rollout.Queue, Workers: 32},
 	{Name: reports.Queue, Workers: 8},
 	{Name: work.Announcements, Workers: 8},
+	{Name: notice.Queue, Workers: 16},
 	{Name: survey.Queue, Workers: 8},
 	// Most of an audit is waiting for answers. A goroutine that waits costs next to nothing.
 	{Name: survey.Queue.Bulk(), Workers: 352},

@@ -55,9 +55,10 @@ type keyRing interface {
 type stores struct {
 	rows   rowStore
 	keys   keyRing
-	local  *sqlitework.Store // rows, where they are in the data directory; else nil
-	shared *outbox.Store     // rows, where they are in Azure's services; else nil
-	sqs    *sqs.Queues       // messages, where they are on SQS; else nil
+	local  *sqlitework.Store           // rows, where they are in the data directory; else nil
+	shared *outbox.Store               // rows, where they are in Azure's services; else nil
+	sqs    *sqs.Queues                 // messages, where they are on SQS; else nil
+	rest   func(context.Context) error // gives up what a frozen process can't keep; with rows in services
 	close  func() error
 }
 
@@ -74,7 +75,7 @@ func (c config) serviceProblems(problem func(name, format string, args ...any)) 
 	case busSet && !tablesSet:
 		problem("TABLES_URL", "is needed with Service Bus: rows and messages are in Azure's services both, or in the data directory both")
 	}
-	c.queueProblems(busSet, tablesSet, problem)
+	c.queueProblems(tablesSet, problem)
 	for _, s := range []struct{ name, address, file string }{{"TABLES", c.TablesURL, c.TablesConnectionFile}, {"SERVICEBUS", c.ServiceBus, c.ServiceBusConnectionFile}} {
 		if s.address != "" && s.file != "" {
 			problem(s.name+"_CONNECTION_FILE", "names a service that is named by its address too: remove one of the two")
@@ -86,8 +87,11 @@ func (c config) serviceProblems(problem func(name, format string, args ...any)) 
 	if strings.ContainsAny(c.ServiceBus, ":/;=@? ") {
 		problem("SERVICEBUS", "must be the host name of a namespace, NAME.servicebus.windows.net, without a key") // which it may hold
 	}
-	if c.ServiceBusTopic != "" && !busSet {
+	switch {
+	case c.ServiceBusTopic != "" && !busSet:
 		problem("SERVICEBUS_TOPIC", "has no meaning without Service Bus")
+	case c.ServiceBusTopic == "" && busSet && c.SQSURL != "":
+		problem("SERVICEBUS_TOPIC", "is needed: messages are on SQS, so Service Bus only gets a copy of what is announced; or remove PINRESET_SERVICEBUS")
 	}
 	if c.ClientID == "" && (c.TablesURL != "" || c.ServiceBus != "") {
 		problem("CLIENT_ID", "is needed to sign in to Azure's services; with simulated tenants name them by connection strings in files")
@@ -104,7 +108,7 @@ func (c config) serviceProblems(problem func(name, format string, args ...any)) 
 }
 
 // queueProblems says what is wrong with the settings of SQS and SNS.
-func (c config) queueProblems(busSet, tablesSet bool, problem func(name, format string, args ...any)) {
+func (c config) queueProblems(tablesSet bool, problem func(name, format string, args ...any)) {
 	if c.SNSTopic != "" {
 		if c.SQSURL == "" {
 			problem("SNS_TOPIC", "has no meaning without PINRESET_SQS_URL")
@@ -117,8 +121,6 @@ func (c config) queueProblems(busSet, tablesSet bool, problem func(name, format 
 		return
 	}
 	switch u, err := url.Parse(c.SQSURL); {
-	case busSet:
-		problem("SQS_URL", "contradicts Service Bus: messages are in one of the two, remove the other")
 	case !tablesSet:
 		problem("TABLES_URL", "is needed with PINRESET_SQS_URL: SQS keeps no rows")
 	case err != nil || u.Scheme != "https" && !loopback(u.Hostname()):
@@ -205,11 +207,20 @@ func openServices(ctx context.Context, c config, source *credential.Source, now 
 		defer cancel()
 		return bus.Close(ctx)
 	}
-	if err := bus.Check(ctx, queueNames()); err != nil {
-		return stores{}, errors.Join(fmt.Errorf("queues of %s: %w", c.queueService(), err), closeBus())
+	if !c.QueuesLater {
+		if err := bus.Check(ctx, queueNames()); err != nil {
+			return stores{}, errors.Join(fmt.Errorf("queues of %s: %w", c.queueService(), err), closeBus())
+		}
 	}
 	settings := outbox.Options{NewID: newID, Now: now, Logger: logger}
-	onSQS, _ := bus.(*sqs.Queues)
+	var onSQS *sqs.Queues
+	rest := func(context.Context) error { return nil }
+	switch bus := bus.(type) {
+	case *sqs.Queues:
+		onSQS = bus
+	case *withTopic:
+		onSQS, rest = bus.Queues, bus.Rest
+	}
 	if onSQS != nil {
 		settings.MaxDelay = sqs.MaxDelay
 	}
@@ -217,7 +228,7 @@ func openServices(ctx context.Context, c config, source *credential.Source, now 
 	queue := lambda.Queue{Queue: azure.Queue{Queue: bus, Now: now}, Now: now} // each host knows what it holds itself
 	all := outbox.New(services.rows, queue, settings)
 	return stores{
-		rows: all, shared: all, sqs: onSQS, close: closeBus,
+		rows: all, shared: all, sqs: onSQS, rest: rest, close: closeBus,
 		keys: secret.NewRing(outbox.New(services.keys, queue, settings)), // no message is ever sent with a key
 	}, nil
 }
@@ -248,26 +259,40 @@ func findServices(c config, source *credential.Source, now func() time.Time, log
 	if s.keys, err = c.table(keysTable, signedIn); err != nil {
 		return s, err
 	}
-	if c.SQSURL != "" {
-		o := sqs.Options{URL: c.SQSURL, Account: c.AWS, Now: now}
-		if c.SNSTopic != "" {
-			o.Topics = map[work.Queue]string{work.Announcements: c.SNSTopic}
-		}
-		s.bus, err = sqs.Open(o)
+	openBus := func() (*servicebus.Bus, error) { return c.serviceBus(signedIn, now, logger) }
+	if c.SQSURL == "" {
+		s.bus, err = openBus()
 		return s, err
 	}
-	o := servicebus.Options{Namespace: c.ServiceBus, Credential: signedIn, Now: now, Logger: logger}
+	o := sqs.Options{URL: c.SQSURL, Account: c.AWS, Now: now}
+	if c.SNSTopic != "" {
+		o.Topics = map[work.Queue]string{work.Announcements: c.SNSTopic}
+	}
+	queues, err := sqs.Open(o)
+	if err != nil {
+		return s, err
+	}
+	s.bus = queues
+	if c.ServiceBusTopic != "" {
+		s.bus = &withTopic{Queues: queues, open: openBus}
+	}
+	return s, nil
+}
+
+// serviceBus opens the namespace: for all messages, or, where those are on SQS, for the topic alone.
+func (c config) serviceBus(signedIn azcore.TokenCredential, now func() time.Time, logger *slog.Logger) (*servicebus.Bus, error) {
+	o := servicebus.Options{Namespace: c.ServiceBus, Credential: signedIn, Now: now, Logger: logger, TopicsOnly: c.SQSURL != ""}
 	if c.ServiceBusConnectionFile != "" {
-		o.Namespace, o.Credential = "", nil
-		if o.ConnectionString, err = readSecret(c.ServiceBusConnectionFile); err != nil {
-			return s, fmt.Errorf("connection string of Service Bus: %w", err)
+		text, err := readSecret(c.ServiceBusConnectionFile)
+		if err != nil {
+			return nil, fmt.Errorf("connection string of Service Bus: %w", err)
 		}
+		o.ConnectionString, o.Namespace, o.Credential = text, "", nil
 	}
 	if c.ServiceBusTopic != "" {
 		o.Topics = map[work.Queue]string{work.Announcements: c.ServiceBusTopic}
 	}
-	s.bus, err = servicebus.Open(o)
-	return s, err
+	return servicebus.Open(o)
 }
 
 func (c config) table(name string, signedIn azcore.TokenCredential) (*tables.Table, error) {

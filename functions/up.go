@@ -36,15 +36,17 @@ func runUp(ctx context.Context, c config, stdout, stderr io.Writer) error {
 		return fmt.Errorf("forbid core files: %w", err)
 	}
 	logger := logTo(stderr, level)
+	var watched func(viewers int)
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(softMemory)
+		watched = raised(debug.SetMemoryLimit)
 	}
 	tracer, err := newTracer(ctx, c, logger)
 	if err != nil {
 		return err
 	}
 	defer closeTracer(tracer, logger)
-	s, err := start(ctx, c, startOptions{pace: c.pace(), logger: logger, tracer: tracer})
+	s, err := start(ctx, c, startOptions{pace: c.pace(), logger: logger, tracer: tracer, watched: watched})
 	if err != nil {
 		return err
 	}
@@ -76,6 +78,22 @@ const afterStart = 5 * time.Second
 // keeps next to nothing. It is no bound; whoever needs another sets GOMEMLIMIT.
 const softMemory = 93 << 20
 
+// streamMemory is what one who watches holds of the heap and of stacks, in bytes: a connection with its buffers, and what serves it.
+const streamMemory = 24 << 10
+
+// raised returns what has the limit follow the number of those who watch. What they hold is no garbage: without more room the collector would
+// run all the time, and find nothing. Each setting stops the program for a moment, so it is done for many at a time.
+func raised(set func(limit int64) int64) func(viewers int) {
+	const together = 64
+	steps := 0
+	return func(viewers int) {
+		if now := (viewers + together - 1) / together; now != steps {
+			steps = now
+			set(softMemory + int64(now)*together*streamMemory)
+		}
+	}
+}
+
 // garbage is how much may pile up before it is collected, in per cent of what is in use. What is in use is small here, and
 // people wait while it is collected.
 const garbage = 300
@@ -88,6 +106,11 @@ type startOptions struct {
 	sim    graphsim.Limits
 	logger *slog.Logger
 	tracer *tracing.Tracer // nil for none; whoever made it closes it
+
+	// streams says that an answer may go on while its page is open. In Azure Functions and in AWS Lambda it may not: there an answer is
+	// passed on when it is whole, and a run that waits for what may come is paid for as long as it waits.
+	streams bool
+	watched func(viewers int) // told how many streams there are; may be nil
 }
 
 // server is a running pinreset.
@@ -139,7 +162,7 @@ func start(ctx context.Context, c config, o startOptions) (_ *server, err error)
 			return nil, err
 		}
 	}
-	t.limits, s.simulator = o.limits, t.noticeLink
+	t.limits, s.simulator, o.streams = o.limits, t.noticeLink, true
 	s.config = c
 	if s.program, err = wire(ctx, c, t, o); err != nil {
 		return nil, err
@@ -153,6 +176,7 @@ func start(ctx context.Context, c config, o startOptions) (_ *server, err error)
 
 	s.http = &http.Server{Handler: onlyHosts(s.web(), s.url, c.PublicURL), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(o.logger.Handler(), slog.LevelWarn)}
+	s.http.RegisterOnShutdown(s.live.Close) // what streams is not waited for
 	go func() {
 		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			s.served <- err

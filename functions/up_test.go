@@ -144,3 +144,25 @@ func TestUp(t *testing.T) {
 		t.Errorf("reveal after a restart: %v", err)
 	}
 }
+
+// TestRoomForThoseWhoWatch: the soft limit rises and falls with the streams, many at a time, and no stream is without its share.
+func TestRoomForThoseWhoWatch(t *testing.T) {
+	t.Parallel()
+	limit, sets := int64(softMemory), 0
+	watched := raised(func(n int64) int64 { limit, sets = n, sets+1; return 0 })
+	for n := 1; n <= 2000; n++ {
+		watched(n)
+		if least := int64(softMemory + n*streamMemory); limit < least {
+			t.Fatalf("%d with %d streams, want %d at least", limit, n, least)
+		}
+	}
+	if sets > 32 {
+		t.Errorf("set %d times", sets)
+	}
+	for n := 1999; n >= 0; n-- {
+		watched(n)
+	}
+	if limit != softMemory {
+		t.Errorf("%d with nobody there, want %d", limit, softMemory)
+	}
+}

@@ -27,6 +27,7 @@ import (
 	"pinreset/shared/graph"
 	"pinreset/shared/host/local"
 	"pinreset/shared/identity"
+	"pinreset/shared/live"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/quota"
 	"pinreset/shared/readiness"
@@ -63,6 +64,7 @@ type program struct {
 	timer      *housekeeping.Timer
 	audits     *tenantaudit.Timer
 	graph      *graph.Client
+	live       *live.Feed    // nil where answers can't be streamed
 	chain      *secret.Chain // of key-encryption keys; nil where a file is the only one
 	logger     *slog.Logger
 	health     struct {
@@ -110,14 +112,23 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 		Authority: t.consent, Microsoft: t.microsoft, Graph: t.graph, Callback: c.PublicURL + "/consent/callback", Key: kek.consent, NewID: newID, Now: now,
 	}
 	callback := t.callback(c.PublicURL)
+	outside, err := c.outbound(onLoopback(t.graph), kek.devices)
+	if err != nil {
+		return nil, err
+	}
 	m := newMetrics(prog.local, prog.graph)
 	n := needs{
-		store: prog.rows, graph: prog.graph, vault: vault, app: t.app.id, privileged: t.privileged.id, links: links, callback: callback, place: t.place(), pace: o.pace, logger: logger, metrics: m,
+		store: prog.rows, graph: prog.graph, vault: vault, app: t.app.id, privileged: t.privileged.id, links: links, callback: callback, place: t.place(), outbound: outside, pace: o.pace, logger: logger, metrics: m,
+	}
+	var rows live.Rows = prog.rows
+	if o.streams {
+		prog.live = live.New(live.Options{Store: prog.rows, Now: now, Watched: o.watched})
+		rows = prog.live.Waking(prog.rows)
 	}
 	table := routes(n)
 	m.expect(table)
 	prog.triggers = triggers(table)
-	prog.dispatcher = dispatch.New(prog.rows, prog.rows, table, dispatch.Options{Now: now, NewID: newID, Logger: logger, Observe: m.observe, Tracer: o.tracer})
+	prog.dispatcher = dispatch.New(rows, rows, table, dispatch.Options{Now: now, NewID: newID, Logger: logger, Observe: m.observe, Tracer: o.tracer})
 	prog.host = local.New(prog.rows, prog.dispatcher, queues, logger)
 	wake := make(chan struct{}, 1)
 	prog.audits = &tenantaudit.Timer{Store: prog.rows, Cron: c.AuditSchedule, Now: now, NewID: newID, Logger: logger, Since: now(), Wake: wake}
@@ -146,7 +157,7 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 			default: // it is about to look anyhow
 			}
 		},
-		Store: prog.rows, Devices: prog.graph, Policies: prog.graph, Vault: openings{vault, m.reveals}, Tokens: prog.tokens, Sessions: prog.session, SignIn: t.people(c, now),
+		Store: rows, Live: prog.live, Devices: prog.graph, Policies: prog.graph, Vault: openings{vault, m.reveals}, Tokens: prog.tokens, Sessions: prog.session, SignIn: t.people(c, now),
 		Links: links, Notified: callback != "", Subscriptions: prog.graph,
 		Metrics: m.handler(), Ready: prog.ready, Now: now, NewID: newID, Logger: logger, Tracer: o.tracer, Version: version(),
 		SampleNotice: t.notice, SampleLink: t.noticeLink,

@@ -38,6 +38,7 @@ var rooms = []struct {
 	{room: "pinreset/shared/policy", imports: []string{"pinreset/events"}},                // what a policy is, whoever reads or writes it
 	{room: "pinreset/shared/secret/keyvault", sdk: true},
 	{room: "pinreset/shared/credential", imports: []string{"pinreset/shared/awsapi", "pinreset/shared/graph"}, sdk: true},
+	{room: "pinreset/shared/host/lambda/lambdahost", imports: []string{"pinreset/shared/awsapi"}}, // for tests; asks the queues as the platform does
 	{room: "pinreset/shared/host", imports: []string{"pinreset/shared/work"}, sdk: true},
 	{room: "pinreset/shared/host/hosttest", imports: []string{"pinreset/events", "pinreset/shared"}}, // for tests; joins the program's client and a simulated cloud
 	{room: "pinreset/shared", imports: []string{"pinreset/events", "pinreset/shared"}},

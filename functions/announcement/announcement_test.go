@@ -122,7 +122,7 @@ func rows(t *testing.T, s work.Store, prefix string) []work.Row {
 func TestEveryResultIsServed(t *testing.T) {
 	t.Parallel()
 	// The others: requests have queues of their own, and these two a handler sends to itself or is sent by the callback.
-	own := []string{events.ConsentCheckDue{}.Kind(), events.ConsentReturned{}.Kind(), events.PasscodeResetCheckDue{}.Kind(), events.PasscodeExpiryDue{}.Kind(), events.HousekeepingDue{}.Kind(), events.PolicyRolloutCheckDue{}.Kind(), events.DeviceReported{}.Kind(), events.BulkResetDue{}.Kind(), events.PortalCatchUpDue{}.Kind(), events.SubscriptionsDue{}.Kind()}
+	own := []string{events.ConsentCheckDue{}.Kind(), events.ConsentReturned{}.Kind(), events.PasscodeResetCheckDue{}.Kind(), events.PasscodeExpiryDue{}.Kind(), events.HousekeepingDue{}.Kind(), events.PolicyRolloutCheckDue{}.Kind(), events.DeviceReported{}.Kind(), events.BulkResetDue{}.Kind(), events.PortalCatchUpDue{}.Kind(), events.SubscriptionsDue{}.Kind(), events.NotificationDue{}.Kind()}
 	for _, kind := range events.Kinds() {
 		known := slices.ContainsFunc(announced, func(d events.Data) bool { return d.Kind() == kind })
 		if !events.FromOutside(kind) && !slices.Contains(own, kind) && !known {

@@ -48,7 +48,7 @@ func (h *Handler) Route() dispatch.Route {
 const (
 	chunk    = 80 // devices that are found in one commit
 	pages    = 20 // of devices that are found in one run
-	begun    = 18 // devices that are begun in one commit: five operations each, of the 98 that it has
+	begun    = 15 // devices that are begun in one commit: six operations each, of the 98 that it has
 	soonest  = 2 * time.Second
 	latest   = 15 * time.Minute
 	patience = 30 // devices are counted again after so small a part of the time that the bulk reset has run
@@ -63,9 +63,12 @@ func (h *Handler) due(ctx context.Context, u *work.Unit, e events.Event, d event
 		return err
 	}
 	if b.State == passcode.BulkFailed && b.FailureCode == fault.AttemptsExhausted {
-		// Its dead letter was replayed.
+		// Its dead letter was replayed. It goes on in a run of its own: one that was overtaken by the run which failed takes its
+		// message for a replay too, and this commit is refused to it.
 		b.State, b.FailedIn, b.FailureCode, b.Diagnostics, b.EndedAt = b.FailedIn, "", "", "", time.Time{}
-	} else if b.DueID != e.ID {
+		return h.goOn(ctx, u, b, time.Time{})
+	}
+	if b.DueID != e.ID {
 		return nil // a later reminder has taken over
 	}
 	switch b.State {
@@ -195,7 +198,7 @@ func (h *Handler) advance(ctx context.Context, u *work.Unit, b passcode.Bulk) er
 			return err
 		}
 		b.Tally, b.TalliedAt = tally, u.Now()
-		b.CalledBy = h.calledBy(u.Now(), tally.Queued+tally.Throttled, false)
+		b.CalledBy = h.calledBy(u.Now(), tally.Uncalled(), false)
 		if tally.Ended() == tally.Total && (b.BegunAll || b.State == passcode.BulkCancelled) {
 			if b.State == passcode.BulkCancelled {
 				return passcode.WriteBulk(u, b) // its end was told when it was given up

@@ -3,6 +3,7 @@ package bulkreset_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
@@ -206,7 +207,7 @@ func TestPlanSendsNothingAndBindsTheStart(t *testing.T) {
 	t.Parallel()
 	f := setUp(t, false, 10)
 	plan := f.end(f.start(passcode.Bulk{Plan: true}))
-	if plan.State != passcode.BulkPlanned || plan.Found == "" || plan.Tally.Queued != plan.Tally.Total || plan.Tally.Total == 0 {
+	if plan.State != passcode.BulkPlanned || plan.Found == "" || plan.Tally.Planned != plan.Tally.Total || plan.Tally.Queued != 0 || plan.Tally.Total == 0 {
 		t.Fatalf("planned %+v", plan)
 	}
 	for _, wrong := range []passcode.Bulk{{Count: plan.Tally.Total + 1}, {Hash: "another"}, {Hash: plan.Found, Count: 1}} {
@@ -245,7 +246,7 @@ func TestPace(t *testing.T) {
 	id := f.start(passcode.Bulk{})
 	f.RunUntil(time.Hour, func() bool {
 		b := f.bulk(id)
-		return b.State == passcode.BulkRunning && b.BegunAll && b.Tally.Queued+b.Tally.Throttled == 0 && b.Tally.Total > 0
+		return b.State == passcode.BulkRunning && b.BegunAll && b.Tally.Uncalled() == 0 && b.Tally.Total > 0
 	})
 	b := f.bulk(id)
 	w := f.client.BulkWrites(graph.Devices)
@@ -381,4 +382,21 @@ func TestCrashAtEveryBoundary(t *testing.T) {
 		}
 		return passed, crashed
 	})
+}
+
+// TestOvertakenRunOpensNothing: a run that begins after the last attempt of its message has failed the bulk reset finds what a replayed
+// dead letter finds. It must not take itself for one and go on.
+func TestOvertakenRunOpensNothing(t *testing.T) {
+	t.Parallel()
+	for _, torn := range []bool{false, true} {
+		t.Run(fmt.Sprintf("torn %t", torn), func(t *testing.T) {
+			t.Parallel()
+			f := setUp(t, torn, 60)
+			id := f.start(passcode.Bulk{})
+			f.Overtake(passcode.BulkQueue.Bulk())
+			if b := f.bulk(id); b.State != passcode.BulkFailed || b.Found != "" {
+				t.Errorf("%s with %q found, want it failed with nothing", b.State, b.Found)
+			}
+		})
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"pinreset/shared/diag"
 	"pinreset/shared/grant"
 	"pinreset/shared/identity"
+	"pinreset/shared/notice"
 	"pinreset/shared/passcode"
 	"pinreset/shared/portal"
 	"pinreset/shared/readiness"
@@ -95,6 +96,7 @@ func (h *Handler) retention() []task {
 		{"records.old", history{portal.Prefix, h.Keep.History, at, nil}},
 		{"audit.old", history{audit.Prefix, h.Keep.Audit, at, nil}},
 		{"tokens.old", history{identity.TokenPrefix, h.Keep.Audit, ended, nil}},
+		{"notifications.old", history{notice.Prefix, h.Keep.History, at, nil}},
 		{"reports.old", history{devicereport.Prefix, h.Keep.History, at, nil}},
 		{"facts.old", history{readiness.DevicePrefix, h.Keep.History, reported, withKey(readiness.DevicePrefix)}},
 		{"facts.silent", history{readiness.DevicePrefix, h.Keep.Audit, reported, nil}},

@@ -16,8 +16,8 @@ import (
 	"pinreset/shared/work"
 )
 
-// outbox sends what a crash left between the rows of a commit and its messages. Stores that commit both in one transaction
-// have none.
+// outbox sends what a crash left between the rows of a commit and its messages, and what was due later than the queue can wait. Stores that
+// commit both in one transaction have none.
 type outbox interface {
 	Sweep(ctx context.Context) error
 }
@@ -37,7 +37,7 @@ type Timer struct {
 }
 
 // longestWait is for machines that sleep and clocks that are set: timers don't count that. It is also how long what a crash left in
-// the outbox waits at most.
+// the outbox waits at most, and much less than a third of what any queue can wait (SQS: a quarter of an hour), which sweeps must keep to.
 const longestWait = time.Minute
 
 // Run looks until ctx ends; the first rounds begin at once, unless they were begun before.

@@ -115,6 +115,12 @@ func (h *Handler) requested(ctx context.Context, u *work.Unit, _ events.Event, d
 		if r, err = passcode.Reopen(ctx, u, r); err != nil {
 			return err
 		}
+		if r.State == passcode.Accepted {
+			// In a run of its own: one that was overtaken by the run which failed takes its message for a replay too, and this
+			// commit is refused to it, while a call would not be.
+			_, err := u.Send(ctx, r.Queue(), time.Time{}, d)
+			return err
+		}
 	}
 	switch r.State {
 	case passcode.Accepted:

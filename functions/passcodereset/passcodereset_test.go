@@ -485,3 +485,21 @@ func TestEntriesOfAnEarlierCall(t *testing.T) {
 		t.Errorf("the second reset shows %q, %v; the device has code-2", code, err)
 	}
 }
+
+// TestOvertakenRunCallsNothing: a run that begins after the last attempt of its message has failed the reset finds what a replayed
+// dead letter finds. It must not take itself for one and reset a device after its operator was told of a failure.
+func TestOvertakenRunCallsNothing(t *testing.T) {
+	t.Parallel()
+	for _, torn := range []bool{false, true} {
+		t.Run(fmt.Sprintf("torn %t", torn), func(t *testing.T) {
+			t.Parallel()
+			f := setUp(t, torn)
+			id := f.accept("sales-pixel-12")
+			f.Overtake(passcode.Queue)
+			f.Drain(f.Clock.Now().Add(time.Hour))
+			if r := f.reset(id); r.State != passcode.Failed || !r.CalledAt.IsZero() {
+				t.Errorf("%s, called %s, want the failed reset left alone", r.State, r.CalledAt)
+			}
+		})
+	}
+}

@@ -109,13 +109,19 @@ func (h *Handler) requested(ctx context.Context, u *work.Unit, _ events.Event, d
 		return err
 	}
 	switch {
+	case reopens:
+		return h.reopened(ctx, u, r)
 	case placing(r):
 		return h.place(ctx, u, r)
-	case reopens: // it was watching, and its reminders ended with it
-		return h.lookAgain(ctx, u, r, 0, time.Time{})
 	default:
 		return nil // delivered again after its work was done
 	}
+}
+
+// reopened goes on with a rollout that was opened again, in a run of its own. A run that was overtaken by the one which failed
+// takes its message for a replayed one too: this commit is refused to it, while one between its steps would hold.
+func (h *Handler) reopened(ctx context.Context, u *work.Unit, r rollout.Rollout) error {
+	return h.lookAgain(ctx, u, r, 0, time.Time{})
 }
 
 // placing reports whether the rollout is in a state that its request takes up.
@@ -168,6 +174,7 @@ func (h *Handler) rollback(ctx context.Context, u *work.Unit, _ events.Event, d 
 		if r, err = rollout.Reopen(ctx, u, r); err != nil { // its dead letter was replayed
 			return err
 		}
+		return h.reopened(ctx, u, r)
 	}
 	if r.State != rollout.Withdrawing || !r.Rollback.FalseAt.IsZero() {
 		return nil // delivered again after its work was done, or its reminders have taken over

@@ -910,3 +910,26 @@ func crashOnce(t *testing.T, n int, torn, lossy, back bool) (passed int, crashed
 	}
 	return passed, crashed
 }
+
+// TestOvertakenRunOpensNothing: a run that begins after the last attempt of its message has failed the rollout, or its rollback, finds
+// what a replayed dead letter finds. It must not take itself for one and open it, since no message would go on with it.
+func TestOvertakenRunOpensNothing(t *testing.T) {
+	t.Parallel()
+	for _, torn := range []bool{false, true} {
+		for _, in := range []rollout.State{rollout.Accepted, rollout.Withdrawing} {
+			t.Run(fmt.Sprintf("%s, torn %t", in, torn), func(t *testing.T) {
+				t.Parallel()
+				f := setUp(t, torn)
+				f.ask(sales)
+				if in == rollout.Withdrawing {
+					f.until(rollout.Completed)
+					f.takeBack(f.id, true, false)
+				}
+				f.Overtake(rollout.Queue)
+				if r := f.rollout(f.id); r.State != rollout.Failed || r.FailedIn != in {
+					t.Errorf("%s, failed in %q, want it failed in %s", r.State, r.FailedIn, in)
+				}
+			})
+		}
+	}
+}

@@ -27,10 +27,10 @@ type cloud struct {
 	tenant string
 }
 
-func simulated(t *testing.T, torn bool, tenantID string) *cloud {
+func simulated(t *testing.T, torn bool, tenantID string, change ...func(*graph.Config)) *cloud {
 	t.Helper()
 	b := dispatchtest.New(t, torn)
-	sim, client := graphtest.New(t, graphsim.Options{Now: b.Clock.Now})
+	sim, client := graphtest.New(t, graphsim.Options{Now: b.Clock.Now}, change...)
 	c := &cloud{fixture: &fixture{Bench: b}, sim: sim, client: client, tenant: tenantID}
 	c.handler = &policyrollout.Handler{
 		Directory: client, Policies: client, Store: b.Store(), Schedule: policyrollout.DefaultSchedule,

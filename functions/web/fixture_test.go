@@ -23,6 +23,7 @@ import (
 	"pinreset/shared/graph"
 	"pinreset/shared/identity"
 	"pinreset/shared/identity/entra"
+	"pinreset/shared/live"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
 	"pinreset/shared/secret"
@@ -43,6 +44,9 @@ const (
 
 // hostile is a device name that wants to be a script, in every context that a page has.
 const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)>'&{{.}}`
+
+// hostileUser is the name of a user that wants to be one.
+const hostileUser = `kim@contoso.example"><svg onload=alert(3)>`
 
 // canary is a code that must be seen in the answer of a reveal and nowhere else.
 const canary = "K7mQ#2xW"
@@ -65,7 +69,8 @@ type fixture struct {
 	newID    func() string
 	log      *buffer
 	server   *httptest.Server
-	admin    string // token with everything
+	live     *live.Feed // nil: nothing is streamed
+	admin    string     // token with everything
 	adminID  string
 
 	reachable bool     // whether Graph can reach the callback
@@ -137,7 +142,7 @@ func setUp(t testing.TB) *fixture {
 	f.fleet = &fleet{devices: map[string][]graph.ManagedDevice{
 		contoso: {
 			{ID: pixel, DeviceName: hostile, OperatingSystem: "AndroidEnterprise", OSVersion: "14", EnrollmentType: "androidEnterpriseFullyManaged",
-				UserPrincipalName: "kim@contoso.example", SerialNumber: "PX-1", LastSync: started.Add(-time.Minute)},
+				UserPrincipalName: hostileUser, SerialNumber: "PX-1", LastSync: started.Add(-time.Minute)},
 			{ID: laptop, DeviceName: "hr-laptop-11", OperatingSystem: "Windows", OSVersion: "10.0.22631", SerialNumber: "LT-2"},
 		},
 		fabrikam: {{ID: foreign, DeviceName: "secret-project-phone", OperatingSystem: "AndroidEnterprise", OSVersion: "13"}},
@@ -157,9 +162,16 @@ func setUp(t testing.TB) *fixture {
 }
 
 func (f *fixture) handler() http.Handler {
+	var rows work.Store = f.store
+	if f.live != nil {
+		rows = f.live.Waking(struct {
+			*brokenStore
+			work.Source
+		}{f.store, f.rows})
+	}
 	return web.New(web.Options{
 		Eraser: f.rows, Keys: f.ring, KEK: f.kek, Counted: f.count, Changed: f.change, Notified: f.reachable, Subscriptions: f,
-		Store: f.store, Devices: f.fleet, Policies: f.fleet, Vault: f.vault, Links: f.links, Tokens: f.tokens, Sessions: f.sessions, SignIn: f.signIn,
+		Store: rows, Live: f.live, Devices: f.fleet, Policies: f.fleet, Vault: f.vault, Links: f.links, Tokens: f.tokens, Sessions: f.sessions, SignIn: f.signIn,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "pinreset_up 1\n") }),
 		Ready: func(context.Context) error {
 			if f.store.broken.Load() {
@@ -239,7 +251,7 @@ func (f *fixture) issue(tenantID, id, code string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	r.DeviceName, r.User, r.Platform, r.IssuedAt, r.ExpiresAt = hostile, "kim@contoso.example", "AndroidEnterprise", f.Now(), f.Now().Add(time.Hour)
+	r.DeviceName, r.User, r.Platform, r.IssuedAt, r.ExpiresAt = hostile, hostileUser, "AndroidEnterprise", f.Now(), f.Now().Add(time.Hour)
 	env, err := f.vault.Seal(f.t.Context(), f.newID(), secret.Binding{Tenant: tenantID, Device: r.DeviceID, Request: r.ID}, secret.NewText(code), r.ExpiresAt)
 	if err != nil {
 		f.t.Fatal(err)

@@ -227,7 +227,7 @@ func TestPagesTellNothingOfOthers(t *testing.T) {
 	own, other := f.furnish(contoso, pixel), f.furnish(fabrikam, foreign)
 	none := other.missing()
 	form := url.Values{
-		"reason": {"a test"}, "name": {"x"}, "do": {"drop"}, "all": {"devices"}, "passcodeHours": {"24"}, "resetDeadlineHours": {"24"},
+		"reason": {"a test"}, "name": {"x"}, "do": {"drop"}, "all": {"devices"}, "passcodeHours": {"24"}, "resetDeadlineHours": {"24"}, "budgetHour": {"400"}, "budgetDay": {"500"},
 	}
 	const everything = "all permissions"
 	callers := map[string]*browser{everything: f.browser().signIn(f.may(identity.Permissions()...))}
@@ -267,7 +267,7 @@ func TestPagesTellNothingOfOthers(t *testing.T) {
 					break
 				}
 			}
-			if a := ask(contoso, own.ids[r.idKind()]); method == http.MethodGet && caller == everything && a.status != http.StatusOK {
+			if a := ask(contoso, own.ids[r.idKind()]); method == http.MethodGet && caller == everything && a.status != http.StatusOK && !(strings.HasSuffix(path, "/events") && a.status == http.StatusNoContent) {
 				t.Errorf("%s of one's own: %d", pattern, a.status)
 			}
 		}

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -172,7 +173,16 @@ func TestPagesFromStartToCode(t *testing.T) {
 	if !strings.Contains(string(started.body), `http-equiv="refresh"`) {
 		t.Error("a pending reset is not live")
 	}
+	stands := regexp.MustCompile(`(?s)data-milestone>.*?</span>[^<]*</span>`)
+	before := stands.Find(started.body)
 	f.Advance(12 * time.Second)
+	if after := stands.Find(b.get(at).body); len(before) == 0 || !bytes.Equal(before, after) {
+		t.Errorf("time alone changes what is announced: %q, %q", before, after)
+	}
+	colleague := f.browser().signIn(f.may(identity.Permissions()...))
+	if a := colleague.post(base+"/devices/"+pixel+"/reset", url.Values{"key": {"c1"}, "reason": {"me too"}}); a.header.Get("Final-Path") != at || !strings.Contains(string(a.body), "administrator asked for it 12 s ago") {
+		t.Errorf("a second reset: at %s: %s", a.header.Get("Final-Path"), a.body)
+	}
 	page(base+"/devices/"+pixel, "administrator asked for it 12 s ago")
 	page(at+"/cancel", "Give the reset up")
 	page(base+"/resets", "Accepted")
@@ -194,7 +204,7 @@ func TestPagesFromStartToCode(t *testing.T) {
 	if !strings.Contains(string(shown.body), `translate="no"`) {
 		t.Error("the code could be translated")
 	}
-	page(at, "Viewed 1 times")
+	page(at, "Viewed once")
 	german := b.do(http.MethodPost, at+"/reveal", url.Values{"key": {ready.key(t)}, "reason": {"user on the phone"}}, header("Accept-Language", "fr, de-AT;q=0.8, en;q=0.5"))
 	german.want(t, http.StatusOK)
 	german.sound(t, "code in German")
@@ -215,11 +225,33 @@ func TestPagesFromStartToCode(t *testing.T) {
 		t.Errorf("the log lacks what was said or deleted: %v", log)
 	}
 
+	bulk := f.call(http.MethodPost, "/v1/tenants/"+contoso+"/bulk-resets", f.admin, map[string]any{"all": true, "expected": 3, "reason": "lost"}).field(t, "id")
+	page(base+"/bulk-resets", bulk)
+	if a := page(base+"/bulk-resets/"+bulk, "Finding its devices"); !strings.Contains(string(a.body), `http-equiv="refresh"`) || strings.Contains(string(a.body), "/cancel") {
+		t.Errorf("an open bulk reset is not live, or has a form that the next turn would empty: %s", a.body)
+	}
+	asks := page(base+"/bulk-resets/"+bulk+"?live=off", "Give the bulk reset up")
+	if a := b.post(base+"/bulk-resets/"+bulk+"/cancel", url.Values{"key": {asks.key(t)}}); a.status != http.StatusUnprocessableEntity {
+		t.Errorf("given up without a reason: %d", a.status)
+	}
+	given := b.post(base+"/bulk-resets/"+bulk+"/cancel", url.Values{"key": {asks.key(t)}, "reason": {"found them"}})
+	if given.want(t, http.StatusOK); !strings.Contains(string(given.body), "Cancelled") {
+		t.Errorf("given up: %s", given.body)
+	}
+
 	page(base+"/failures", diagID)
-	page("/tenants/"+contoso+"/diag/"+diagID, "request-id <code>req-1</code>")
+	failed := page("/tenants/"+contoso+"/diag/"+diagID, "request-id <code>req-1</code>")
+	for _, want := range []string{"/deadletters/" + letter + "/settle", "Read the tenant again", "Prerequisites of the tenant", `data-copy="support" hidden`, "request-id req-1", "Diagnostics id: " + diagID} {
+		if !strings.Contains(string(failed.body), want) {
+			t.Errorf("the failure lacks %q: %s", want, failed.body)
+		}
+	}
 	page(base+"/deadletters", "The work failed at every attempt")
 	dead := page(base+"/deadletters/"+letter, "Send it again")
 	b.post(base+"/deadletters/"+letter+"/settle", url.Values{"key": {dead.key(t)}, "reason": {"fixed"}, "do": {"replay"}}).want(t, http.StatusOK)
+	if a := page("/tenants/"+contoso+"/diag/"+diagID, "sent again or deleted since"); strings.Contains(string(a.body), "/settle") {
+		t.Error("a message that is gone can be sent again")
+	}
 	page(base+"/audit", "passcode.revealed")
 
 	page(base+"/readiness", "Ways to a new PIN or passcode")
@@ -275,18 +307,44 @@ func TestPagesFromStartToCode(t *testing.T) {
 	if strings.Contains(string(b.get(base).body), "<form class") {
 		t.Error("a page that loads itself again has a form in it")
 	}
-	page(base+"?live=off", `name="passcodeHours" value="168"`)
-	hours := url.Values{"passcodeHours": {"x"}, "resetDeadlineHours": {"48"}, "reason": {"shorter is safer"}}
-	unset := b.post(base+"/settings", hours)
+	page(base+"/settings", `name="passcodeHours" value="168"`)
+	settings := url.Values{
+		"passcodeHours": {"x"}, "resetDeadlineHours": {"48"}, "budgetHour": {""}, "budgetDay": {"40"}, "requireStepUp": {"when_available"}, "tokenBudget": {"yes"},
+		"reason": {"shorter is safer"},
+	}
+	unset := b.post(base+"/settings", settings)
 	unset.want(t, http.StatusUnprocessableEntity)
 	unset.sound(t, "settings that are no number")
-	if text := string(unset.body); !strings.Contains(text, `value="shorter is safer"`) || !strings.Contains(text, `value="48"`) || strings.Contains(text, `http-equiv="refresh"`) {
-		t.Errorf("the form was not given back: %s", text)
+	for _, want := range []string{`value="shorter is safer"`, `value="48"`, `id="passcodeHours-wrong">must be a whole number`, `id="budgetHour-wrong">`, `name="tokenBudget" value="yes" checked`} {
+		if !strings.Contains(string(unset.body), want) {
+			t.Errorf("the form was not given back with %s: %s", want, unset.body)
+		}
 	}
-	hours.Set("passcodeHours", "200")
-	b.post(base+"/settings", hours).want(t, http.StatusUnprocessableEntity)
-	hours.Set("passcodeHours", "12")
-	b.post(base+"/settings", hours).want(t, http.StatusOK)
+	settings.Set("passcodeHours", "200")
+	settings.Set("budgetHour", "12")
+	if a := b.post(base+"/settings", settings); a.status != http.StatusUnprocessableEntity || !strings.Contains(string(a.body), `id="passcodeHours-wrong">must be 1 to 168`) {
+		t.Errorf("200 hours: %d: %s", a.status, a.body)
+	}
+	settings.Set("passcodeHours", "12")
+	settings.Set("graphNotifications", "yes")
+	if a := b.post(base+"/settings", settings); a.status != http.StatusConflict || !strings.Contains(string(a.body), `id="graphNotifications-wrong">Graph can&#39;t reach`) {
+		t.Errorf("notifications that can't come: %d: %s", a.status, a.body)
+	}
+	settings.Del("graphNotifications")
+	b.post(base+"/settings", settings).want(t, http.StatusOK)
+	b.post(base+"/settings", settings).want(t, http.StatusOK)
+	if log := f.auditOf(contoso); len(slices.DeleteFunc(log, func(action string) bool { return action != audit.SettingsChanged })) != 1 {
+		t.Errorf("the same settings twice are recorded as %v", log)
+	}
+	set := string(page(base+"/settings", `name="tokenBudget" value="yes" checked`).body)
+	if !strings.Contains(set, `name="budgetDay" value="40"`) || strings.Contains(set, `name="sealPortalCodes" value="yes" checked`) {
+		t.Errorf("set: %s", set)
+	}
+	settings.Del("tokenBudget")
+	b.post(base+"/settings", settings).want(t, http.StatusOK)
+	if set := string(b.get(base + "/settings").body); strings.Contains(set, `name="tokenBudget" value="yes" checked`) {
+		t.Error("a box that was not ticked stayed")
+	}
 	page(base, "<dd>12 h</dd>")
 	page(base+"/audit", "shorter is safer")
 	if strings.Contains(f.log.String(), canary) {
@@ -305,6 +363,10 @@ func TestPagesShowOnlyWhatOneMaySee(t *testing.T) {
 	base := "/tenants/" + contoso
 	for _, path := range []string{base + "/devices", base + "/devices/" + pixel, base + "/audit"} {
 		b.get(path).want(t, http.StatusForbidden)
+	}
+	own, _ := f.setAside(contoso, []byte("{}"))
+	if a := b.get(base + "/diag/" + own); a.status != http.StatusOK || strings.Contains(string(a.body), "<form class=") || strings.Contains(string(a.body), "Read the tenant") {
+		t.Errorf("a failure offers what may not be done: %d", a.status)
 	}
 	if a := b.get(base + "/resets/" + id); strings.Contains(string(a.body), "<form class=") {
 		t.Error("a form that may not be sent")

@@ -170,7 +170,7 @@ func TestCodeIsShownOnlyWhereItIsRevealed(t *testing.T) {
 				Views                      int
 			}
 			a.into(t, &r)
-			if a.status != http.StatusOK || r.Passcode != canary || r.User != "kim@contoso.example" || a.header.Get("Cache-Control") != "no-store" {
+			if a.status != http.StatusOK || r.Passcode != canary || r.User != hostileUser || a.header.Get("Cache-Control") != "no-store" {
 				t.Errorf("%d %s", a.status, a.body)
 			}
 			mu.Lock()

@@ -18,6 +18,7 @@ import (
 	"pinreset/shared/graph"
 	"pinreset/shared/identity"
 	"pinreset/shared/identity/entra"
+	"pinreset/shared/live"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/tracing"
 	"pinreset/shared/work"
@@ -45,6 +46,10 @@ type Options struct {
 	Logger   *slog.Logger    // default none
 	Tracer   *tracing.Tracer // makes each request a span; nil for none
 	Version  string
+
+	// Live tells pages of changes while they are open, and is told by Store of what is written; see package live. It is nil where a front
+	// end takes whole answers only; the pages then load themselves again.
+	Live *live.Feed
 
 	// Changed stages what is to be done when Microsoft tells of a change in a tenant; see package callback. Counted is told of each call
 	// of a device or of Graph. Both may be nil.
@@ -89,7 +94,7 @@ func New(o Options) http.Handler {
 	api.Mount(mux, api.Options{Desk: d, Auth: auth, Now: o.Now, Version: o.Version})
 	portal.Mount(mux, portal.Options{
 		Desk: d, Auth: auth, Tokens: o.Tokens, Sessions: o.Sessions, Now: o.Now, Notice: o.SampleNotice, NoticeLink: o.SampleLink,
-		SignIn: o.SignIn, People: people, Key: o.Links.Key,
+		SignIn: o.SignIn, People: people, Key: o.Links.Key, Live: o.Live,
 	})
 	callback.Mount(mux, callback.Options{
 		Store: o.Store, Links: o.Links, Now: o.Now, NewID: o.NewID, Notice: o.SampleNotice, NoticeLink: o.SampleLink,

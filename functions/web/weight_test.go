@@ -5,7 +5,10 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"testing"
+
+	"pinreset/functions/web/portal"
 )
 
 // firstLoad is how much a browser that has nothing yet may load for a page, compressed, in bytes.
@@ -28,7 +31,15 @@ func TestFirstLoad(t *testing.T) {
 		}
 		return len(packed.body), plain.body
 	}
-	for _, path := range []string{"/", "/tenants/" + contoso, "/tenants/" + contoso + "/devices", "/tenants/" + contoso + "/resets"} {
+	own := f.furnish(contoso, pixel)
+	paths := []string{"/"}
+	for _, pattern := range portal.Routes() {
+		if path, isGet := strings.CutPrefix(pattern, "GET "); isGet && !strings.HasSuffix(path, "/events") {
+			r := route{path: path}
+			paths = append(paths, r.in(contoso, own.ids[r.idKind()]))
+		}
+	}
+	for _, path := range paths {
 		total, page := size(path)
 		for _, m := range loaded.FindAllSubmatch(page, -1) {
 			n, _ := size(string(m[1]))
@@ -38,7 +49,7 @@ func TestFirstLoad(t *testing.T) {
 			t.Errorf("%s: %d bytes", path, total)
 		}
 	}
-	id := f.startReset(contoso, pixel)
+	id := own.ids["reset"]
 	f.issue(contoso, id, canary)
 	at := "/tenants/" + contoso + "/resets/" + id
 	shown := b.do(http.MethodPost, at+"/reveal", url.Values{"key": {b.get(at).key(t)}, "reason": {"user on the phone"}}, header("Accept-Encoding", "gzip"))

@@ -95,7 +95,8 @@ func checkTriggers(s *stack) {
 	}
 }
 
-// schedule: the timer is called with its own name, and a call that fails is not repeated, because the next minute's finds the same.
+// schedule: the timer is called with its own name, and a call that fails is not repeated, because the next minute's finds the same. What
+// waits in rows until SQS can be asked for it needs a sweep every third of sqs.MaxDelay, which is five minutes.
 func (s *stack) schedule(r resource, name string, event any) {
 	var input struct {
 		Schedule string `json:"schedule"`

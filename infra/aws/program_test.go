@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"pinreset/shared/credential"
+	"pinreset/shared/work/servicebus"
 )
 
 // served are the program's functions, and the queue that starts each; "" for a timer and for the one that answers requests. The files of
@@ -80,12 +81,17 @@ const signsIn = "aws"
 // program, and says what the template was given or has made.
 func checkSettings(s *stack) {
 	known := settings(s)
+	topic := ""
+	if s.given["ServiceBus"] != "" {
+		topic = servicebus.AnnouncementTopic
+	}
 	want := map[string]any{
 		"PINRESET_CREDENTIAL": signsIn, "PINRESET_LOG_LEVEL": "info",
 		"PINRESET_CLIENT_ID": s.given["ClientId"], "PINRESET_PRIVILEGED_CLIENT_ID": s.given["PrivilegedClientId"], "PINRESET_HOME_TENANT": s.given["HomeTenant"],
 		"PINRESET_TABLES_URL": s.given["TablesUrl"], "PINRESET_KEY_VAULT_KEY": s.given["KeyVaultKey"], "PINRESET_PUBLIC_URL": s.given["PublicUrl"],
 		"PINRESET_AUDIT_SCHEDULE": s.given["AuditSchedule"], "PINRESET_SQS_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/",
-		"PINRESET_SNS_TOPIC": "arn:aws:sns:eu-central-1:123456789012:" + fmt.Sprint(s.given["AWS::StackName"]) + "-announcements",
+		"PINRESET_SNS_TOPIC":  "arn:aws:sns:eu-central-1:123456789012:" + fmt.Sprint(s.given["AWS::StackName"]) + "-announcements",
+		"PINRESET_SERVICEBUS": s.given["ServiceBus"], "PINRESET_SERVICEBUS_TOPIC": topic,
 	}
 	for name := range want {
 		if !known[name] {

@@ -13,6 +13,7 @@ func TestChecksCatch(t *testing.T) {
 	for _, c := range []struct{ from, to, says string }{
 		{"Transform: AWS::Serverless-2016-10-31", "Transform: AWS::LanguageExtensions", "the transform is"},
 		{"  ConsentLog:\n", "  ConsentQueue:\n", "ConsentQueue is there twice"},
+		{"!If [HasServiceBus, announcements, '']", "!If [HasServiceBus, '', announcements]", "setting PINRESET_SERVICEBUS_TOPIC is announcements"},
 		{"PINRESET_LOG_LEVEL: info", "PINRESET_LOG_LEVEL: &level info", "no anchors"},
 		{"!Ref LogRetentionDays", "30", "parameter LogRetentionDays is not used"},
 		{"  Reserve: !Equals", "  Spare: !Equals [1, 1]\n  Reserve: !Equals", "condition Spare is not used"},
@@ -81,8 +82,10 @@ func TestChecksCatch(t *testing.T) {
 		{"Action: 'sns:Publish'", "Action: 'sns:*'", "SignInPolicy"},
 		{", KmsMasterKeyId: alias/aws/sns", "", "KmsMasterKeyId"},
 		{"PINRESET_CREDENTIAL: aws", "PINRESET_CREDENTIAL: secret", "PINRESET_CREDENTIAL"},
+		{"!If [HasServiceBus, announcements, '']", "!If [HasServiceBus, '', announcements]", "setting PINRESET_SERVICEBUS_TOPIC is announcements"},
 		{"PINRESET_LOG_LEVEL: info", "PINRESET_LOG_LEVEL: info\n        PINRESET_LISTEN: x", "setting PINRESET_LISTEN"},
 		{"PINRESET_TABLES_URL: !Ref", "PINRESET_TABLE_URL: !Ref", "setting PINRESET_TABLE_URL"},
+		{"!If [HasServiceBus, announcements, '']", "!If [HasServiceBus, '', announcements]", "setting PINRESET_SERVICEBUS_TOPIC is announcements"},
 		{"PINRESET_LOG_LEVEL: info", "PINRESET_LOG_LEVEL: warn", "setting PINRESET_LOG_LEVEL is warn"},
 		{"Description: Client id of the application that reads.", "NoEcho: true, Description: Client id of the application that reads.", "a place for a secret"},
 		{"MetricName: ApproximateNumberOfMessagesVisible", "MetricName: NumberOfMessagesSent", "no alarm looks for AWS/SQS ApproximateNumberOfMessagesVisible QueueName audit-bulk-dead"},

@@ -12,6 +12,7 @@ import (
 
 	"pinreset/functions/housekeeping"
 	"pinreset/shared/devicereport"
+	"pinreset/shared/notice"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/passcode"
 	"pinreset/shared/portal"
@@ -25,7 +26,7 @@ import (
 // everything are all queues: whoever replays what was set aside, or sends what a crash left, sends to any.
 var everything = []work.Queue{
 	onboarding.Queue, passcode.Queue, passcode.Queue.Bulk(), passcode.BulkQueue.Bulk(), portal.Queue.Bulk(), rollout.Queue, devicereport.Queue,
-	work.Announcements, survey.Queue, survey.Queue.Bulk(), subscription.Queue.Bulk(), housekeeping.Queue.Bulk(),
+	work.Announcements, notice.Queue, survey.Queue, survey.Queue.Bulk(), subscription.Queue.Bulk(), housekeeping.Queue.Bulk(),
 }
 
 var audits = []work.Queue{portal.Queue.Bulk(), rollout.Queue, subscription.Queue.Bulk(), work.Announcements}
@@ -34,16 +35,17 @@ var audits = []work.Queue{portal.Queue.Bulk(), rollout.Queue, subscription.Queue
 // not send to a queue loses nothing: what it has staged is sent by housekeeping, minutes later.
 var sends = map[string][]work.Queue{
 	"announcement":       {},
-	"bulkreset":          {passcode.Queue.Bulk(), work.Announcements},
+	"bulkreset":          {passcode.Queue.Bulk(), notice.Queue, work.Announcements},
 	"consent":            {survey.Queue, work.Announcements},
 	"devicereport":       {work.Announcements},
 	"graphsubscription":  {work.Announcements},
 	"housekeeping":       {onboarding.Queue, passcode.Queue, passcode.Queue.Bulk(), passcode.BulkQueue.Bulk(), rollout.Queue, survey.Queue, subscription.Queue.Bulk(), work.Announcements},
 	"housekeeping-timer": everything,
-	"passcodereset":      {passcode.Queue.Bulk(), work.Announcements},
-	"passcodereset-bulk": {passcode.Queue, work.Announcements},
+	"notification":       {work.Announcements},
+	"passcodereset":      {passcode.Queue.Bulk(), notice.Queue, work.Announcements},
+	"passcodereset-bulk": {passcode.Queue, notice.Queue, work.Announcements},
 	"policyrollout":      {survey.Queue, work.Announcements},
-	"portalaction":       {passcode.Queue, survey.Queue, work.Announcements},
+	"portalaction":       {passcode.Queue, notice.Queue, survey.Queue, work.Announcements},
 	"tenantaudit":        audits,
 	"tenantaudit-bulk":   audits,
 	"tenantaudit-timer":  {survey.Queue.Bulk()},
@@ -148,7 +150,7 @@ func TestSends(t *testing.T) {
 	named := map[string]work.Queue{
 		"onboarding.Queue": onboarding.Queue, "passcode.Queue": passcode.Queue, "passcode.Queue.Bulk()": passcode.Queue.Bulk(),
 		"passcode.BulkQueue.Bulk()": passcode.BulkQueue.Bulk(), "portal.Queue.Bulk()": portal.Queue.Bulk(), "rollout.Queue": rollout.Queue,
-		"devicereport.Queue": devicereport.Queue, "work.Announcements": work.Announcements, "survey.Queue": survey.Queue,
+		"devicereport.Queue": devicereport.Queue, "work.Announcements": work.Announcements, "survey.Queue": survey.Queue, "notice.Queue": notice.Queue,
 		"subscription.Queue.Bulk()": subscription.Queue.Bulk(), "Queue.Bulk()": housekeeping.Queue.Bulk(),
 	}
 	s := &stack{}

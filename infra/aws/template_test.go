@@ -1,9 +1,12 @@
 package aws
 
 import (
+	"fmt"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -46,6 +49,30 @@ func TestTemplate(t *testing.T) {
 	for _, s := range all {
 		if len(s.resources) < 130 {
 			t.Errorf("%s: only %d resources were seen", s.environment, len(s.resources))
+		}
+	}
+}
+
+// TestReadmeCounts: the operators' page says how many of each kind the template makes.
+func TestReadmeCounts(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := map[string]int{}
+	for _, r := range environments(t, func(b []byte) []byte { return b })[0].resources {
+		of[r.kind]++
+	}
+	queues := of["AWS::SQS::Queue"] / 2
+	for _, want := range []string{
+		fmt.Sprintf("\n| %d functions |", of["AWS::Serverless::Function"]),
+		fmt.Sprintf("\n| %d queues, %d for what was set aside |", queues, queues),
+		fmt.Sprintf("\n| %d roles |", of["AWS::IAM::Role"]),
+		fmt.Sprintf("\n| %d alarms |", of["AWS::CloudWatch::Alarm"]),
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("README.md must say %q", want)
 		}
 	}
 }

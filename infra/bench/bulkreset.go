@@ -186,7 +186,7 @@ func (r *bulkRun) all(ctx context.Context) (int, error) {
 			return 0, fmt.Errorf("bulk reset failed: %s", b.FailureCode)
 		case b.State == passcode.BulkFinding:
 			continue
-		case b.BegunAll && b.Tally.Total > 0 && b.Tally.Queued+b.Tally.Throttled == 0:
+		case b.BegunAll && b.Tally.Total > 0 && b.Tally.Uncalled() == 0:
 			return b.Tally.Total - b.Tally.Skipped, nil
 		}
 		if turn == nil {

@@ -160,6 +160,7 @@ var parts = []struct {
 	{"rollout", (*bench).rollouts},
 	{"azurehost", (*bench).azurehost},
 	{"lambdahost", (*bench).lambdahost},
+	{"portal", (*bench).portal},
 }
 
 func partNames() []string {

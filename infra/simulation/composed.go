@@ -22,17 +22,20 @@ type composed struct {
 	ledger
 	batches map[*task]work.Batch // what each run is committing
 	sent    []outbox.Parcel      // all there ever were
-	sweeps  bool                 // one is to come
+	sweeps  time.Time            // from when on one is to come; zero if none is
+	longest time.Duration        // for which the queue can wait; zero is for ever
 
 	fenceless, inboxless bool // the broken builds
 }
 
 func newComposed(w *world, o options) *composed {
 	c := &composed{
-		w: w, rows: &outboxtest.Rows{}, ledger: newLedger(), batches: map[*task]work.Batch{},
+		longest: o.kept.longest(w.seed),
+		w:       w, rows: &outboxtest.Rows{}, ledger: newLedger(), batches: map[*task]work.Batch{},
 		queue:     &outboxtest.Queue{Now: func() time.Time { return w.now }, Lock: leaseTime, Forgetful: w.chance(0.5)},
 		fenceless: o.skipFence, inboxless: o.skipInbox,
 	}
+	c.queue.MaxDelay = c.longest
 	for p := range c.stores {
 		c.restart(p)
 	}
@@ -41,7 +44,7 @@ func newComposed(w *world, o options) *composed {
 
 // restart forgets what the process had in memory: which partitions are in the register.
 func (c *composed) restart(process int) {
-	c.stores[process] = outbox.New(tableOf{c}, queueOf{c}, outbox.Options{NewID: c.w.newID, Now: c.w.clock, Logger: logger(c.w)})
+	c.stores[process] = outbox.New(tableOf{c}, queueOf{c}, outbox.Options{NewID: c.w.newID, Now: c.w.clock, MaxDelay: c.longest, Logger: logger(c.w)})
 }
 
 func (c *composed) store() *outbox.Store {
@@ -164,21 +167,43 @@ func (c *composed) unlock() {
 	}
 }
 
-// tend sends for a sweep when something is left for it. One comes every minute; those that would find nothing are left out.
+// tend sends for a sweep when something is left for it, or comes within what the queue can wait. One comes every minute; those that
+// would find nothing are left out.
 func (c *composed) tend() {
-	if len(c.marks) > 0 && !c.sweeps {
-		c.sweeps = true
-		c.sweepAt(c.w.now.Add(c.w.upTo(time.Minute)))
+	if from, any := c.wanted(); any && (c.sweeps.IsZero() || from.Before(c.sweeps)) {
+		c.sweeps = from
+		c.sweepAt(from, from.Add(c.w.upTo(time.Minute)))
 	}
 }
 
-func (c *composed) sweepAt(at time.Time) {
+// wanted is from when on a sweep finds something.
+func (c *composed) wanted() (from time.Time, any bool) {
+	for _, entries := range c.marks {
+		for _, e := range entries {
+			at := c.w.now
+			if e.Foreign == "" && e.Due != 0 {
+				if near := time.UnixMicro(e.Due).Add(-c.longest); near.After(at) {
+					at = near
+				}
+			}
+			if !any || at.Before(from) {
+				from, any = at, true
+			}
+		}
+	}
+	return from, any
+}
+
+func (c *composed) sweepAt(from, at time.Time) {
 	c.w.at(at, "sweep", func() {
+		if !c.sweeps.Equal(from) {
+			return // an earlier one took its place
+		}
 		c.w.spawn(&task{name: "sweep"}, func(ctx context.Context) {
 			if err := c.store().Sweep(ctx); err != nil {
 				c.w.note("sweep failed", err.Error())
 			}
-			c.sweeps = false
+			c.sweeps = time.Time{}
 		})
 	})
 }
@@ -195,6 +220,13 @@ func (c *composed) waits(which func(work.Message) bool) bool {
 	for i := range c.queue.Live() {
 		if which(c.message(i)) {
 			return true
+		}
+	}
+	for at, entries := range c.marks {
+		for _, e := range entries {
+			if e.Due != 0 && e.Foreign == "" && which(work.Message{ID: e.Message, Partition: at.Partition}) {
+				return true // it waits in its row
+			}
 		}
 	}
 	return false
@@ -219,13 +251,21 @@ func (c *composed) parcelled(key messageKey, attempt int) bool {
 	return false
 }
 
-// checkEnd wants a last sweep to find everything sent.
+// checkEnd wants a last sweep to find everything sent that the queue can be asked for.
 func (c *composed) checkEnd() {
 	if err := c.store().Sweep(context.Background()); err != nil {
 		c.w.violate("I21: the last sweep: %v", err)
 	}
-	if len(c.marks) > 0 || len(c.foreign) > 0 {
-		c.w.violate("I21: %d marks and %d messages for other partitions are left", len(c.marks), len(c.foreign))
+	left := 0
+	for _, entries := range c.marks {
+		if len(entries) == 0 || slices.ContainsFunc(entries, func(e entry) bool {
+			return e.Foreign != "" || e.Due == 0 || !time.UnixMicro(e.Due).After(c.w.now.Add(c.longest))
+		}) {
+			left++
+		}
+	}
+	if left > 0 || len(c.foreign) > 0 {
+		c.w.violate("I21: %d marks and %d messages for other partitions are left", left, len(c.foreign))
 	}
 	c.check()
 }

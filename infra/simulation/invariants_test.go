@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"pinreset/events"
 	"pinreset/shared/passcode"
@@ -169,6 +170,21 @@ func TestInvariantOfTheComposedStoreCanFail(t *testing.T) {
 		"its parcel can't be read": func(c *composed, _ work.Row) {
 			_, _ = c.store().Accept(context.Background(), outbox.Received{Queue: "q", Token: "t"})
 		},
+		"what waits loses its mark": func(c *composed, _ work.Row) {
+			m := work.Message{ID: "week", Queue: "q", Partition: tenantID, At: c.w.now.Add(7 * 24 * time.Hour), Body: []byte("{}")}
+			if c.Commit(context.Background(), work.Batch{Partition: tenantID, Messages: []work.Message{m}}) != nil || c.queue.Live() != 1 {
+				return // and nothing is noticed
+			}
+			if c.check(); c.w.violation != "" {
+				c.w.violation = "too early"
+				return
+			}
+			for _, key := range c.rows.Keys(tenantID) {
+				if key[0] == rowOfMark {
+					_ = tableOf{c}.Transact(context.Background(), tenantID, []work.Write{{Row: key, Delete: true}})
+				}
+			}
+		},
 		"a mark is left": func(c *composed, _ work.Row) {
 			_ = tableOf{c}.Transact(context.Background(), "elsewhere", []work.Write{{Row: "kmark", Value: []byte(`[]`)}})
 			c.checkEnd()
@@ -176,7 +192,7 @@ func TestInvariantOfTheComposedStoreCanFail(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(1, key(t), options{kept: composite}, &tally{})
+			w := newWorld(uint64(len(scenes)), key(t), options{kept: composite}, &tally{}) // its queue waits for a quarter of an hour
 			c := w.store.(*composed)
 			w.stop = start // nothing goes wrong by chance
 			m := work.Message{ID: "m", Queue: "q", Partition: tenantID, Body: []byte("{}")}

@@ -65,6 +65,19 @@ func (k *keeping) String() string {
 	return ""
 }
 
+// longest is for how long the queue of the seed's composed store can wait: in every second of the rounds that have one for a quarter of
+// an hour, as SQS can, else for ever, as Service Bus can.
+func (k keeping) longest(seed uint64) time.Duration {
+	round := seed / uint64(len(scenes))
+	if k == both {
+		round /= 12
+	}
+	if round%2 == 1 {
+		return 15 * time.Minute
+	}
+	return 0
+}
+
 // composes reports whether the seed's world has the composed store.
 func (k keeping) composes(seed uint64) bool {
 	return k == composite || k == both && seed/uint64(len(scenes))%12 == 11

@@ -39,6 +39,8 @@ type told struct {
 type entry struct {
 	Message string `json:"message"`
 	Attempt int    `json:"attempt"`
+	Foreign string `json:"foreign"`
+	Due     int64  `json:"due"` // microseconds since 1970, of what waits in its row; else zero
 }
 
 func newLedger() ledger {
@@ -102,7 +104,7 @@ func (l *ledger) wroteMessage(key messageKey, wr work.Write) (m work.Message, se
 // marked reports whether a mark says that the attempt is still to be sent.
 func (l *ledger) marked(key messageKey, attempt int) bool {
 	for at, entries := range l.marks {
-		if at.Partition == key.partition && slices.Contains(entries, entry{key.id, attempt}) {
+		if at.Partition == key.partition && slices.ContainsFunc(entries, func(e entry) bool { return e.Message == key.id && e.Attempt == attempt }) {
 			return true
 		}
 	}

@@ -145,6 +145,7 @@ var found = []struct {
 	{7, local, "I2: 429 though carried out, with our clock ahead of Graph's: no trace was found and the device was reset again"},
 	{302744, local, "I10: a replica that was behind did not list a policy that was made a moment ago, and a second one was made"},
 	{103788, local, "I13: a row was read twice in one unit and written under its later version: a second rollback went over the first one's record"},
+	{46936, composite, "I1: a run that was overtaken by the last attempt of its message took the failed rollback for one that is replayed, and opened it with no message to go on with it"},
 	{32576, local, "I20: a run forgot an intent that it had read, and deleted the one that another run had recorded in its place; what that one made was kept under a third one's secret"},
 	{73787, local, "I13: a rollback's time was over while another run of it was writing; it ended, and the next write came without the turn"},
 	{2012, local, "I20: two runs recorded the intent of the same subscription, the later over the earlier, and what the earlier one had made was kept under the later one's secret"},

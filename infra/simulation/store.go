@@ -121,7 +121,7 @@ func (s *store) List(ctx context.Context, q work.Query) (work.Page, error) {
 		at++
 	}
 	var page work.Page
-	for ; at < len(p.keys) && strings.HasPrefix(p.keys[at], q.Prefix); at++ {
+	for ; at < len(p.keys) && strings.HasPrefix(p.keys[at], q.Prefix) && (q.Before == "" || p.keys[at] < q.Before); at++ {
 		if len(page.Rows) == limit {
 			page.Next = "page-" + s.number()
 			s.pages[page.Next] = work.Query{Partition: q.Partition, Prefix: q.Prefix, Page: page.Rows[limit-1].Row}

@@ -7,7 +7,6 @@ package audit
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -45,6 +44,7 @@ const (
 	TokenNarrowed    = "token.narrowed" // a tenant was taken from those that it reaches
 	TenantAudited    = "tenant.audited" // because somebody asked for it
 	AuditRunAsked    = "audit.run.requested"
+	LogExported      = "audit.exported" // this log, or a part of it, was taken away
 	TenantOffboarded = "tenant.offboarded"
 	StoreRestored    = "store.restored"
 
@@ -58,13 +58,14 @@ const (
 	DeviceKeyAdded    = "device.key.added"
 	DeviceKeyRevoked  = "device.key.revoked"
 
-	ApprovalAsked    = "approval.requested"
-	ApprovalGiven    = "approval.given"
-	ApprovalDeclined = "approval.declined"
-	PersonSuspended  = "person.suspended" // asked for more resets and codes than any work explains
-	SuspensionLifted = "person.suspension.lifted"
-	CallerAsked      = "caller.requested"
-	CallerConfirmed  = "caller.confirmed" // by the user who called
+	ApprovalAsked        = "approval.requested"
+	ApprovalGiven        = "approval.given"
+	ApprovalDeclined     = "approval.declined"
+	PersonSuspended      = "person.suspended" // asked for more resets and codes than any work explains
+	SuspensionLifted     = "person.suspension.lifted"
+	CallerAsked          = "caller.requested"
+	CallerConfirmed      = "caller.confirmed" // by the user who called
+	NotificationsChanged = "tenant.notifications.changed"
 )
 
 // Entry is one record of the log.
@@ -106,16 +107,5 @@ func Commit(ctx context.Context, u *work.Unit, e Entry, subject string) (Receipt
 
 // List returns a page of the tenant's log, newest first.
 func List(ctx context.Context, s work.Store, tenant string, limit int, page string) (entries []Entry, next string, err error) {
-	p, err := s.List(ctx, work.Query{Partition: tenant, Prefix: Prefix, Limit: limit, Page: page})
-	if err != nil {
-		return nil, "", fmt.Errorf("list audit of %s: %w", tenant, err)
-	}
-	for _, row := range p.Rows {
-		var e Entry
-		if err := json.Unmarshal(row.Value, &e); err != nil {
-			return nil, "", fmt.Errorf("decode %s: %w", row.Row, err)
-		}
-		entries = append(entries, e)
-	}
-	return entries, p.Next, nil
+	return Search(ctx, s, tenant, Filter{}, limit, page)
 }

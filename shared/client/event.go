@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"iter"
 	"net/http"
+	"net/url"
 
 	"pinreset/shared/audit"
 )
@@ -31,7 +32,21 @@ func (c *Client) Events(ctx context.Context, tenant string) iter.Seq2[json.RawMe
 	return pages[json.RawMessage](ctx, c, nil, "v1", "tenants", tenant, "events")
 }
 
-// Audit lists a tenant's audit log, newest first.
-func (c *Client) Audit(ctx context.Context, tenant string) iter.Seq2[audit.Entry, error] {
-	return pages[audit.Entry](ctx, c, nil, "v1", "tenants", tenant, "audit")
+// AuditFilter says which entries of the audit log are asked for; what is empty is not asked for.
+type AuditFilter struct {
+	Person string // the actor's id, or a part of its name
+	Action string // one action, or the beginning of several, such as "passcode."
+	Device string // the device's id
+	Day    string // such as "2026-11-22", in UTC
+}
+
+// Audit lists those entries of a tenant's audit log that the filter finds, newest first.
+func (c *Client) Audit(ctx context.Context, tenant string, f AuditFilter) iter.Seq2[audit.Entry, error] {
+	query := url.Values{}
+	for name, value := range map[string]string{"person": f.Person, "action": f.Action, "device": f.Device, "day": f.Day} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	return pages[audit.Entry](ctx, c, query, "v1", "tenants", tenant, "audit")
 }

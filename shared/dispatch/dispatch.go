@@ -128,6 +128,8 @@ func (d *Dispatcher) Process(ctx context.Context, delivery work.Delivery) error 
 		return r.commit(settle, unit, work.Outcome{Kind: work.Done}, verdictDone, "", nil)
 	case errors.Is(err, work.ErrConflict):
 		return r.again(settle, err)
+	case known && verdict.Aside:
+		return r.setAside(settle, verdict.Code, err)
 	case known && verdict.Permanent():
 		return r.fail(settle, verdict.Code, err)
 	case known:

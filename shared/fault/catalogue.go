@@ -41,6 +41,10 @@ const (
 	GraphThrottled        Code = "graph_throttled"
 	GraphUnavailable      Code = "graph_unavailable"
 
+	NotificationUndelivered Code = "notification_undelivered"
+	NotificationRefused     Code = "notification_address_refused"
+	NotificationGone        Code = "notification_endpoint_gone"
+
 	PlanChanged       Code = "plan_changed"
 	AssignmentChanged Code = "assignment_changed"
 	PolicyGone        Code = "policy_gone"
@@ -773,6 +777,31 @@ var catalogue = map[Code]Entry{
 			"An administrator can have every reset approved until then, which asks Graph nothing.",
 		},
 		LearnMore: []string{"https://learn.microsoft.com/graph/api/user-list-transitivememberof"},
+	},
+	NotificationUndelivered: {
+		Title: "A notification could not be delivered",
+		Cause: "Whoever takes the tenant's notifications on this way did not take this one, however often it was tried in more than three days, or said that it never will.",
+		Fix: []string{
+			"Look at what the other side answered, in the detail and the timeline.",
+			"Put it right there, or change the address in the tenant's notification settings.",
+			"Replay the dead letter: the notification is sent again under the same id.",
+		},
+		LearnMore: []string{"https://www.standardwebhooks.com/"},
+	},
+	NotificationRefused: {
+		Title: "A notification's address is not on the public internet",
+		Cause: "The name of the address leads to this machine, a private network, or a service of the cloud that pinreset runs in. Nothing was sent there.",
+		Fix: []string{
+			"Give an address in the tenant's notification settings that everybody could reach.",
+			"Look at what the name resolves to. One private address among its addresses is enough to refuse it.",
+			"Replay the dead letter afterwards.",
+		},
+	},
+	NotificationGone: {
+		Title:     "Notifications were turned off by who took them",
+		Cause:     "The address answered 410 Gone, by which it says that it wants no more. pinreset has turned this way off for the tenant.",
+		Fix:       []string{"Give another address in the tenant's notification settings, or turn the way on again.", "Ask who runs the receiver why it ended."},
+		LearnMore: []string{"https://www.standardwebhooks.com/"},
 	},
 	Unavailable: {
 		Title: "pinreset can't take the request now",

@@ -4,6 +4,7 @@
 //
 //	nil                     done
 //	Permanent(code, err)    will never work as asked: record the failure, acknowledge
+//	SetAside(code, err)     the same, and keep the message: a person may have it done again
 //	After(d, code, err)     not now: the same work again after d, its attempts kept
 //	any other error         unknown: again with back-off, until the attempts are used up
 //
@@ -26,11 +27,15 @@ type Code string
 type Error struct {
 	Code  Code
 	Delay time.Duration // > 0: not now, try again after it; 0: never
+	Aside bool          // never by itself: the message is kept as a dead letter, for a person to send again
 	Err   error         // what happened, with the ids that matter; never a secret
 }
 
 // Permanent says that the work will never succeed as asked.
 func Permanent(code Code, err error) error { return &Error{Code: code, Err: err} }
+
+// SetAside says that the work has failed for good unless a person has it done again: its message becomes a dead letter.
+func SetAside(code Code, err error) error { return &Error{Code: code, Aside: true, Err: err} }
 
 // Permanentf is Permanent with a formatted cause.
 func Permanentf(code Code, format string, args ...any) error {

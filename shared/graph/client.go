@@ -47,7 +47,7 @@ type Config struct {
 	Privileged *App // the identity of device actions, and of nothing else; nil means App
 
 	Limits  *Limits // nil means PublishedLimits
-	Reserve float64 // share of each limit that bulk calls leave to people: 0 means DefaultReserve, negative none
+	Reserve float64 // share of each limit that bulk calls leave to people, up to 5,000 calls or units: 0 means DefaultReserve, negative none
 	// Shares divides the limits among the processes that call with the same applications. Nil means that this process is the
 	// only one. Its clock must be Now.
 	Shares *quota.Ledger
@@ -127,8 +127,8 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// Release hands back this process's shares of Graph's limits, for others to use at once. It is for the end of a process, after its
-// last call; without it the shares come back when their leases have ended.
+// Release hands back this process's shares of Graph's limits, for others to use at once. It is for a process that ends or
+// rests, after its last call; without it the shares come back when their leases have ended. A call after it asks for a share again.
 func (c *Client) Release(ctx context.Context) error { return c.limiter.release(ctx) }
 
 // Snapshot returns the limiter's figures.

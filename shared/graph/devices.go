@@ -33,6 +33,7 @@ type ManagedDevice struct {
 	SerialNumber      string    `json:"serialNumber"`
 	UserID            string    `json:"userId"`
 	UserPrincipalName string    `json:"userPrincipalName"`
+	Email             string    `json:"emailAddress"` // of its user; Intune's resource may hold several, with a blank or a comma between them
 	Enrolled          time.Time `json:"enrolledDateTime"`
 	LastSync          time.Time `json:"lastSyncDateTime"`
 	// ReadAt is the server's time of the answer, of a single device only; zero where the answer had no Date.
@@ -41,7 +42,7 @@ type ManagedDevice struct {
 
 const deviceFields = "id,azureADDeviceId,deviceName,operatingSystem,osVersion,deviceEnrollmentType,managedDeviceOwnerType," +
 	"managementAgent,managementState,deviceRegistrationState,complianceState,isSupervised,model,serialNumber," +
-	"userId,userPrincipalName,enrolledDateTime,lastSyncDateTime"
+	"userId,userPrincipalName,emailAddress,enrolledDateTime,lastSyncDateTime"
 
 func (d ManagedDevice) inUTC() ManagedDevice {
 	d.Enrolled, d.LastSync = d.Enrolled.UTC(), d.LastSync.UTC()

@@ -236,11 +236,12 @@ func (l *limiter) refuse(pm *permit, p Priority, now instant) error {
 	at, _ := l.due(pm, p, now)
 	// A share that is about to grow makes promises for what it grows to.
 	fair := func(w *window) room { return l.room(l.shares.fair(pm.app, pm.tenant, w.limit), p) }
+	out := l.counter(pm.demands[0].family).out
 	l.eachWindow(pm, func(w *window, cost int) {
-		at = max(at, w.promise(now, fair(w), cost, p))
+		at = max(at, w.promise(now, fair(w), cost, p, out))
 	})
 	l.eachWindow(pm, func(w *window, cost int) {
-		if at > now && w.promise(now, fair(w), cost, p) == at {
+		if at > now && w.promise(now, fair(w), cost, p, out) == at {
 			w.awaited(p).push(at, cost, 0)
 		}
 	})
@@ -279,6 +280,7 @@ func (pm *permit) answered() {
 		if b.blockedFrom < pm.departed && pm.departed < b.blockedUntil {
 			l.broken++
 		}
+		l.counter(d.family).answered(now - pm.departed)
 		b.eachOf(d, answered)
 		l.inAllTenants(app, d.family).eachOf(d, answered)
 		app.global.answered(now, d.calls, pm.priority)
@@ -394,8 +396,12 @@ func (l *limiter) allowed(limit int, p Priority) int {
 	if p == People {
 		return limit
 	}
-	return max(1, limit-int(math.Round(float64(limit)*l.reserve)))
+	return max(1, limit-min(mostReserved, int(math.Round(float64(limit)*l.reserve))))
 }
+
+// mostReserved is the largest reserve. A share of what one application may do in all tenants would be more than everybody at a help desk
+// ever asks for, and an audit of many tenants would wait for it.
+const mostReserved = 5_000
 
 // fits reports an error for a request that no wait could bring within the limits: a batch too large for its family.
 func (l *limiter) fits(d demand) error {

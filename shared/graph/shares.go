@@ -205,7 +205,7 @@ func (l *limiter) renew(ctx context.Context, key shareKey, h *share, longest tim
 	return h.err
 }
 
-// release hands back the shares that have not ended. It is for a process that makes no more calls: a share with a call that is
+// release hands back the shares that have not ended. It is for a process that makes no more calls, or none for now: a share with a call that is
 // still out is kept, and ends when its lease does.
 func (l *limiter) release(ctx context.Context) error {
 	if l.shares == nil {

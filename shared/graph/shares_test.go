@@ -294,6 +294,31 @@ func TestSharesAreHandedBack(t *testing.T) {
 	}
 }
 
+// TestSharesOfOnesThatRest: two processes call in turn, each hands its share back before it rests. Neither waits for the other, and a call
+// after a rest asks for a share again.
+func TestSharesOfOnesThatRest(t *testing.T) {
+	t.Parallel()
+	ck := newClock()
+	store := &rowsInMemory{rows: map[work.Key]work.Row{}}
+	limits := smallLimits(200, 2000, 20*time.Second)
+	workers := []*worker{newWorker(store, limits, "a", ck.Now), newWorker(store, limits, "b", ck.Now)}
+	for turn := range 6 {
+		w := workers[turn%2]
+		pm, err := w.limiter.acquire(t.Context(), "app", "tenant", Bulk, write)
+		if err != nil {
+			t.Fatalf("turn %d: %v", turn, err)
+		}
+		if part := w.limiter.shares.of("app", "tenant", quota.Whole, Bulk); part < quota.Usable*9/10 {
+			t.Errorf("turn %d: the share is %d", turn, part)
+		}
+		pm.answered()
+		if err := w.limiter.release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ck.Advance(time.Second)
+	}
+}
+
 func TestSharesCostNoStoreOperationPerCall(t *testing.T) {
 	t.Parallel()
 	ck := newClock()

@@ -10,7 +10,13 @@ import (
 type counters struct {
 	calls, writes, waited, refused, throttled int
 	waitedFor                                 time.Duration
+	out                                       time.Duration // typical time until a call is answered, of which the latest are worth most
 }
+
+// usual is how long a call is taken to be out before one was answered.
+const usual = 150 * time.Millisecond
+
+func (c *counters) answered(took time.Duration) { c.out += (took - c.out) / 16 }
 
 // LimiterSnapshot is the state of the limiter for metrics. It names no tenant.
 type LimiterSnapshot struct {
@@ -46,7 +52,7 @@ func (f *FamilySnapshot) fill(w *window) {
 func (l *limiter) counter(f Family) *counters {
 	c := l.counters[f]
 	if c == nil {
-		c = &counters{}
+		c = &counters{out: usual}
 		l.counters[f] = c
 	}
 	return c

@@ -170,9 +170,14 @@ const (
 
 // promise returns when a refused caller should come back: as due does, but after all those of its priority that were
 // refused before. Without it a thousand waiting calls would all come back for the same hundred permits, again and again.
-// A promise is a delay and no claim: whoever comes first gets the permit.
-func (w *window) promise(now instant, r room, cost int, p Priority) instant {
-	at, _ := w.due(now, r, cost)
+// A promise is a delay and no claim: whoever comes first gets the permit. out is how long a permit is out until its call is
+// answered: promised without it, the thirtieth round of a window would come that much too early thirty times over, find nothing, and be sent
+// to the end.
+func (w *window) promise(now instant, r room, cost int, p Priority, out time.Duration) instant {
+	at, sure := w.due(now, r, cost)
+	if !sure {
+		at += out
+	}
 	if at == now || w.promised == nil {
 		return at
 	}
@@ -180,17 +185,19 @@ func (w *window) promise(now instant, r room, cost int, p Priority) instant {
 	if awaited.len == 0 {
 		return at
 	}
-	out, people := w.out()
+	held, people := w.out()
 	// Permits come back in this order: those answered, those in use, and those that are promised and will be used then.
-	need := min(out, out+cost-r.of(people)) + int(awaited.sum)
-	if need <= out {
-		at, _ = w.returned(now, need)
+	need := min(held, held+cost-r.of(people)) + int(awaited.sum)
+	if need <= held {
+		if at, sure = w.returned(now, need); !sure {
+			at += out
+		}
 	}
-	need -= out
+	need -= held
 	for i, sum := awaited.len-1, int(awaited.sum); i >= 0 && need > 0; i-- {
 		m := awaited.at(i)
 		if sum -= int(m.n); sum < need {
-			at = max(at, m.at+w.per)
+			at = max(at, m.at+w.per+out)
 			break
 		}
 	}

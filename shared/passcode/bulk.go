@@ -74,7 +74,8 @@ type Bulk struct {
 type BulkTally struct {
 	Total      int `json:"total" doc:"Devices to reset"`
 	Ineligible int `json:"ineligible" doc:"Devices found that have no passcode reset; nothing is sent for them"`
-	Queued     int `json:"queued" doc:"Not called yet"`
+	Planned    int `json:"planned" doc:"Found; its turn has not come"`
+	Queued     int `json:"queued" doc:"Its turn has come; not called yet"`
 	Throttled  int `json:"throttled" doc:"Not called yet because Graph's limits are used up"`
 	Waiting    int `json:"waiting" doc:"Called; the device has not answered"`
 	Done       int `json:"done" doc:"Carried out"`
@@ -85,6 +86,9 @@ type BulkTally struct {
 
 // Ended is how many devices have come to their end.
 func (t BulkTally) Ended() int { return t.Done + t.Failed + t.Skipped + t.Cancelled }
+
+// Uncalled is how many devices are still to be called.
+func (t BulkTally) Uncalled() int { return t.Planned + t.Queued + t.Throttled }
 
 // Open reports whether the bulk reset has more to do.
 func (b Bulk) Open() bool { return b.State == BulkFinding || b.State == BulkRunning }
@@ -241,7 +245,7 @@ func Begin(ctx context.Context, u *work.Unit, b Bulk, device string) (begun bool
 }
 
 // BeginOperations is how many operations of a commit [Begin] stages at most.
-const BeginOperations = 5
+const BeginOperations = 6
 
 // Count reads all devices of a bulk reset and returns the tally of them, and the hash of those that can be reset.
 func Count(ctx context.Context, s work.Store, tenant string, b Bulk) (BulkTally, string, error) {
@@ -278,6 +282,8 @@ func (i Item) StateIn(b Bulk) ItemState {
 
 func (t *BulkTally) of(s ItemState) *int {
 	switch s {
+	case ItemPlanned:
+		return &t.Planned
 	case ItemThrottled:
 		return &t.Throttled
 	case ItemWaiting:

@@ -1,6 +1,7 @@
 package passcode
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"pinreset/events"
 	"pinreset/shared/audit"
 	"pinreset/shared/fault"
+	"pinreset/shared/notice"
 	"pinreset/shared/secret"
 	"pinreset/shared/work"
 )
@@ -130,7 +132,10 @@ func (r Reset) Queue() work.Queue {
 }
 
 // Open reports whether the reset has not ended.
-func (r Reset) Open() bool { return r.State == Accepted || r.State == Calling || r.State == Waiting }
+func (r Reset) Open() bool { return slices.Contains(OpenStates(), r.State) }
+
+// OpenStates are those of a reset that has not ended.
+func OpenStates() []State { return []State{Accepted, Calling, Waiting} }
 
 // Readable reports whether there is a code that can be revealed at the time.
 func (r Reset) Readable(now time.Time) bool {
@@ -203,20 +208,32 @@ func ReadDevice(ctx context.Context, u *work.Unit, id string) (Device, error) {
 
 func writeDevice(u *work.Unit, d Device) error { return u.Put(deviceRow(d.ID), d) }
 
-// List returns a page of a tenant's resets, newest first.
-func List(ctx context.Context, s work.Store, tenant string, limit int, page string) (resets []Reset, next string, err error) {
+// List returns a page of a tenant's resets, newest first: all, or those in one of the states. A page of rows may hold few of those, or none,
+// and still have a next one.
+func List(ctx context.Context, s work.Store, tenant string, limit int, page string, states ...State) (resets []Reset, next string, err error) {
 	p, err := s.List(ctx, work.Query{Partition: tenant, Prefix: ResetPrefix, Limit: limit, Page: page})
 	if err != nil {
 		return nil, "", fmt.Errorf("list resets of %s: %w", tenant, err)
 	}
 	for _, row := range p.Rows {
+		if !mayBeIn(row.Value, states) {
+			continue
+		}
 		var r Reset
 		if err := json.Unmarshal(row.Value, &r); err != nil {
 			return nil, "", fmt.Errorf("decode %s: %w", row.Row, err)
 		}
-		resets = append(resets, r)
+		if len(states) == 0 || slices.Contains(states, r.State) {
+			resets = append(resets, r)
+		}
 	}
 	return resets, p.Next, nil
+}
+
+// mayBeIn reports whether a row can be a reset in one of the states. Nearly every row has ended, and to decode it only to see that is most of
+// what a list costs. In what somebody typed the quotes are escaped, so only a field can look like the state.
+func mayBeIn(value []byte, states []State) bool {
+	return len(states) == 0 || slices.ContainsFunc(states, func(s State) bool { return bytes.Contains(value, []byte(`"state":"`+string(s)+`"`)) })
 }
 
 // Accept stages a new reset, its audit entry and its first message; the request is accepted once the unit commits. While
@@ -239,7 +256,7 @@ func Record(ctx context.Context, u *work.Unit, want events.PasscodeResetRequeste
 	}, audit.ResetRequested)
 }
 
-// begin stages a reset of a device that has no other one, and its audit entry.
+// begin stages a reset of a device that has no other one, its audit entry, and what is told of it.
 func begin(ctx context.Context, u *work.Unit, r Reset, action string) (_ Reset, existing bool, err error) {
 	d, err := ReadDevice(ctx, u, r.DeviceID)
 	if err != nil {
@@ -259,12 +276,13 @@ func begin(ctx context.Context, u *work.Unit, r Reset, action string) (_ Reset, 
 	return r, false, errors.Join(
 		Write(u, r),
 		writeDevice(u, d),
+		notice.Tell(ctx, u, notice.Notice{What: events.NoticeResetStarted, ResetID: r.ID, DeviceID: r.DeviceID, By: r.By}),
 		audit.Append(u, audit.Entry{
 			Actor: r.By, Action: action, DeviceID: r.DeviceID, RequestID: r.ID, Reason: r.Reason, Ticket: r.Ticket,
 		}))
 }
 
-// End stages a reset that has ended: its device is free for another one, and an earlier code of the device is superseded
+// End stages a reset that has ended, and what is told of it: its device is free for another one, and an earlier code of the device is superseded
 // when there is a new one. Its result is remembered as taken; where it had been called and no result was taken, so is one
 // that began within skew of the call, since it may still appear.
 func End(ctx context.Context, u *work.Unit, r Reset, state State) (Reset, error) {
@@ -289,7 +307,9 @@ func End(ctx context.Context, u *work.Unit, r Reset, state State) (Reset, error)
 		d.Current = r.ID
 	}
 	r.State, r.EndedAt, r.Why, r.NextCheck, r.CheckID = state, u.Now(), "", time.Time{}, ""
-	return r, errors.Join(Write(u, r), writeDevice(u, d))
+	return r, errors.Join(Write(u, r), writeDevice(u, d), notice.Tell(ctx, u, notice.Notice{
+		What: events.NoticeResetEnded, ResetID: r.ID, DeviceID: r.DeviceID, Outcome: notice.EndedAs(string(state)), By: r.By,
+	}))
 }
 
 // Reopen stages a reset that had ended and goes on, where its device has no other one meanwhile; else it is ErrEnded.

@@ -276,6 +276,40 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
+// TestListOfStates: a list of some states has every reset in them and no other, whatever somebody wrote as a reason.
+func TestListOfStates(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	u := b.unit()
+	for i, state := range []passcode.State{passcode.Issued, passcode.Waiting, passcode.Failed, passcode.Accepted, passcode.Calling, passcode.Issued} {
+		r := passcode.Reset{ID: fmt.Sprintf("01J%023d", i), DeviceID: device, State: state, Reason: `"state":"waiting"`}
+		if err := passcode.Write(u, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := u.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for want, states := range map[string][]passcode.State{
+		"issued calling accepted failed waiting issued": nil,
+		"calling accepted waiting":                      passcode.OpenStates(),
+		"failed":                                        {passcode.Failed},
+		"":                                              {passcode.Cancelled},
+	} {
+		list, next, err := passcode.List(t.Context(), b.Store, contoso, 100, "", states...)
+		if err != nil || next != "" {
+			t.Fatal(next, err)
+		}
+		var got []string
+		for _, r := range list {
+			got = append(got, string(r.State))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("in %v: %v, want %s", states, got, want)
+		}
+	}
+}
+
 func TestEnd(t *testing.T) {
 	t.Parallel()
 	for state, code := range map[passcode.State]bool{passcode.Issued: true, passcode.Removed: true, passcode.Failed: false, passcode.Cancelled: false} {

@@ -152,6 +152,7 @@ type Outcome struct {
 type Query struct {
 	Partition string
 	Prefix    string // only rows whose key starts with it; "" is all
+	Before    string // only rows whose key is less than it, in byte order; "" is no end. The same for every page
 	Limit     int    // rows a page, 1–1000; 0 is 100
 	Page      string // token from the previous page; "" is the first
 }

@@ -1,11 +1,14 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -134,21 +137,64 @@ type operation struct {
 	tag          string
 }
 
+// outcome is what a call answers: an [answer] or what was [changed].
+type outcome interface{ reply() *reply }
+
+// reply is each outcome as the framework gets it. It makes all its code anew for each type of what it sends, several kilobytes of it; so
+// it sends one type, and what it would have learnt of the others is said by add.
+type reply struct {
+	Status   int
+	Location string `header:"Location"`
+	Body     any
+}
+
 // add registers a call. The middleware answers who asks, the tenant and the permission before the body is read; the desk asks
 // for the permission again, because it is the desk that must be safe.
-func add[I, O any](a *api, op operation, call func(context.Context, *I) (*O, error)) {
-	humaOp := huma.Operation{
+func add[I any, O outcome](a *api, op operation, call func(context.Context, *I) (O, error)) {
+	if op.status == 0 {
+		op.status = http.StatusOK
+	}
+	sent := reflect.TypeFor[O]().Elem()
+	body, _ := sent.FieldByName("Body")
+	_, located := sent.FieldByName("Location")
+	humaOp := a.describe(op)
+	status := strconv.Itoa(op.status)
+	humaOp.Responses = map[string]*huma.Response{status: {Content: map[string]*huma.MediaType{
+		"application/json": {Schema: huma.SchemaFromField(a.huma.OpenAPI().Components.Schemas, body, humaOp.OperationID+"Response")},
+	}}}
+	register(a, humaOp, func(ctx context.Context, in *I) (*reply, error) {
+		out, err := call(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		r := out.reply()
+		r.Status = cmp.Or(r.Status, op.status)
+		return r, nil
+	})
+	if described := a.described(op); !located {
+		delete(described.Responses[status].Headers, "Location")
+	}
+}
+
+// describe is the operation as the framework wants it described.
+func (a *api) describe(op operation) huma.Operation {
+	o := huma.Operation{
 		Method: op.method, Path: op.path, Summary: op.summary, Tags: []string{op.tag}, DefaultStatus: op.status,
-		OperationID: huma.GenerateOperationID(op.method, op.path, (*O)(nil)), MaxBodyBytes: maxBody + 1,
+		OperationID: huma.GenerateOperationID(op.method, op.path, (*reply)(nil)), MaxBodyBytes: maxBody + 1,
 		Middlewares: huma.Middlewares{a.admit(op)},
 	}
 	if op.permission != "" {
-		humaOp.Description = "Permission: `" + string(op.permission) + "`"
+		o.Description = "Permission: `" + string(op.permission) + "`"
 		if op.everywhere {
-			humaOp.Description += " on all tenants"
+			o.Description += " on all tenants"
 		}
 	}
-	huma.Register(a.huma, humaOp, func(ctx context.Context, in *I) (*O, error) {
+	return o
+}
+
+// register is huma.Register, for calls that answer errors as this program does.
+func register[I, O any](a *api, op huma.Operation, call func(context.Context, *I) (*O, error)) {
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := call(ctx, in)
 		if err != nil {
 			problem.Note(ctx, err)
@@ -156,13 +202,15 @@ func add[I, O any](a *api, op operation, call func(context.Context, *I) (*O, err
 		}
 		return out, nil
 	})
-	for _, p := range describe(a.huma.OpenAPI().Paths[op.path], op.method).Parameters {
+	for _, p := range a.described(operation{method: op.Method, path: op.Path}).Parameters {
 		p.Required = p.Required || p.Name == "Idempotency-Key" // refused by the desk, under a code of its own
 	}
 }
 
-func describe(item *huma.PathItem, method string) *huma.Operation {
-	switch method {
+// described is what the framework has made of the operation.
+func (a *api) described(op operation) *huma.Operation {
+	item := a.huma.OpenAPI().Paths[op.path]
+	switch op.method {
 	case http.MethodGet:
 		return item.Get
 	case http.MethodPatch:
@@ -261,9 +309,15 @@ func answered[T any](body T, err error) (*answer[T], error) {
 	return &answer[T]{body}, nil
 }
 
+func (a *answer[T]) reply() *reply { return &reply{Body: a.Body} }
+
 func committed[T any](a desk.Answer[T], err error) (*changed[T], error) {
 	if err != nil {
 		return nil, err
 	}
 	return &changed[T]{Status: a.Status, Location: a.Location, Body: a.Body}, nil
+}
+
+func (c *changed[T]) reply() *reply {
+	return &reply{Status: c.Status, Location: c.Location, Body: c.Body}
 }

@@ -13,8 +13,9 @@ import (
 
 // groupPolicy answers with the Group Policy export: the one way to set the policy that Microsoft Graph does not reach.
 func (a *api) groupPolicy() {
-	add(a, operation{method: http.MethodGet, path: "/v1/group-policy", permission: identity.PolicyRead, tag: "policies",
-		summary: "Export the PIN recovery policy as a Group Policy backup, in a zip archive"},
+	op := operation{method: http.MethodGet, path: "/v1/group-policy", permission: identity.PolicyRead, tag: "policies",
+		summary: "Export the PIN recovery policy as a Group Policy backup, in a zip archive"}
+	register(a, a.describe(op),
 		func(_ context.Context, in *struct {
 			Off bool `query:"off" doc:"Switch PIN recovery off instead of on"`
 		}) (*archive, error) {
@@ -29,7 +30,7 @@ func (a *api) groupPolicy() {
 			return &archive{ContentType: "application/zip", Disposition: `attachment; filename="` + name + `"`, Body: z.Bytes()}, nil
 		})
 	// The framework takes bytes for a JSON string in base64.
-	describe(a.huma.OpenAPI().Paths["/v1/group-policy"], http.MethodGet).Responses["200"].Content = map[string]*huma.MediaType{
+	a.described(op).Responses["200"].Content = map[string]*huma.MediaType{
 		"application/zip": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
 	}
 }

@@ -30,7 +30,7 @@ func (p *pages) showApproval(v *visit, status int, f view.Form) error {
 		approval.Reset: "A reset for two people", approval.Bulk: "A bulk reset for two people", approval.Reveal: "A code for two people to agree on",
 	}[a.Action])
 	if a.State == approval.Waiting && !a.MayDecide {
-		c.Live = live
+		c.Live = refresh
 	}
 	return p.showStatus(v, status, "approval", c, approvalData{Approval: a, Mine: a.By.ID == v.room.Who().ID, Form: f})
 }

@@ -26,7 +26,7 @@ func (p *pages) showAudits(v *visit, status int, f view.Form) error {
 	c := p.chrome(v, "audits", "Audits")
 	for _, a := range list.Items {
 		if a.Outcome == survey.Pending && len(f.Errors) == 0 {
-			c.Live = live
+			c.Live = refresh
 		}
 	}
 	return p.showStatus(v, status, "audits", c, auditsData{Audits: list.Items, Next: next(v.r, list.Next), MayAudit: v.room.Can(identity.AuditRun), Form: f})
@@ -51,7 +51,7 @@ func (p *pages) auditReport(v *visit) error {
 	}
 	c := p.chrome(v, "audits", "Audit of "+v.name)
 	if a.Outcome == survey.Pending {
-		c.Live = live
+		c.Live = refresh
 	}
 	return p.show(v, "auditreport", c, a)
 }

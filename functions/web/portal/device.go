@@ -35,8 +35,10 @@ type deviceData struct {
 	Resets   []resetItem
 	Pending  *desk.Reset // the reset that has not ended
 	Instead  []string    // what works where a reset does not
+	Said     desk.Said
 	MayReset bool
 	Caller   *callCheck // nil where the tenant asks for none
+	MayLog   bool
 	Form     view.Form
 }
 
@@ -52,7 +54,10 @@ func (p *pages) showDevice(v *visit, status int, f view.Form) error {
 		title = "Device without a name"
 	}
 	data := deviceData{
-		Device: d.Device, Resets: p.items(v, d.Resets), MayReset: v.room.Can(identity.ResetStart), Form: f,
+		Device: d.Device, Resets: p.items(v, d.Resets), MayReset: v.room.Can(identity.ResetStart), MayLog: v.room.Can(identity.AuditRead), Form: f,
+	}
+	if data.Said, err = v.room.LastSaid(v.r.Context(), d.ID); err != nil {
+		return err
 	}
 	if i := slices.IndexFunc(d.Resets, func(r desk.Reset) bool { return r.ID == d.PendingReset }); i >= 0 {
 		data.Pending = &d.Resets[i]
@@ -66,7 +71,7 @@ func (p *pages) showDevice(v *visit, status int, f view.Form) error {
 			return err
 		}
 		if data.Caller.Live() {
-			c.Live = live
+			c.Live = refresh
 		}
 	}
 	return p.showStatus(v, status, "device", c, data)

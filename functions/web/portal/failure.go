@@ -9,7 +9,7 @@ import (
 	"pinreset/functions/web/internal/desk"
 	"pinreset/functions/web/internal/problem"
 	"pinreset/functions/web/internal/view"
-	"pinreset/shared/audit"
+	"pinreset/shared/diag"
 	"pinreset/shared/fault"
 	"pinreset/shared/identity"
 )
@@ -61,7 +61,60 @@ func (p *pages) showDiagnostics(v *visit) error {
 		writeJSON(v.w, page)
 		return nil
 	}
-	return p.show(v, "diag", p.chrome(v, "failures", page.Title), page)
+	said, err := v.room.Readiness(v.r.Context())
+	if err != nil {
+		return err
+	}
+	d := diagData{Page: page, Readiness: said, Support: supportText(page), Remedies: p.remedies(v, page), Form: fresh()}
+	if page.DeadLetter != "" {
+		_, err := v.room.Letter(v.r.Context(), page.DeadLetter)
+		refusal, _ := errors.AsType[*problem.Refusal](err)
+		switch {
+		case err == nil:
+			d.Letter, d.MaySettle = page.DeadLetter, v.room.Can(identity.DeadLetterReplay)
+		case refusal == nil || refusal.Code != fault.NotFound:
+			return err
+		}
+	}
+	return p.show(v, "diag", p.chrome(v, "failures", page.Title), d)
+}
+
+type diagData struct {
+	diag.Page
+	Readiness desk.TenantReadiness
+	Remedies  []remedy
+	Letter    string // id of the message that was set aside; "" where there is none any more
+	MaySettle bool
+	Support   string // all of it as text
+	Form      view.Form
+}
+
+// remedy is a button under what to do.
+type remedy struct {
+	Text, Path string
+	Key        string // of what it does; "" where it leads somewhere
+}
+
+// remedies are the places where what the failure asks for is done, as far as who looks may do it.
+func (p *pages) remedies(v *visit, page diag.Page) (all []remedy) {
+	base := "/tenants/" + v.room.ID()
+	switch page.Code {
+	case fault.ConsentMissing, fault.ConsentDeclined, fault.ConsentTimedOut, fault.ConsentRevoked, fault.AppNotConsented, fault.ServicePrincipalOff,
+		fault.GraphForbidden, fault.GraphUnauthorized:
+		all = append(all, remedy{Text: "Open the consent steps", Path: base})
+	case fault.PlanChanged, fault.AssignmentChanged, fault.PolicyGone, fault.PolicyChanged, fault.PolicyRemoved, fault.PolicyUnassigned, fault.CompetingPolicy,
+		fault.CoverageFell, fault.RolloutTooLate, fault.GroupNotFound, fault.PolicyRemediationFailed:
+		all = append(all, remedy{Text: "Open the policies and rollouts", Path: base + "/rollouts"})
+	case fault.BudgetSpent:
+		all = append(all, remedy{Text: "See who did what", Path: base + "/audit"}, remedy{Text: "Open the settings", Path: base + "/settings"})
+	}
+	if page.DeviceID != "" && v.room.Can(identity.DeviceRead) {
+		all = append(all, remedy{Text: "Open the device", Path: base + "/devices/" + page.DeviceID}, remedy{Text: "Check the device's prerequisites", Path: base + "/devices/" + page.DeviceID + "/readiness"})
+	}
+	if v.room.Can(identity.AuditRun) && !v.room.OnPremises() {
+		all = append(all, remedy{Text: "Read the tenant again", Path: base + "/audits", Key: fresh().Key})
+	}
+	return all
 }
 
 // writeJSON answers with a value of our own, which always encodes.
@@ -122,17 +175,4 @@ func (p *pages) settle(v *visit) error {
 		return err
 	}
 	return v.redirect("/tenants/" + v.room.ID() + "/deadletters")
-}
-
-type auditData struct {
-	Entries []audit.Entry
-	Next    string
-}
-
-func (p *pages) audit(v *visit) error {
-	list, err := v.room.Audit(v.r.Context(), paged(v.r))
-	if err != nil {
-		return err
-	}
-	return p.show(v, "audit", p.chrome(v, "audit", "Audit"), auditData{Entries: list.Items, Next: next(v.r, list.Next)})
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"pinreset/shared/grant"
 	"pinreset/shared/identity"
 	"pinreset/shared/identity/entra"
+	"pinreset/shared/live"
 )
 
 // Options are the parts of the pages. All but the notice are required.
@@ -29,7 +31,8 @@ type Options struct {
 	Sessions   *identity.Sessions
 	SignIn     *entra.Provider // nil where nobody signs in with Microsoft Entra ID
 	People     *grant.Book
-	Key        []byte // seals what a browser keeps while its person signs in; the same in every process
+	Key        []byte     // seals what a browser keeps while its person signs in; the same in every process
+	Live       *live.Feed // nil where answers can't be streamed
 	Now        func() time.Time
 	Notice     string // shown on every page
 	NoticeLink string
@@ -41,8 +44,11 @@ type pages struct {
 	attempt attempts
 }
 
-// live is how often a page with something pending loads itself again, in seconds.
-const live = 4
+// refresh is how often a page with something pending loads itself again where it is not told of changes, in seconds.
+const refresh = 4
+
+// calm is how often a page does that is told of all that matters on it: the times that it shows go on, too.
+const calm = 30
 
 // maxForm bounds a form, in bytes.
 const maxForm = 64 << 10
@@ -50,24 +56,33 @@ const maxForm = 64 << 10
 // Mount adds the pages' routes to mux.
 func Mount(mux *http.ServeMux, o Options) {
 	p := &pages{Options: o, cross: http.NewCrossOriginProtection(), attempt: newAttempts(o.Key)}
-	mux.HandleFunc("GET /assets/", view.Assets)
-	mux.HandleFunc("GET /sign-in", p.askSignIn)
-	mux.HandleFunc("POST /sign-in", p.signIn)
-	mux.HandleFunc("POST /sign-out", p.signOut)
-	mux.HandleFunc("GET "+microsoftPath, p.toMicrosoft)
-	mux.HandleFunc("GET "+ReturnPath, p.fromMicrosoft)
-	mux.HandleFunc("GET /problems/{code}", p.problem)
-	mux.HandleFunc("GET /tenants/{tenant}/diag/{id}", p.diagnostics)
-
-	mux.HandleFunc("GET /{$}", p.signedIn(p.home))
-	mux.HandleFunc("GET /find", p.signedIn(p.find))
-	mux.HandleFunc("POST /tenants", p.signedIn(p.addTenant))
-	mux.HandleFunc("GET "+callerPath, p.signedIn(p.caller))
-	mux.HandleFunc("POST "+callerPath, p.signedIn(p.confirmCaller))
+	for pattern, handle := range p.ofNoTenant() {
+		mux.HandleFunc(pattern, handle)
+	}
 	for pattern, handle := range p.ofTenant() {
 		mux.HandleFunc(pattern, p.signedIn(p.inRoom(handle)))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { p.fail(w, r, problem.Refuse(fault.NotFound, "")) })
+}
+
+// ofNoTenant are the pages that ask by themselves who it is.
+func (p *pages) ofNoTenant() map[string]http.HandlerFunc {
+	return map[string]http.HandlerFunc{
+		"GET /assets/":                    view.Assets,
+		"GET /sign-in":                    p.askSignIn,
+		"POST /sign-in":                   p.signIn,
+		"POST /sign-out":                  p.signOut,
+		"GET " + microsoftPath:            p.toMicrosoft,
+		"GET " + ReturnPath:               p.fromMicrosoft,
+		"GET /problems/{code}":            p.problem,
+		"GET /tenants/{tenant}/diag/{id}": p.diagnostics,
+		"GET /{$}":                        p.signedIn(p.home),
+		"GET /find":                       p.signedIn(p.find),
+		"GET /suggest":                    p.signedIn(p.suggest),
+		"POST /tenants":                   p.signedIn(p.addTenant),
+		"GET " + callerPath:               p.signedIn(p.caller),
+		"POST " + callerPath:              p.signedIn(p.confirmCaller),
+	}
 }
 
 // ofTenant are the pages of one tenant. Whoever does not see the tenant gets the answer for one that does not exist.
@@ -75,7 +90,9 @@ func (p *pages) ofTenant() map[string]handler {
 	return map[string]handler{
 		"GET /tenants/{tenant}":                          p.tenant,
 		"POST /tenants/{tenant}/consent":                 p.startConsent,
+		"GET /tenants/{tenant}/settings":                 p.settings,
 		"POST /tenants/{tenant}/settings":                p.change,
+		"GET /tenants/{tenant}/events":                   p.events,
 		"GET /tenants/{tenant}/devices":                  p.devices,
 		"GET /tenants/{tenant}/readiness":                p.readiness,
 		"GET /tenants/{tenant}/rollouts":                 p.rollouts,
@@ -97,11 +114,15 @@ func (p *pages) ofTenant() map[string]handler {
 		"POST /tenants/{tenant}/resets/{id}/cancel":      p.cancel,
 		"POST /tenants/{tenant}/resets/{id}/reveal":      p.reveal,
 		"POST /tenants/{tenant}/resets/{id}/outcome":     p.outcome,
+		"GET /tenants/{tenant}/bulk-resets":              p.bulks,
+		"GET /tenants/{tenant}/bulk-resets/{id}":         p.bulk,
+		"POST /tenants/{tenant}/bulk-resets/{id}/cancel": p.cancelBulk,
 		"GET /tenants/{tenant}/failures":                 p.failures,
 		"GET /tenants/{tenant}/deadletters":              p.letters,
 		"GET /tenants/{tenant}/deadletters/{id}":         p.letter,
 		"POST /tenants/{tenant}/deadletters/{id}/settle": p.settle,
-		"GET /tenants/{tenant}/audit":                    p.audit,
+		"GET /tenants/{tenant}/audit":                    p.log,
+		"POST /tenants/{tenant}/audit/export":            p.exportLog,
 		"GET /tenants/{tenant}/approvals/{id}":           p.approval,
 		"POST /tenants/{tenant}/approvals/{id}/decide":   p.decide,
 		"GET /tenants/{tenant}/people":                   p.people,
@@ -113,6 +134,11 @@ func (p *pages) ofTenant() map[string]handler {
 
 // Routes are the patterns of the pages of a tenant, for tests that must leave none out.
 func Routes() []string { return slices.Sorted(maps.Keys((&pages{}).ofTenant())) }
+
+// AllRoutes are the patterns of all pages, those of a tenant among them.
+func AllRoutes() []string {
+	return slices.Sorted(slices.Values(append(Routes(), slices.Collect(maps.Keys((&pages{}).ofNoTenant()))...)))
+}
 
 // visit is one request of somebody who is signed in.
 type visit struct {
@@ -131,6 +157,11 @@ func (p *pages) signedIn(handle handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		who, err := p.holder(r)
 		if errors.Is(err, identity.ErrUnauthenticated) {
+			if r.Header.Get("HX-Request") != "" { // a part of a page: what takes its place is the whole page to sign in
+				w.Header().Set("HX-Redirect", "/sign-in")
+				p.fail(w, r, err)
+				return
+			}
 			if r.Method != http.MethodGet && r.Method != http.MethodHead {
 				p.fail(w, r, err)
 				return
@@ -195,8 +226,11 @@ func (p *pages) form(w http.ResponseWriter, r *http.Request) error {
 func (p *pages) chrome(v *visit, section, title string) view.Chrome {
 	c := view.Chrome{
 		Title: title, Who: v.who.Name, Notice: p.Notice, NoticeLink: p.NoticeLink, Section: section, Now: p.Now(),
-		Self: v.r.URL.Path, Paused: v.r.URL.Query().Get("live") == "off",
-		Compress: view.TakesGzip(v.r),
+		Self: v.r.URL.Path, Paused: v.r.URL.Query().Get("live") == "off", Idle: int(identity.SessionIdle.Seconds()),
+		Compress: view.TakesGzip(v.r), Streamed: p.Live != nil,
+	}
+	if v.r.Method == http.MethodPost { // a form is sent to a path below its page's
+		c.Self = path.Dir(v.r.URL.Path)
 	}
 	if v.room != nil {
 		c.Tenant, c.TenantName = v.room.ID(), v.name
@@ -247,7 +281,7 @@ func wrong(f view.Form, err error) (view.Form, bool) {
 		return f, false
 	}
 	for _, field := range refusal.Fields {
-		field.Location = strings.TrimPrefix(field.Location, "body.")
+		field.Location = strings.TrimPrefix(strings.TrimPrefix(field.Location, "body."), "query.")
 		f.Errors = append(f.Errors, field)
 	}
 	return f, true

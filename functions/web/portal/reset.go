@@ -26,9 +26,10 @@ func (p *pages) resets(v *visit) error {
 		return err
 	}
 	c := p.chrome(v, "resets", "Resets")
+	c.Calm = calm
 	for _, r := range list.Items {
 		if r.Open && v.r.URL.Query().Get("cursor") == "" {
-			c.Live = live
+			c.Live = refresh
 		}
 	}
 	return p.show(v, "resets", c, resetsData{Resets: p.items(v, list.Items), Next: next(v.r, list.Next)})
@@ -37,6 +38,7 @@ func (p *pages) resets(v *visit) error {
 type resetData struct {
 	Reset     desk.Reset
 	Timeline  []diag.Attempt
+	Other     bool // it has not ended, and somebody else asked for it
 	MayReset  bool
 	MayReveal bool
 	Caller    *callCheck // nil where the tenant asks for none
@@ -69,18 +71,19 @@ func (p *pages) showReset(v *visit, status int, page string, f *view.Form) error
 		title = "Give up: " + title
 	}
 	c := p.chrome(v, "resets", title)
+	c.About, c.Calm = d.ID, calm
 	if d.Open && page == "reset" {
-		c.Live = live
+		c.Live = refresh
 	}
 	data := resetData{
-		Reset: d.Reset, Timeline: d.Timeline, MayReset: v.room.Can(identity.ResetStart), MayReveal: v.room.Can(identity.PasscodeReveal), Form: *f,
+		Reset: d.Reset, Timeline: d.Timeline, Other: d.Open && d.By.ID != v.who.Operator().ID, MayReset: v.room.Can(identity.ResetStart), MayReveal: v.room.Can(identity.PasscodeReveal), Form: *f,
 	}
 	if data.MayReveal && d.Readable {
 		if data.Caller, err = p.checkOf(v, callercheck.Reveal, d.ID, "/tenants/"+v.room.ID()+"/resets/"+d.ID, f.Key); err != nil {
 			return err
 		}
 		if data.Caller.Live() {
-			c.Live = live
+			c.Live, c.Calm = refresh, 0
 		}
 	}
 	return p.showStatus(v, status, page, c, data)

@@ -102,6 +102,7 @@ func lines(ids []string) string { return strings.Join(ids, "\n") }
 
 type rolloutData struct {
 	Rollout  desk.RolloutDetail
+	Pace     policy.Pace // of its writes
 	MayWrite bool
 	Form     view.Form
 }
@@ -114,10 +115,11 @@ func (p *pages) showRollout(v *visit, status int, f view.Form) error {
 		return err
 	}
 	c := p.chrome(v, "rollouts", "Rollout")
+	c.About = d.ID // how far it has got is told by nobody, so it is looked at as often as ever
 	if d.Open && len(f.Errors) == 0 {
-		c.Live = live
+		c.Live = refresh
 	}
-	return p.showStatus(v, status, "rollout", c, rolloutData{Rollout: d, MayWrite: v.room.Can(identity.PolicyWrite), Form: f})
+	return p.showStatus(v, status, "rollout", c, rolloutData{Rollout: d, Pace: policy.PublishedPace, MayWrite: v.room.Can(identity.PolicyWrite), Form: f})
 }
 
 func (p *pages) rollBack(v *visit) error {

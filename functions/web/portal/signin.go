@@ -39,7 +39,8 @@ func (p *pages) holder(r *http.Request) (identity.Principal, error) {
 	if err != nil {
 		return identity.Principal{}, identity.ErrUnauthenticated
 	}
-	holder, err := p.Sessions.Holder(r.Context(), cookie.Value, r.URL.Query().Get("live") != "auto")
+	byItself := r.URL.Query().Get("live") == "auto" || strings.HasSuffix(r.Pattern, "/events")
+	holder, err := p.Sessions.Holder(r.Context(), cookie.Value, !byItself)
 	if err != nil {
 		return identity.Principal{}, err
 	}

@@ -66,7 +66,7 @@ func TestModelRecords(t *testing.T) {
 			for n := range each {
 				request, before := fmt.Sprintf("%s-%d", name, n), d.resets(name)
 				d.broker.Send(string(passcode.Queue), d.record("record-"+request, d.request(request, id)))
-				state := d.follow(request, &calm)
+				state := d.follow(request, &calm, 30*time.Second)
 				switch done := d.resets(name) - before; {
 				case state == "":
 					lost.Add(1)
@@ -122,13 +122,13 @@ func TestModelRecords(t *testing.T) {
 	}
 }
 
-// follow waits until the reset has ended and returns its state: "" where it is not there, and an open one where it has not ended in half a
-// minute of calm.
-func (d *deployed) follow(id string, calm *atomic.Bool) (state passcode.State) {
+// follow waits until the reset has ended and returns its state: "" where it is not there, and an open one where it has not ended in so
+// long a time of calm.
+func (d *deployed) follow(id string, calm *atomic.Bool, patience time.Duration) (state passcode.State) {
 	var end time.Time
 	for end.IsZero() || time.Now().Before(end) {
 		if end.IsZero() && calm.Load() {
-			end = time.Now().Add(30 * time.Second)
+			end = time.Now().Add(patience)
 		}
 		if r, err := d.api.Reset(d.t.Context(), graphsim.Contoso, id); err == nil {
 			if state = r.State; state != passcode.Accepted && state != passcode.Calling && state != passcode.Waiting {

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -15,39 +15,28 @@ import (
 	"pinreset/shared/host/lambda/lambdahost"
 	"pinreset/shared/passcode"
 	"pinreset/shared/work"
+	"pinreset/shared/work/outbox"
 	"pinreset/shared/work/sqs"
 	"pinreset/shared/work/sqs/sqstest"
 	"pinreset/shared/work/tables/tablestest"
 )
 
-// polled is what the platform's pollers see of the model of SQS.
-type polled struct{ queues *sqs.Queues }
-
-func (p polled) Receive(ctx context.Context, queue string, limit int) ([]lambdahost.Record, error) {
-	got, err := p.queues.Receive(ctx, work.Queue(queue), limit)
-	if errors.Is(err, context.Canceled) {
-		return nil, nil
-	}
-	var records []lambdahost.Record
-	for _, r := range got {
-		records = append(records, lambdahost.Record{ID: r.Token, Handle: r.Token, Attributes: r.Attributes, Body: string(r.Body), Deliveries: r.Deliveries})
-	}
-	return records, err
-}
-
-func (p polled) Delete(ctx context.Context, queue, handle string) error {
-	return p.queues.Complete(ctx, work.Queue(queue), handle)
+// account is who calls the model of SQS.
+func account() *awsapi.Account {
+	return awsapi.Open(awsapi.Account{Region: sqstest.Region, Credentials: func(context.Context) (aws.Credentials, error) {
+		return aws.Credentials{AccessKeyID: "AKIAEXAMPLE", SecretAccessKey: "secret"}, nil
+	}})
 }
 
 // TestModelSQS: the program with rows in Table storage (Azurite) and messages on the model of SQS. Each reset is made once, though the
 // process is killed on the way.
 func TestModelSQS(t *testing.T) {
 	t.Parallel()
-	names := []work.Queue{"announcement", "audit", "audit-bulk", "bulkreset-bulk", "consent", "device-report", "housekeeping-bulk", "passcode-reset", "passcode-reset-bulk", "policy", "portalaction-bulk", "subscription-bulk"}
+	names := []work.Queue{"announcement", "audit", "audit-bulk", "bulkreset-bulk", "consent", "device-report", "housekeeping-bulk", "notification", "passcode-reset", "passcode-reset-bulk", "policy", "portalaction-bulk", "subscription-bulk"}
 	var c sqstest.Config
 	for _, name := range names {
 		dead := string(name) + sqs.DeadSuffix
-		c.Queues = append(c.Queues, sqstest.Queue{Name: string(name), DeadLetter: dead, MaxReceives: 50}, sqstest.Queue{Name: dead})
+		c.Queues = append(c.Queues, sqstest.Queue{Name: string(name), Visibility: visibility, DeadLetter: dead, MaxReceives: 50}, sqstest.Queue{Name: dead})
 	}
 	server := sqstest.New(t, c)
 	connection := filepath.Join(t.TempDir(), "connection")
@@ -61,17 +50,11 @@ func TestModelSQS(t *testing.T) {
 		o.Settings["AWS_REGION"] = sqstest.Region
 		o.Settings["AWS_ACCESS_KEY_ID"], o.Settings["AWS_SECRET_ACCESS_KEY"] = "AKIAEXAMPLE", "secret"
 	})
-	queues, err := sqs.Open(sqs.Options{URL: server.URL(), Account: awsapi.Open(awsapi.Account{Region: sqstest.Region,
-		Credentials: func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: "AKIAEXAMPLE", SecretAccessKey: "secret"}, nil
-		}}), Visibility: visibility})
-	if err != nil {
-		t.Fatal(err)
-	}
+	from := lambdahost.SQS{Account: account(), Endpoint: server.Endpoint() + "/", URL: server.URL()}
 	ctx, cancel := context.WithCancel(context.Background())
 	var pollers sync.WaitGroup
 	for _, name := range names {
-		pollers.Go(func() { d.function.Poll(ctx, polled{queues}, lambdahost.Mapping{Queue: string(name)}) })
+		pollers.Go(func() { d.function.Poll(ctx, from, lambdahost.Mapping{Queue: string(name)}) })
 	}
 	t.Cleanup(func() { cancel(); pollers.Wait() })
 	d.signIn()
@@ -86,5 +69,56 @@ func TestModelSQS(t *testing.T) {
 	}
 	if server.Calls("SendMessageBatch") == 0 || server.Calls("DeleteMessage") == 0 {
 		t.Error("no message went by SQS")
+	}
+}
+
+// TestModelSQSWithOneFunctionsRole: a Lambda that is one function starts with a role that may look at its own queue and at no other, says
+// so when that queue is missing, and a timer's role may look at none.
+func TestModelSQSWithOneFunctionsRole(t *testing.T) {
+	t.Parallel()
+	closed := []string{"GetQueueAttributes"}
+	for _, test := range []struct {
+		function, missing string
+		starts            bool
+	}{{"housekeeping-timer", "", true}, {"consent", "", true}, {"consent", "consent", false}} {
+		t.Run(test.function+" without "+test.missing, func(t *testing.T) {
+			t.Parallel()
+			var c sqstest.Config
+			for _, name := range []string{"announcement", "audit", "audit-bulk", "bulkreset-bulk", "consent", "device-report", "housekeeping-bulk", "passcode-reset", "passcode-reset-bulk", "policy", "portalaction-bulk", "subscription-bulk"} {
+				own := sqstest.Queue{Name: name, DeadLetter: name + sqs.DeadSuffix, MaxReceives: 50, Forbidden: closed}
+				if name == test.function {
+					own.Forbidden = nil
+				}
+				if name != test.missing {
+					c.Queues = append(c.Queues, own)
+				}
+				c.Queues = append(c.Queues, sqstest.Queue{Name: name + sqs.DeadSuffix, Forbidden: closed})
+			}
+			server := sqstest.New(t, c)
+			connection := filepath.Join(t.TempDir(), "connection")
+			if err := os.WriteFile(connection, []byte(tablestest.Emulator(t)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			d := deploy(t, func(o *lambdahost.Options) {
+				o.Settings["PINRESET_FUNCTION"] = test.function
+				o.Settings["PINRESET_TABLES_CONNECTION_FILE"] = connection
+				o.Settings["PINRESET_ROOT_KEY_FILE"] = filepath.Join(filepath.Dir(connection), "root-key")
+				o.Settings["PINRESET_SQS_URL"] = server.URL()
+				o.Settings["AWS_REGION"] = sqstest.Region
+				o.Settings["AWS_ACCESS_KEY_ID"], o.Settings["AWS_SECRET_ACCESS_KEY"] = "AKIAEXAMPLE", "secret"
+			})
+			payload := lambdahost.Event(test.function, []lambdahost.Record{{ID: "1", Handle: "1", Body: "{}", Deliveries: 1, Attributes: map[string]string{
+				outbox.AttributePartition: "nobody", outbox.AttributeMessage: "done-long-ago", outbox.AttributeAttempt: "1"}}})
+			if test.function == "housekeeping-timer" {
+				payload = []byte(`{"schedule":"housekeeping-timer"}`)
+			}
+			result, err := d.function.Invoke(t.Context(), payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if said := string(result.Payload); test.starts == (result.Failed || strings.Contains(said, "itemIdentifier")) || !test.starts && !strings.Contains(said, "queues of SQS: look at consent: does not exist") {
+				t.Errorf("failed %v, %s: %s", result.Failed, result.Reason, said)
+			}
+		})
 	}
 }

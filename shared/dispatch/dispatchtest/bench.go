@@ -96,6 +96,7 @@ type Bench struct {
 
 const (
 	lease    = time.Minute
+	attempts = 8 // dispatch's own default
 	shortest = 5 * time.Millisecond
 	longest  = 400 * time.Millisecond
 )
@@ -226,10 +227,7 @@ func (b *Bench) step() bool {
 			b.T.Fatal(err)
 		}
 		b.patience = shortest
-		d := dispatch.New(b.effects, b.effects, b.routes, dispatch.Options{
-			Now: b.Clock.Now, NewID: b.NewID, Logger: b.Log, Jitter: func() float64 { return 0.5 },
-			Observe: func(o dispatch.Observation) { b.Runs = append(b.Runs, o) },
-		})
+		d := b.dispatcher()
 		for _, delivery := range deliveries {
 			b.effects.due(delivery.LeasedUntil)
 			if err := d.Process(ctx, delivery); err != nil && !b.effects.crashed() && !errors.Is(err, work.ErrLeaseLost) {
@@ -240,6 +238,45 @@ func (b *Bench) step() bool {
 		return true
 	}
 	return false
+}
+
+func (b *Bench) dispatcher() *dispatch.Dispatcher {
+	return dispatch.New(b.effects, b.effects, b.routes, dispatch.Options{
+		Now: b.Clock.Now, NewID: b.NewID, Logger: b.Log, Jitter: func() float64 { return 0.5 },
+		Observe: func(o dispatch.Observation) { b.Runs = append(b.Runs, o) },
+	})
+}
+
+// Overtake lets a run of the queue's next message be overtaken: whoever has it after that run comes to nothing, the message is
+// set aside at the end of its attempts, and only then does the first run begin. The test fails unless that run is refused.
+func (b *Bench) Overtake(queue work.Queue) {
+	b.T.Helper()
+	receive := func() work.Delivery {
+		ctx, cancel := context.WithTimeout(b.T.Context(), 10*time.Second)
+		defer cancel()
+		d, err := b.effects.Receive(ctx, queue, 1)
+		if err != nil {
+			b.T.Fatal(err)
+		}
+		return d[0]
+	}
+	first := receive()
+	for seen := len(b.Runs); len(b.Runs) == seen; {
+		b.Clock.Advance(lease + time.Second)
+		if last := receive(); last.ID != first.ID {
+			b.T.Fatalf("received %s, want %s again", last.ID, first.ID)
+		} else if last.Deliveries <= attempts {
+			continue
+		} else if err := b.dispatcher().Process(b.T.Context(), last); err != nil {
+			b.T.Fatal(err)
+		}
+	}
+	if run := b.Runs[len(b.Runs)-1]; !run.Dead {
+		b.T.Fatalf("the last attempt: %+v, want the message set aside", run)
+	}
+	if err := b.dispatcher().Process(b.T.Context(), first); !errors.Is(err, work.ErrLeaseLost) {
+		b.T.Fatalf("the run that was overtaken: %v, want %v", err, work.ErrLeaseLost)
+	}
 }
 
 // restart is what a new process does first: it re-sends what the crash left between two steps.

@@ -21,7 +21,7 @@ type Message struct {
 
 // queues says where each example waits, by the longest beginning of its name.
 var queues = map[string]work.Queue{
-	"device.pin": work.Announcements, "device.reported": "device-report", "failure": work.Announcements, "housekeeping": "housekeeping-bulk",
+	"device.pin": work.Announcements, "device.reported": "device-report", "failure": work.Announcements, "housekeeping": "housekeeping-bulk", "notification": "notification",
 	"passcode.bulk.due": "bulkreset-bulk", "passcode.bulk.ended": work.Announcements, "passcode.expired": work.Announcements,
 	"passcode.expirydue": "passcode-reset-bulk", "passcode.reset.adopted": work.Announcements, "passcode.reset.cancelled": work.Announcements,
 	"passcode.reset.crossed": work.Announcements, "passcode.reset.issued": work.Announcements, "passcode.reset": "passcode-reset",

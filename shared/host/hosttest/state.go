@@ -15,7 +15,9 @@ import (
 
 	"pinreset/shared/diag"
 	"pinreset/shared/dispatch"
+	"pinreset/shared/fault"
 	"pinreset/shared/graph/graphsim"
+	"pinreset/shared/quota"
 	"pinreset/shared/tenant"
 	"pinreset/shared/work"
 	"pinreset/shared/work/sqlitework"
@@ -31,27 +33,56 @@ type State struct {
 // exampleTenant is whose the examples are.
 const exampleTenant = "8f1e0c52-7d7a-4c0e-9a53-1f5b1c1d2e3f"
 
-// read reads the store of a program that has ended.
-func read(ctx context.Context, data string) (s State, err error) {
+// Rows is a store, to read its rows.
+type Rows interface {
+	List(ctx context.Context, query work.Query) (work.Page, error)
+}
+
+// open reads the data directory of a program that has ended.
+func open(ctx context.Context, data string) (s State, err error) {
 	store, err := sqlitework.Open(filepath.Join(data, "work"), sqlitework.Options{Now: time.Now})
 	if err != nil {
 		return s, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	stats, err := store.Stats(ctx)
+	if err != nil {
+		return s, err
+	}
+	for _, q := range stats.Queues {
+		s.Waiting = append(s.Waiting, line(q.Queue, q.Due, q.Later, q.Leased))
+	}
+	return s, s.read(ctx, store)
+}
+
+func line(queue work.Queue, due, later, held int) string {
+	return fmt.Sprintf("%s: %d due, %d later, %d held", queue, due, later, held)
+}
+
+// waitedForPermit is in an attempt that was put off for other processes' use of Graph's limits. A host with one process has none.
+const waitedForPermit = `"code":"` + string(fault.WaitingForPermit) + `"`
+
+// read takes the rows, and puts all lines into their order. How processes divide the limits of Graph is left out: it is theirs alone.
+func (s *State) read(ctx context.Context, store Rows) error {
 	for _, partition := range []string{graphsim.Contoso, exampleTenant, dispatch.SystemPartition, tenant.Partition} {
 		for q := (work.Query{Partition: partition}); ; {
 			page, err := store.List(ctx, q)
 			if err != nil {
-				return s, fmt.Errorf("list rows of %s: %w", partition, err)
+				return fmt.Errorf("list rows of %s: %w", partition, err)
 			}
 			for _, row := range page.Rows {
+				if strings.HasPrefix(row.Key.Row, quota.Prefix) {
+					continue
+				}
 				line, err := neutral(row)
 				if err != nil {
-					return s, fmt.Errorf("row %s of %s: %w", row.Key.Row, partition, err)
+					return fmt.Errorf("row %s of %s: %w", row.Key.Row, partition, err)
 				}
-				if strings.HasPrefix(row.Key.Row, diag.EventPrefix) {
+				switch {
+				case strings.HasPrefix(row.Key.Row, diag.EventPrefix):
 					s.Events = append(s.Events, line)
-				} else {
+				case strings.HasPrefix(row.Key.Row, diag.AttemptPrefix) && strings.Contains(line, waitedForPermit):
+				default:
 					s.Rows = append(s.Rows, line)
 				}
 			}
@@ -60,17 +91,10 @@ func read(ctx context.Context, data string) (s State, err error) {
 			}
 		}
 	}
-	stats, err := store.Stats(ctx)
-	if err != nil {
-		return s, err
-	}
-	for _, q := range stats.Queues {
-		s.Waiting = append(s.Waiting, fmt.Sprintf("%s: %d due, %d later, %d held", q.Queue, q.Due, q.Later, q.Leased))
-	}
 	for _, lines := range [][]string{s.Rows, s.Events, s.Waiting} {
 		slices.Sort(lines)
 	}
-	return s, nil
+	return nil
 }
 
 // neutral is a row as a line of text.
@@ -94,16 +118,30 @@ var (
 	random   = []string{"nonce", "sealed", "publicKey"}
 )
 
+// signsIn are calls by which a process signs in: each does so once, so it depends on how many there are in whose run that is.
+var signsIn = regexp.MustCompile(`^(GET|POST) /[^/]+/(v2\.0/\.well-known/openid-configuration|oauth2/v2\.0/token)$`)
+
+// signIn reports whether the value is the step of a run that is such a call.
+func signIn(value any) bool {
+	step, _ := value.(map[string]any)
+	text, _ := step["text"].(string)
+	return signsIn.MatchString(text)
+}
+
 func without(value any, name string) any {
 	switch v := value.(type) {
 	case map[string]any:
 		for _, key := range slices.Collect(maps.Keys(v)) {
 			inner := v[key]
 			delete(v, key)
-			v[neutralText(key)] = without(inner, key)
+			inner = without(inner, key)
+			if steps, ok := inner.([]any); !ok || key != "steps" || len(steps) > 0 { // none is not written
+				v[neutralText(key)] = inner
+			}
 		}
 		return v
 	case []any:
+		v = slices.DeleteFunc(v, signIn)
 		for i := range v {
 			v[i] = without(v[i], name)
 		}

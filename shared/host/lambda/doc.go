@@ -14,7 +14,8 @@
 //     what could not be settled, and its visibility is shortened, because a queue's own is six times the function's time.
 //   - An invocation that outlives the function's time has its process killed, and every record of its batch comes back. So
 //     runs are told to end a margin before that, and what is stuck is named as a failure.
-//   - The process is frozen between invocations. Nothing runs in the background, and what was traced is sent before the answer.
+//   - The process is frozen between invocations. Nothing runs in the background; what was traced is sent, and what others wait for is given
+//     back, before the answer.
 //   - A panic that reached aws-lambda-go would end the process. Each record, and each request, recovers from its own.
 //   - The end comes without a warning, unless an extension is registered: then SIGTERM comes first, and SIGKILL half a second or so
 //     later. aws-lambda-go registers one that does nothing else; other extensions change only how long it takes.

@@ -51,6 +51,9 @@ type Functions struct {
 	Processor processor
 	// Return makes a record visible again after a time that is shorter than its queue's. nil leaves it to the queue.
 	Return func(ctx context.Context, queue work.Queue, handle string, after time.Duration) error
+	// Rest is called before each answer, after which the process may be frozen: what it holds that others wait for, it gives back. Other
+	// invocations may be under way. nil does nothing.
+	Rest func(ctx context.Context) error
 }
 
 // Options of a host; zero values mean the defaults.
@@ -153,6 +156,7 @@ func (h *Host) answer(ctx context.Context, payload []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer h.rest(f)
 	switch {
 	case len(e.Records) > 0:
 		return h.batch(ctx, f, e.Records)
@@ -210,6 +214,17 @@ func (h *Host) guarded(ctx context.Context, f func() error) error {
 		return err
 	case <-time.After(grace):
 		return fmt.Errorf("still running: %w", ctx.Err())
+	}
+}
+
+func (h *Host) rest(f *Functions) {
+	if f.Rest == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+	defer cancel()
+	if err := f.Rest(ctx); err != nil {
+		h.o.Logger.Warn("what others wait for could not be given back; it ends by itself", "cause", err.Error())
 	}
 }
 

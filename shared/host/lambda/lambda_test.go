@@ -88,6 +88,34 @@ func TestBatch(t *testing.T) {
 	}
 }
 
+// TestRest: what others wait for is given back once for each event, when its records have run and before its answer; that it can't be
+// changes no answer.
+func TestRest(t *testing.T) {
+	t.Parallel()
+	ran, rested := 0, 0
+	b := newBackend(func(context.Context, work.Delivery) error { ran++; return nil })
+	f := b.functions()
+	f.Rest = func(ctx context.Context) error {
+		if rested++; ran != rested {
+			t.Errorf("%d records had run at the rest number %d", ran, rested)
+		}
+		if _, ok := ctx.Deadline(); !ok {
+			t.Error("a rest may take for ever")
+		}
+		return errors.New("the store is away")
+	}
+	h := host(t, f)
+	one := `{"Records":[{"messageId":"1","eventSourceARN":"arn:aws:sqs:eu-central-1:123456789012:audit"}]}`
+	for range 2 {
+		if answer, err := h.Invoke(t.Context(), []byte(one)); err != nil || string(answer) != `{"batchItemFailures":[]}` {
+			t.Errorf("%s, %v", answer, err)
+		}
+	}
+	if rested != 2 {
+		t.Errorf("%d rests", rested)
+	}
+}
+
 // TestBatchAllGood: nothing to name is an empty list, and never null.
 func TestBatchAllGood(t *testing.T) {
 	t.Parallel()

@@ -2,11 +2,12 @@ package outbox
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"pinreset/shared/work"
 )
@@ -15,6 +16,8 @@ import (
 type commit struct {
 	*Store
 	id       string
+	began    time.Time
+	horizon  int64 // at that time
 	batch    work.Batch
 	delivery *work.Delivery // nil when nothing is settled
 	held     lease          // the delivery's
@@ -22,7 +25,7 @@ type commit struct {
 }
 
 func (s *Store) begin(batch work.Batch, d *work.Delivery) *commit {
-	c := &commit{Store: s, id: s.o.NewID(), batch: batch, delivery: d}
+	c := &commit{Store: s, id: s.o.NewID(), began: s.now(), horizon: s.horizon(), batch: batch, delivery: d}
 	c.batch.Messages = c.once(batch.Messages)
 	return c
 }
@@ -46,7 +49,7 @@ func (c *commit) once(messages []work.Message) []work.Message {
 
 // settle makes the outcome part of the commit.
 func (c *commit) settle(held lease, o work.Outcome) {
-	d, now := c.delivery, c.now()
+	d, now := c.delivery, c.began
 	c.held = held
 	c.after = record{
 		Queue: d.Queue, Enqueued: micro(d.EnqueuedAt), Due: micro(d.At), Attempt: held.attempt, Before: d.Deliveries, Commit: c.id,
@@ -85,8 +88,8 @@ func (c *commit) run(ctx context.Context) error {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
-	marked, sent := c.marked(), true
-	if marked {
+	sends, sent := c.marked() && !strings.HasPrefix(c.markKey(), kindWaiting), true
+	if sends {
 		if err := c.step(StepMessages); err != nil {
 			return err
 		}
@@ -98,11 +101,11 @@ func (c *commit) run(ctx context.Context) error {
 		}
 		c.went(ctx, StepSettle, c.queue.Complete(ctx, c.delivery.Queue, c.held.token))
 	}
-	if marked && sent {
+	if sends && sent {
 		if err := c.step(StepClear); err != nil {
 			return err
 		}
-		c.went(ctx, StepClear, c.rows.Transact(ctx, c.batch.Partition, clearing(c.id, c.entries())))
+		c.went(ctx, StepClear, c.rows.Transact(ctx, c.batch.Partition, clearing(c.markKey(), c.entries(), c.horizon)))
 	}
 	return nil
 }
@@ -176,16 +179,14 @@ func (c *commit) writes() (writes []work.Write, messages int) {
 		writes = append(writes, w)
 	}
 	if c.marked() {
-		value, _ := json.Marshal(c.entries()) // strings and numbers
-		writes = append(writes, work.Write{Row: kindMark + c.id, Value: value})
+		writes = append(writes, work.Write{Row: c.markKey(), Value: encodeEntries(c.entries())})
 	}
 	return writes, messages
 }
 
 func (c *commit) record(m work.Message) record {
-	now := c.now()
-	r := record{Queue: m.Queue, Enqueued: micro(now), Due: micro(now), Attempt: 1, Commit: c.id, Body: m.Body}
-	if m.At.After(now) {
+	r := record{Queue: m.Queue, Enqueued: micro(c.began), Due: micro(c.began), Attempt: 1, Commit: c.id, Body: m.Body}
+	if m.At.After(c.began) {
 		r.Due = dueMicro(m.At)
 	}
 	return r
@@ -197,26 +198,36 @@ func (c *commit) foreignKey(i int) string { return kindForeign + c.id + "-" + st
 
 func (c *commit) marked() bool { return len(c.batch.Messages) > 0 || c.again() }
 
+func (c *commit) markKey() string { return markKey(c.id, c.entries()) }
+
 // entries are what the commit's mark says.
 func (c *commit) entries() (all []entry) {
 	if c.again() {
-		all = append(all, entry{Message: c.delivery.ID, Attempt: c.after.Attempt})
+		all = append(all, entry{Message: c.delivery.ID, Attempt: c.after.Attempt, Due: c.beyond(c.after)})
 	}
 	for i, m := range c.batch.Messages {
 		if c.foreign(m) {
-			all = append(all, entry{Foreign: c.foreignKey(i)})
+			all = append(all, entry{Foreign: c.foreignKey(i), Due: c.beyond(c.record(m))})
 		} else {
-			all = append(all, entry{Message: m.ID, Attempt: 1})
+			all = append(all, entry{Message: m.ID, Attempt: 1, Due: c.beyond(c.record(m))})
 		}
 	}
 	return all
+}
+
+// beyond is when the message is due, if that is later than the queue can wait; else zero.
+func (c *commit) beyond(r record) int64 {
+	if r.Due < c.horizon {
+		return 0
+	}
+	return r.Due
 }
 
 // made reports whether the transaction that was refused had been made before: a service may apply what it does not answer,
 // and the client then asks again. It returns work.ErrLeaseLost when another settlement of the delivery came first. A batch
 // of nothing but rows can't be told; its conflict sends the handler back to read, which is as good.
 func (c *commit) made(ctx context.Context) (bool, error) {
-	own := kindMark + c.id
+	own := c.markKey()
 	if c.delivery != nil {
 		own = messageKey(c.delivery.ID)
 	} else if !c.marked() {

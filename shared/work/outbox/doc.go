@@ -21,8 +21,17 @@
 //   - the fence: see below.
 //
 // A message that is put off (Retry, Postpone) is sent as a new parcel, due later, under the number of its next attempt.
-// The parcel of an earlier attempt is completed wherever it turns up. So a queue needs no delayed abandon, and a queue that
-// delays for so long only ([Options].MaxDelay) is asked several times.
+// The parcel of an earlier attempt is completed wherever it turns up. So a queue needs no delayed abandon.
+//
+// # What is due later than the queue can wait
+//
+// A queue may delay for so long only ([Options].MaxDelay). A message that is due later is not sent: it stays in its row, as durable as
+// the commit that wrote it, and the commit's mark stays with it, under a key that begins with the time at which it is due. A sweep
+// reads the marks up to MaxDelay from now, one range of keys, and sends their messages with the delay that is left. So each message
+// is sent once however long it waits, and is late only where no sweep has run for MaxDelay.
+//
+// A mark that also names messages which are due sooner is finished for these first, and written anew for the others. A message for
+// another partition is brought there at once and waits there, so that it is erased with its partition.
 //
 // # Who holds a delivery
 //
@@ -43,7 +52,10 @@
 // A unit of work that sends messages costs one Get, two transactions (the second one clears the mark) and three calls of the queue (receive,
 // send, complete), of which receiving and sending are shared by many. Without messages it is one Get and one transaction.
 //
-// A sweep costs one List for each partition, and once a day one more for each thousand messages that it still knows.
+// A commit whose messages all wait is one transaction and sends nothing; the sweep that sends them costs one Get for each, one call
+// of the queue and one transaction.
+//
+// A sweep that finds nothing costs one List for each partition, and once a day one more for each thousand messages that it still knows.
 //
 // The package runs no goroutine of its own, and with one delivery asked for at a time it starts none: a simulation can run it
 // step by step.

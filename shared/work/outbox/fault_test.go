@@ -31,13 +31,13 @@ type office struct {
 	newID func() string
 }
 
-func newOffice(t *testing.T) *office {
-	return &office{t: t, rows: &outboxtest.Rows{}, queue: &outboxtest.Queue{}, newID: numbered()}
+func newOffice(t *testing.T, maxDelay time.Duration) *office {
+	return &office{t: t, rows: &outboxtest.Rows{}, queue: &outboxtest.Queue{MaxDelay: maxDelay}, newID: numbered()}
 }
 
 // open is a new process.
 func (o *office) open(calls *outboxtest.Calls) *outbox.Store {
-	return outbox.New(calls.Rows(o.rows), calls.Queue(o.queue), outbox.Options{NewID: o.newID, Logger: silent})
+	return outbox.New(calls.Rows(o.rows), calls.Queue(o.queue), outbox.Options{NewID: o.newID, MaxDelay: o.queue.MaxDelay, Logger: silent})
 }
 
 // accept commits a request with its first messages, as often as it takes: its ids are the same every time.
@@ -48,6 +48,7 @@ func (o *office) accept(ctx context.Context, s *outbox.Store) error {
 		Messages: []work.Message{
 			{ID: "first", Queue: jobs, Partition: tenant, Body: []byte(`{"n":1}`)},
 			{ID: "abroad", Queue: jobs, Partition: other, Body: []byte(`{"n":2}`)},
+			{ID: "abroad later", Queue: jobs, Partition: other, At: time.Now().Add(12 * time.Minute), Body: []byte(`{"n":3}`)},
 		},
 	})
 }
@@ -65,7 +66,7 @@ func (o *office) handle(ctx context.Context, s *outbox.Store, d work.Delivery) e
 		if times == 0 {
 			outcome = work.Outcome{Kind: work.Retry, At: time.Now().Add(10 * time.Minute)}
 		} else {
-			b.Messages = append(b.Messages, work.Message{ID: "late", Queue: jobs, Partition: tenant})
+			b.Messages = append(b.Messages, work.Message{ID: "late", Queue: jobs, Partition: tenant}, work.Message{ID: "later", Queue: jobs, Partition: tenant, At: time.Now().Add(15 * time.Minute)})
 		}
 	}
 	return s.Settle(ctx, d, b, outcome)
@@ -86,18 +87,26 @@ func (o *office) counted(ctx context.Context, s *outbox.Store, partition, row st
 	return n, w, err
 }
 
-// work takes what is due within the time and handles it. Errors are what the next process is for.
+// work takes what is due within the time and handles it, and sweeps where that is needed for what is due later. Errors are what the
+// next process is for.
 func (o *office) work(s *outbox.Store, within time.Duration) {
-	ctx, cancel := context.WithTimeout(o.t.Context(), within)
-	defer cancel()
-	for ctx.Err() == nil {
-		ds, err := s.Receive(ctx, jobs, 10)
-		if err != nil {
-			continue
+	for end := time.Now().Add(within); time.Now().Before(end); {
+		stretch := within
+		if o.queue.MaxDelay > 0 {
+			stretch = o.queue.MaxDelay / 3
+			_ = s.Sweep(o.t.Context())
 		}
-		for _, d := range ds {
-			_ = o.handle(ctx, s, d)
+		ctx, cancel := context.WithTimeout(o.t.Context(), stretch)
+		for ctx.Err() == nil {
+			ds, err := s.Receive(ctx, jobs, 10)
+			if err != nil {
+				continue
+			}
+			for _, d := range ds {
+				_ = o.handle(ctx, s, d)
+			}
 		}
+		cancel()
 	}
 }
 
@@ -120,9 +129,9 @@ func (o *office) finish() {
 func (o *office) check() {
 	o.t.Helper()
 	s := o.open(&outboxtest.Calls{})
-	for id, want := range map[string]string{"first": "2", "early": "1", "late": "1", "abroad": "1"} {
+	for id, want := range map[string]string{"first": "2", "early": "1", "late": "1", "later": "1", "abroad": "1", "abroad later": "1"} {
 		partition := tenant
-		if id == "abroad" {
+		if strings.HasPrefix(id, "abroad") {
 			partition = other
 		}
 		got, err := s.Get(o.t.Context(), work.Key{Partition: partition, Row: "settled " + id})
@@ -146,6 +155,17 @@ func (o *office) check() {
 // is: nothing is lost, nothing is done twice, nothing stays lying.
 func TestFaultAtEveryCall(t *testing.T) {
 	t.Parallel()
+	faultAtEveryCall(t, 0)
+}
+
+// TestFaultAtEveryCallOverQueueThatCannotWait: the same with messages and retries that wait in their rows, one beside others in one
+// commit and one in another partition.
+func TestFaultAtEveryCallOverQueueThatCannotWait(t *testing.T) {
+	t.Parallel()
+	faultAtEveryCall(t, 6*time.Minute)
+}
+
+func faultAtEveryCall(t *testing.T, maxDelay time.Duration) {
 	for _, fault := range []outboxtest.Fault{outboxtest.NotMade, outboxtest.NotTold, outboxtest.MadeTwice} {
 		for _, dies := range []bool{false, true} {
 			t.Run(fmt.Sprintf("fault %d, dies %v", fault, dies), func(t *testing.T) {
@@ -154,7 +174,7 @@ func TestFaultAtEveryCall(t *testing.T) {
 				for n, reached := 0, true; reached; n++ {
 					reached = false
 					synctest.Test(t, func(t *testing.T) {
-						o := newOffice(t)
+						o := newOffice(t, maxDelay)
 						var mu sync.Mutex
 						s := o.open(&outboxtest.Calls{Fail: func(i int, name string) outboxtest.Fault {
 							mu.Lock()
@@ -186,21 +206,23 @@ func TestFaultAtEveryCall(t *testing.T) {
 	}
 }
 
-// TestFaultsAtRandom: many processes share the work while every seventh call fails, over a queue that remembers ids and over one
-// that does not.
+// TestFaultsAtRandom: many processes share the work while every seventh call fails, over queues that remember ids and that do not,
+// and that can wait and that can't.
 func TestFaultsAtRandom(t *testing.T) {
 	t.Parallel()
 	for _, forgetful := range []bool{false, true} {
-		t.Run(fmt.Sprintf("forgetful %v", forgetful), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { faultsAtRandom(t, forgetful) })
-		})
+		for _, maxDelay := range []time.Duration{0, 15 * time.Minute} {
+			t.Run(fmt.Sprintf("forgetful %v, waits for %s", forgetful, maxDelay), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) { faultsAtRandom(t, forgetful, maxDelay) })
+			})
+		}
 	}
 }
 
-func faultsAtRandom(t *testing.T, forgetful bool) {
+func faultsAtRandom(t *testing.T, forgetful bool, maxDelay time.Duration) {
 	const processes, count = 4, 150
-	o := newOffice(t)
+	o := newOffice(t, maxDelay)
 	o.queue.Forgetful = forgetful
 	var mu sync.Mutex
 	random := rand.New(rand.NewPCG(7, 11))
@@ -214,7 +236,7 @@ func faultsAtRandom(t *testing.T, forgetful bool) {
 	}
 	sure := o.open(&outboxtest.Calls{})
 	for i := range count {
-		m := work.Message{ID: fmt.Sprintf("m-%03d", i), Queue: jobs, Partition: tenant}
+		m := work.Message{ID: fmt.Sprintf("m-%03d", i), Queue: jobs, Partition: tenant, At: time.Now().Add(time.Duration(i%3) * 7 * time.Hour)}
 		for s := o.open(&outboxtest.Calls{Fail: flaky}); s.Commit(t.Context(), work.Batch{Partition: tenant, Messages: []work.Message{m}}) != nil; {
 		}
 	}

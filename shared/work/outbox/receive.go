@@ -117,12 +117,12 @@ func (s *Store) discard(ctx context.Context, p Received) error {
 	return ErrSettled
 }
 
-// early reports whether the queue delivered ahead of the message's time because it can't wait for that long.
+// early reports whether the queue delivered ahead of the message's time: whoever sent the parcel had another clock.
 func (s *Store) early(d work.Delivery) bool {
 	return s.o.MaxDelay > 0 && d.At.Sub(s.now()) > time.Second
 }
 
-// putOff sends the message on its next stretch. The delivery does not count.
+// putOff lets the message wait for longer. The delivery does not count.
 func (s *Store) putOff(ctx context.Context, d work.Delivery) error {
 	err := s.Settle(ctx, d, work.Batch{}, work.Outcome{Kind: work.Postpone, At: d.At})
 	if err == nil || errors.Is(err, work.ErrLeaseLost) {

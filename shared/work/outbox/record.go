@@ -54,11 +54,21 @@ func instant(n int64) time.Time { return time.UnixMicro(n).UTC() }
 
 func messageKey(id string) string { return kindMessage + id }
 
-// entry of a mark: a message of the same partition and the attempt to be sent, or the row of a message for another one.
+// entry of a mark: a message of the same partition and the attempt to be sent, or the row of a message for another one. Due is when
+// the message is due if that was later than the queue could wait when the commit began, else zero.
 type entry struct {
 	Message string `json:"message,omitempty"`
 	Attempt int    `json:"attempt,omitempty"`
 	Foreign string `json:"foreign,omitempty"`
+	Due     int64  `json:"due,omitempty"`
+}
+
+func encodeEntries(entries []entry) []byte {
+	value, err := json.Marshal(entries)
+	if err != nil {
+		panic("outbox: " + err.Error()) // they are strings and numbers
+	}
+	return value
 }
 
 // lease is what a delivery's Lease says: what holds the parcel, and which version of the message's row its holder has seen.

@@ -8,25 +8,30 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"pinreset/shared/work"
 )
 
-// send sends what the mark names.
+// send sends what the mark names and the queue can be asked for.
 func (c *commit) send(ctx context.Context) error {
 	var parcels []Parcel
-	if c.again() {
+	if c.again() && c.beyond(c.after) == 0 {
 		parcels = append(parcels, c.parcel(c.delivery.Partition, c.delivery.ID, c.after))
 	}
-	for _, m := range c.batch.Messages {
+	for i, m := range c.batch.Messages {
 		r := c.record(m)
+		due := c.beyond(r)
 		if c.foreign(m) {
-			switch fresh, err := c.place(ctx, m.Partition, m.ID, r); {
+			switch fresh, err := c.place(ctx, m.Partition, m.ID, r, entry{Foreign: c.foreignKey(i), Due: due}); {
 			case err != nil:
 				return err
 			case !fresh:
 				continue
 			}
+		}
+		if due != 0 {
+			continue
 		}
 		parcels = append(parcels, c.parcel(m.Partition, m.ID, r))
 	}
@@ -36,13 +41,19 @@ func (c *commit) send(ctx context.Context) error {
 	return c.queue.Send(ctx, parcels)
 }
 
-// place writes the message's row into its own partition. fresh is false when the id was known there.
-func (s *Store) place(ctx context.Context, partition, id string, r record) (fresh bool, err error) {
+// place writes the message's row into its own partition, with a mark if it is to wait there; it is the entry that says so and no
+// clock, so whoever comes second does the same. fresh is false when the id was known there.
+func (s *Store) place(ctx context.Context, partition, id string, r record, e entry) (fresh bool, err error) {
 	if err := s.enrol(ctx, partition); err != nil {
 		return false, err
 	}
 	r.Partition, r.Message = "", ""
-	err = s.rows.Transact(ctx, partition, []work.Write{{Row: messageKey(id), Value: r.encode(), If: work.IfAbsent()}})
+	writes := []work.Write{{Row: messageKey(id), Value: r.encode(), If: work.IfAbsent()}}
+	if e.Due != 0 {
+		there := []entry{{Message: id, Attempt: r.Attempt, Due: e.Due}}
+		writes = append(writes, work.Write{Row: markKey(strings.TrimPrefix(e.Foreign, kindForeign), there), Value: encodeEntries(there)})
+	}
+	err = s.rows.Transact(ctx, partition, writes)
 	if err == nil {
 		return true, nil
 	}
@@ -58,17 +69,6 @@ func (s *Store) place(ctx context.Context, partition, id string, r record) (fres
 	}
 	there, err := decodeRecord(row)
 	return err == nil && there.Commit == r.Commit && there.Done == 0, err
-}
-
-// clearing are the writes that take a mark away, with the messages for other partitions that it names.
-func clearing(id string, entries []entry) []work.Write {
-	writes := []work.Write{{Row: kindMark + id, Delete: true}}
-	for _, e := range entries {
-		if e.Foreign != "" {
-			writes = append(writes, work.Write{Row: e.Foreign, Delete: true})
-		}
-	}
-	return writes
 }
 
 // parcel is the attempt's parcel. Its id is the same whoever sends it.

@@ -22,14 +22,15 @@ const (
 
 // Options are a store's settings. NewID is required.
 type Options struct {
-	// NewID gives ids that never repeat, in any process.
+	// NewID gives ids that never repeat, in any process: letters and digits.
 	NewID func() string
 	// Now tells the time; time.Now if nil.
 	Now func() time.Time
 	// Inbox is how long the id of a done message is remembered; 8 days if zero, because a webhook is retried for up to
 	// three days and a bit with the same id (Standard Webhooks' retry schedule), and a queue may keep a parcel for seven.
 	Inbox time.Duration
-	// MaxDelay is how far ahead the queue can be asked to deliver; zero is as far as you like (Service Bus).
+	// MaxDelay is how far ahead the queue can be asked to deliver; zero is as far as you like (Service Bus). What is due later stays
+	// in its row, and [Store.Sweep] sends it.
 	MaxDelay time.Duration
 	// Logger hears of steps that a sweep will have to finish; slog.Default() if nil.
 	Logger *slog.Logger
@@ -97,6 +98,9 @@ func (s *Store) Get(ctx context.Context, key work.Key) (work.Row, error) {
 func (s *Store) List(ctx context.Context, q work.Query) (work.Page, error) {
 	asked := q.Prefix
 	q.Prefix = kindRow + q.Prefix
+	if q.Before != "" {
+		q.Before = kindRow + q.Before
+	}
 	page, err := s.rows.List(ctx, q)
 	if err != nil {
 		return work.Page{}, fmt.Errorf("list rows %s: %w", asked, err)

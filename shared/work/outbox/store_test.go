@@ -6,7 +6,6 @@ import (
 	"maps"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"pinreset/shared/clocktest"
@@ -29,7 +28,7 @@ type desk struct {
 func newDesk(t *testing.T, o outbox.Options) *desk {
 	t.Helper()
 	d := &desk{t: t, clock: worktest.NewClock(), rows: &outboxtest.Rows{}, calls: &outboxtest.Calls{}}
-	d.queue = &outboxtest.Queue{Now: d.clock.Now}
+	d.queue = &outboxtest.Queue{Now: d.clock.Now, MaxDelay: o.MaxDelay}
 	o.NewID, o.Now, o.Logger = numbered(), d.clock.Now, silent
 	d.Store = outbox.New(d.calls.Rows(d.rows), d.calls.Queue(d.queue), o)
 	return d
@@ -226,33 +225,6 @@ func TestFullTransaction(t *testing.T) {
 	if n := d.queue.Live(); n != work.MaxOperations/2+1 {
 		t.Errorf("%d parcels are in the queue, want %d", n, work.MaxOperations/2+1)
 	}
-}
-
-// TestQueueThatCannotWaitForLong: a message due in an hour goes through a queue that delays for a quarter of one, uncounted.
-func TestQueueThatCannotWaitForLong(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		rows, queue, calls := &outboxtest.Rows{}, &outboxtest.Queue{MaxDelay: 15 * time.Minute}, &outboxtest.Calls{}
-		s := outbox.New(rows, calls.Queue(queue), outbox.Options{NewID: numbered(), MaxDelay: queue.MaxDelay, Logger: silent})
-		m := job("m")
-		m.At = time.Now().Add(time.Hour)
-		if err := s.Commit(t.Context(), work.Batch{Partition: tenant, Messages: []work.Message{m}}); err != nil {
-			t.Fatal(err)
-		}
-		ds, err := s.Receive(t.Context(), jobs, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if d := ds[0]; d.ID != "m" || d.Deliveries != 1 || !d.At.Equal(m.At) || time.Now().Before(m.At) {
-			t.Errorf("delivery %d of %s due at %s came at %s, want the first of m at %s", d.Deliveries, d.ID, d.At, time.Now(), m.At)
-		}
-		if n := calls.Counts()["parcels"]; n != 4 {
-			t.Errorf("the message took %d parcels, want 4", n)
-		}
-		if err := s.Settle(t.Context(), ds[0], work.Batch{}, work.Outcome{}); err != nil || queue.Live() != 0 {
-			t.Errorf("Settle: %v, %d parcels are left", err, queue.Live())
-		}
-	})
 }
 
 // TestParcelThatIsNoMessage is set aside with a reason; what was done, put off or erased is completed unseen.

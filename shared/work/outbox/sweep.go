@@ -12,15 +12,17 @@ import (
 	"pinreset/shared/work"
 )
 
-// Sweep sends what crashes and failures left unsent, in every partition, and once a day, whoever runs it, deletes the rows of
-// messages that were done more than [Options].Inbox ago. It may run at any time and beside others: what is sent twice has the same
-// id. Run it every minute or so; a message that a crash left behind waits for it.
+// Sweep sends what crashes and failures left unsent and what has come within [Options].MaxDelay, in every partition, and once a day,
+// whoever runs it, deletes the rows of messages that were done more than [Options].Inbox ago. It may run at any time and beside
+// others: what is sent twice has the same id. Run it every minute or so, and at least every third of MaxDelay: a message that a crash
+// left behind waits for it, and one that was due later than the queue can wait is late when none has run for MaxDelay.
 func (s *Store) Sweep(ctx context.Context) error {
+	horizon := s.horizon()
 	err := s.eachPartition(ctx, func(partition string) error {
-		err := s.each(ctx, work.Query{Partition: partition, Prefix: kindMark}, func(rows []work.Row) error {
+		err := s.each(ctx, toFinish(partition, horizon), func(rows []work.Row) error {
 			var failed error
 			for _, row := range rows {
-				if err := s.finish(ctx, row); err != nil {
+				if err := s.finish(ctx, row, horizon); err != nil {
 					failed = errors.Join(failed, fmt.Errorf("mark %s: %w", row.Row, err))
 				}
 			}
@@ -34,14 +36,17 @@ func (s *Store) Sweep(ctx context.Context) error {
 	return errors.Join(err, s.forgetDaily(ctx))
 }
 
-// finish sends what the mark names and takes it away.
-func (s *Store) finish(ctx context.Context, mark work.Row) error {
+// finish sends what the mark names that is due before the horizon, and takes it away.
+func (s *Store) finish(ctx context.Context, mark work.Row, horizon int64) error {
 	var entries []entry
 	if err := json.Unmarshal(mark.Value, &entries); err != nil {
 		return fmt.Errorf("decode: %w", err)
 	}
 	var parcels []Parcel
 	for _, e := range entries {
+		if e.waits(horizon) {
+			continue
+		}
 		p, wanted, err := s.unsent(ctx, mark.Partition, e)
 		if err != nil {
 			return err
@@ -55,13 +60,14 @@ func (s *Store) finish(ctx context.Context, mark work.Row) error {
 			return fmt.Errorf("send: %w", err)
 		}
 	}
-	if err := s.rows.Transact(ctx, mark.Partition, clearing(strings.TrimPrefix(mark.Row, kindMark), entries)); err != nil {
+	if err := s.rows.Transact(ctx, mark.Partition, clearing(mark.Row, entries, horizon)); err != nil {
 		return fmt.Errorf("clear: %w", err)
 	}
 	return nil
 }
 
-// unsent returns the parcel that an entry asks for; wanted is false when its message has gone on since.
+// unsent returns the parcel that an entry asks for; wanted is false when its message has gone on since, or waits in its own partition
+// from now on.
 func (s *Store) unsent(ctx context.Context, partition string, e entry) (p Parcel, wanted bool, err error) {
 	key := work.Key{Partition: partition, Row: e.Foreign}
 	if e.Foreign == "" {
@@ -79,8 +85,8 @@ func (s *Store) unsent(ctx context.Context, partition string, e entry) (p Parcel
 		return p, false, err
 	}
 	if e.Foreign != "" {
-		fresh, err := s.place(ctx, r.Partition, r.Message, r)
-		return s.parcel(r.Partition, r.Message, r), fresh, err
+		fresh, err := s.place(ctx, r.Partition, r.Message, r, e)
+		return s.parcel(r.Partition, r.Message, r), fresh && e.Due == 0, err
 	}
 	return s.parcel(partition, e.Message, r), r.Done == 0 && r.Attempt == e.Attempt, nil
 }

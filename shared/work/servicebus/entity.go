@@ -45,6 +45,9 @@ func Entities(queues []work.Queue, o Options) []Entity {
 	const day = 24 * time.Hour
 	var all []Entity
 	for _, q := range queues {
+		if o.TopicsOnly {
+			break
+		}
 		all = append(all, Entity{
 			Name: o.Prefix + string(q), Kind: KindQueue, LockDuration: time.Minute, MaxDeliveries: 16,
 			DuplicateWindow: 10 * time.Minute, TimeToLive: 14 * day, DeadLetterOnExpiry: true,

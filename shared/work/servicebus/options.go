@@ -32,6 +32,9 @@ type Options struct {
 	// Topics are queues whose messages go to a topic too, for whoever subscribes to it: work.Announcements, in practice. A
 	// message that a Retry or Postpone puts off does not go to the topic again.
 	Topics map[work.Queue]string
+	// TopicsOnly leaves the queues out, because the messages themselves are elsewhere: Send sends to topics alone, and Check looks
+	// at nothing else.
+	TopicsOnly bool
 	// Receivers is how many receivers a queue may have, each with a link of its own; 1 for a queue that is not named. One
 	// receiver serves many deliveries at once. More help where the rate of one link is the bound.
 	Receivers map[work.Queue]int

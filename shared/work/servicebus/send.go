@@ -54,11 +54,14 @@ func (b *Bus) Send(ctx context.Context, parcels []outbox.Parcel) error {
 
 // targets are the entities that the parcel goes to. What was put off stays with its queue: the topic has had it.
 func (b *Bus) targets(p outbox.Parcel) []string {
-	queue := b.queueName(p.Queue)
-	if topic, ok := b.o.Topics[p.Queue]; ok && p.Attributes[outbox.AttributeAttempt] == "1" {
-		return []string{queue, b.o.Prefix + topic}
+	var targets []string
+	if !b.o.TopicsOnly {
+		targets = append(targets, b.queueName(p.Queue))
 	}
-	return []string{queue}
+	if topic, ok := b.o.Topics[p.Queue]; ok && p.Attributes[outbox.AttributeAttempt] == "1" {
+		targets = append(targets, b.o.Prefix+topic)
+	}
+	return targets
 }
 
 // shipment is what one caller sends to one entity.

@@ -149,6 +149,22 @@ func TestTooLargeIsRefusedAlone(t *testing.T) {
 	r.wantLeft(t, string(queue), 2, 0, 0)
 }
 
+// TestTopicsOnly: with the queues elsewhere only the topic gets something, and only it is looked at.
+func TestTopicsOnly(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(o *Options) { o.Topics, o.TopicsOnly = map[work.Queue]string{queue: topic}, true })
+	again, elsewhere := parcel("again"), parcel("elsewhere")
+	again.Attributes[outbox.AttributeAttempt] = "2"
+	elsewhere.Queue = other
+	r.send(t, parcel("first"), again, elsewhere)
+	r.wantLeft(t, string(queue), 0, 0, 0)
+	r.wantLeft(t, string(other), 0, 0, 0)
+	r.wantLeft(t, topic+"/Subscriptions/siem", 1, 0, 0)
+	if err := r.Check(r.ctx, []work.Queue{queue, "no-such-queue"}); err != nil {
+		t.Errorf("Check: %v", err)
+	}
+}
+
 func TestTopicGetsACopyOfWhatIsNew(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, func(o *Options) { o.Topics = map[work.Queue]string{queue: topic} })

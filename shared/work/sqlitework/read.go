@@ -151,7 +151,10 @@ func (s *Store) List(ctx context.Context, q work.Query) (work.Page, error) {
 	if limit <= 0 {
 		limit = defaultLimit
 	}
-	first := q.Prefix
+	first, end := q.Prefix, q.Prefix+"\x7f" // keys hold nothing above 0x7e
+	if q.Before != "" {
+		end = min(end, q.Before)
+	}
 	if q.Page != "" {
 		last, err := s.openPage(q)
 		if err != nil {
@@ -175,7 +178,7 @@ func (s *Store) List(ctx context.Context, q work.Query) (work.Page, error) {
 			key := work.Key{Partition: q.Partition, Row: columns[0].(string)}
 			page.Rows = append(page.Rows, work.Row{Key: key, ETag: etag(columns[1].(int64)), Value: value})
 			return nil
-		}, q.Partition, first, q.Prefix+"\x7f", int64(limit+1)) // keys hold nothing above 0x7e
+		}, q.Partition, first, end, int64(limit+1))
 	})
 	if err != nil {
 		return work.Page{}, fmt.Errorf("list rows %s: %w", q.Prefix, err)

@@ -3,13 +3,20 @@ package sqs
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"pinreset/shared/work"
 )
 
-// AttributeEncoding is the attribute of a message whose body is not as it was sent; its value is "base64".
-const AttributeEncoding = "pinreset-encoding"
+// Attributes by which the driver tells itself what SQS does not take as it is.
+const (
+	// AttributeEncoding is there when the body is not as it was sent; its value is "base64".
+	AttributeEncoding = "pinreset-encoding"
+	// AttributeEmpty names the attributes that have no text, which SQS refuses ("MessageAttributeValue"), with commas between them.
+	AttributeEmpty = "pinreset-empty"
+)
 
 // attribute is a message attribute. The driver sends text only.
 type attribute struct {
@@ -20,10 +27,17 @@ type attribute struct {
 // encode writes a message as SQS carries it, and says how many of its bytes count.
 func encode(body []byte, attributes map[string]string) (text string, all map[string]attribute, size int, err error) {
 	all = make(map[string]attribute, len(attributes)+1)
+	var empty []string
 	for name, value := range attributes {
-		if value != "" {
-			all[name] = attribute{DataType: "String", StringValue: value}
+		if value == "" {
+			empty = append(empty, name)
+			continue
 		}
+		all[name] = attribute{DataType: "String", StringValue: value}
+	}
+	if len(empty) > 0 {
+		slices.Sort(empty)
+		all[AttributeEmpty] = attribute{DataType: "String", StringValue: strings.Join(empty, ",")}
 	}
 	text = string(body)
 	if !plain(text) {
@@ -43,9 +57,15 @@ func encode(body []byte, attributes map[string]string) (text string, all map[str
 	return text, all, size, nil
 }
 
-// Decode gives the body back as it was sent, from a message's text and its attributes. ok is false where the text is not what the
-// attributes say; the text is returned as it is then.
+// Decode gives the body back as it was sent, from a message's text and its attributes, of which those without text are put in again. ok is
+// false where the text is not what the attributes say; the text is returned as it is then.
 func Decode(text string, attributes map[string]string) (body []byte, ok bool) {
+	if empty, there := attributes[AttributeEmpty]; there {
+		for name := range strings.SplitSeq(empty, ",") {
+			attributes[name] = ""
+		}
+		delete(attributes, AttributeEmpty)
+	}
 	if attributes[AttributeEncoding] != "base64" {
 		return []byte(text), true
 	}

@@ -1,23 +1,3 @@
-// Package sqs carries messages of package work on Amazon SQS: the queue driver of package outbox, over standard queues.
-//
-// What SQS has not, this is instead:
-//
-//   - Duplicate detection: none on standard queues. A parcel that is sent again is there twice; the message's row in package outbox lets
-//     one of its holders settle, and the other is completed without running.
-//   - Delays beyond 15 minutes: package outbox asks again, if its MaxDelay is [MaxDelay].
-//   - A reason with a dead letter: none. DeadLetter sends a copy to the queue's own dead-letter queue, with the reason in its
-//     attributes, and then deletes the parcel. A crash between the two leaves the parcel, which comes again and is set aside again.
-//   - Bytes: bodies and attributes are text that XML allows ("Amazon SQS message quotas"). Any other body goes as base64, and
-//     an attribute says so.
-//
-// A receive that its caller gives up may have been answered by then. What the answer brings is made visible again; where the answer
-// is lost, the messages come again at the end of their visibility, with one more delivery counted.
-//
-// SQS calls a message by the receipt handle of its latest delivery. What it does with an older one while somebody else holds the
-// message is not documented for certain; package outbox does not rest on it.
-//
-// The driver makes and changes no queue. It needs sns:Publish where there is a topic, and sqs:SendMessage, sqs:ReceiveMessage, sqs:DeleteMessage, sqs:ChangeMessageVisibility
-// and sqs:GetQueueAttributes. It has run against models of SQS and SNS (package sqstest) and not against the services.
 package sqs
 
 import (
@@ -161,20 +141,27 @@ func (q *Queues) explain(err error, doing string, queue work.Queue) error {
 	return fmt.Errorf("%s %s: %w", doing, name, err)
 }
 
-// Check looks at each queue and its dead-letter queue, and reports all that is missing (ErrNoQueue) or refused (ErrRefused), by name.
-// That messages may be sent and received it cannot tell.
+// Check looks at each queue and its dead-letter queue as Look does.
 func (q *Queues) Check(ctx context.Context, queues []work.Queue) error {
-	failed := make([]error, 2*len(queues))
+	var all []work.Queue
+	for _, queue := range queues {
+		all = append(all, queue, queue+DeadSuffix)
+	}
+	return q.Look(ctx, all)
+}
+
+// Look looks at the queues and at no other, for a role that may look at no other, and reports all that is missing (ErrNoQueue) or
+// refused (ErrRefused), by name. That messages may be sent and received it cannot tell.
+func (q *Queues) Look(ctx context.Context, queues []work.Queue) error {
+	failed := make([]error, len(queues))
 	var all sync.WaitGroup
-	for i, queue := range queues {
-		for j, name := range []work.Queue{queue, queue + DeadSuffix} {
-			all.Go(func() {
-				in := map[string]any{"QueueUrl": q.url(name), "AttributeNames": []string{"QueueArn"}}
-				if err := q.call(ctx, "GetQueueAttributes", callTimeout, in, nil); err != nil {
-					failed[2*i+j] = q.explain(err, "look at", name)
-				}
-			})
-		}
+	for i, name := range queues {
+		all.Go(func() {
+			in := map[string]any{"QueueUrl": q.url(name), "AttributeNames": []string{"QueueArn"}}
+			if err := q.call(ctx, "GetQueueAttributes", callTimeout, in, nil); err != nil {
+				failed[i] = q.explain(err, "look at", name)
+			}
+		})
 	}
 	all.Wait()
 	return errors.Join(failed...)

@@ -202,6 +202,91 @@ func TestCheckNamesWhatIsMissing(t *testing.T) {
 	}
 }
 
+// TestLookAtWhatTheRoleMayLookAt: a role that may look at one queue alone can do so, and what it may not is named.
+func TestLookAtWhatTheRoleMayLookAt(t *testing.T) {
+	t.Parallel()
+	closed := []string{"GetQueueAttributes"}
+	server := sqstest.New(t, sqstest.Config{Queues: []sqstest.Queue{{Name: "queue", DeadLetter: "queue-dead", MaxReceives: 2}, {Name: "queue-dead", Forbidden: closed}}})
+	q := connect(t, server, nil)
+	if err := q.Look(t.Context(), []work.Queue{queue}); err != nil {
+		t.Errorf("Look: %v", err)
+	}
+	if n := server.Calls("GetQueueAttributes"); n != 1 {
+		t.Errorf("%d queues were looked at, want 1", n)
+	}
+	if err := q.Check(t.Context(), []work.Queue{queue}); !errors.Is(err, sqs.ErrRefused) || !strings.Contains(err.Error(), "queue-dead") {
+		t.Errorf("Check: %v, want ErrRefused of queue-dead", err)
+	}
+}
+
+// TestPrefix: the names of the queues begin with what the URL ends with, in every call and in what is told.
+func TestPrefix(t *testing.T) {
+	t.Parallel()
+	server := serve(t, nil, "dev-queue", queue)
+	q, err := sqs.Open(sqs.Options{URL: server.URL() + "dev-", Account: account(server)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := q.Send(t.Context(), []outbox.Parcel{parcel("m"), parcel("n")}); err != nil {
+		t.Fatal(err)
+	}
+	if with, without := len(server.Messages("dev-queue")), len(server.Messages("queue")); with != 2 || without != 0 {
+		t.Errorf("%d messages in dev-queue and %d in queue, want both in the first", with, without)
+	}
+	got := take(t, q)
+	if _, err := q.Renew(t.Context(), queue, got.Token); err != nil || got.Queue != queue {
+		t.Errorf("a parcel of %s, Renew: %v", got.Queue, err)
+	}
+	if err := q.DeadLetter(t.Context(), queue, got.Token, "foreign", "x"); err != nil || len(server.Messages("dev-queue-dead")) != 1 {
+		t.Errorf("DeadLetter: %v, %d dead letters", err, len(server.Messages("dev-queue-dead")))
+	}
+	if err := q.Complete(t.Context(), queue, take(t, q).Token); err != nil || len(server.Messages("dev-queue")) != 0 {
+		t.Errorf("Complete: %v, %d messages are left", err, len(server.Messages("dev-queue")))
+	}
+	if err := q.Check(t.Context(), []work.Queue{queue, "other"}); !errors.Is(err, sqs.ErrNoQueue) || !strings.Contains(err.Error(), "dev-other") || strings.Contains(err.Error(), "dev-queue") {
+		t.Errorf("Check: %v, want dev-other alone", err)
+	}
+}
+
+// TestAttributesWithoutText: SQS refuses them, and they arrive nevertheless, by Receive and where a host pushes.
+func TestAttributesWithoutText(t *testing.T) {
+	t.Parallel()
+	server := serve(t, nil, queue)
+	q := connect(t, server, nil)
+	for _, body := range []string{"text", "\x00bytes"} {
+		p := parcel("m")
+		p.Body = []byte(body)
+		p.Attributes["none"], p.Attributes["nothing"] = "", ""
+		if err := q.Send(t.Context(), []outbox.Parcel{p}); err != nil {
+			t.Fatal(err)
+		}
+		raw := server.Messages(string(queue))[0]
+		if decoded, ok := sqs.Decode(raw.Body, raw.Attributes); !ok || string(decoded) != body || raw.Attributes["none"] != "" || !has(raw.Attributes, "nothing") || has(raw.Attributes, sqs.AttributeEmpty) {
+			t.Errorf("decoded %q with %v", decoded, raw.Attributes)
+		}
+		got := take(t, q)
+		if !maps.Equal(got.Attributes, p.Attributes) || string(got.Body) != body {
+			t.Errorf("came %q with %v, want %q with %v", got.Body, got.Attributes, body, p.Attributes)
+		}
+		if err := q.Complete(t.Context(), queue, got.Token); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func has(m map[string]string, name string) bool { _, ok := m[name]; return ok }
+
+// TestSizeThatTheServiceRefuses is an ErrTooLarge, as one that the driver refuses.
+func TestSizeThatTheServiceRefuses(t *testing.T) {
+	t.Parallel()
+	server := sqstest.New(t, sqstest.Config{Queues: []sqstest.Queue{{Name: "queue", DeadLetter: "queue-dead", MaxReceives: 2, MaxBytes: 1000}, {Name: "queue-dead"}}})
+	p := parcel("m")
+	p.Body = bytes.Repeat([]byte("b"), 1000)
+	if err := connect(t, server, nil).Send(t.Context(), []outbox.Parcel{p}); !errors.Is(err, work.ErrTooLarge) || !strings.Contains(err.Error(), "queue") {
+		t.Errorf("Send: %v, want ErrTooLarge of the queue", err)
+	}
+}
+
 // TestModelTakesTheSDK: the SDK's own client, unchanged, agrees with the model, and with what the driver sends.
 func TestModelTakesTheSDK(t *testing.T) {
 	t.Parallel()

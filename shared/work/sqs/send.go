@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -71,6 +72,18 @@ func (q *Queues) entry(p outbox.Parcel) (entry, error) {
 	return e, err
 }
 
+// tooLong are the codes by which SQS refuses a call for its size ("SendMessageBatch"), in its two protocols.
+var tooLong = []string{"BatchRequestTooLong", "AWS.SimpleQueueService.BatchRequestTooLong"}
+
+// sizeRefused makes a refusal for a size a work.ErrTooLarge, as it is where the driver sees it first: the service may count more.
+func sizeRefused(err error) error {
+	var refused *awsapi.Error
+	if errors.As(err, &refused) && slices.Contains(tooLong, refused.Code) {
+		return fmt.Errorf("%w: %w", work.ErrTooLarge, err)
+	}
+	return err
+}
+
 // sendBatch sends the entries. Those alone that were refused for a reason that passes are sent again.
 func (q *Queues) sendBatch(ctx context.Context, queue work.Queue, entries []entry) error {
 	for i := range entries {
@@ -89,7 +102,7 @@ func (q *Queues) sendBatch(ctx context.Context, queue work.Queue, entries []entr
 		}
 		in := map[string]any{"QueueUrl": q.url(queue), "Entries": entries}
 		if err := q.call(ctx, "SendMessageBatch", callTimeout, in, &out); err != nil {
-			return q.explain(err, "send to", queue)
+			return q.explain(sizeRefused(err), "send to", queue)
 		}
 		sent := map[string]bool{}
 		for _, s := range out.Successful {
@@ -110,7 +123,7 @@ func (q *Queues) sendBatch(ctx context.Context, queue work.Queue, entries []entr
 			refused.Code, refused.Message, fatal = f.Code, f.Message, fatal || f.SenderFault
 		}
 		if fatal || attempt == 3 {
-			return q.explain(refused, "send to", queue)
+			return q.explain(sizeRefused(refused), "send to", queue)
 		}
 		entries = left
 		timer := time.NewTimer(50 * time.Millisecond << (2 * attempt))

@@ -73,7 +73,11 @@ func filterOf(q work.Query, last string) string {
 	} else if q.Prefix != "" {
 		filter += " and RowKey ge " + quote(q.Prefix)
 	}
-	if end := after(q.Prefix); end != "" {
+	end := after(q.Prefix)
+	if q.Before != "" && (end == "" || q.Before < end) {
+		end = q.Before
+	}
+	if end != "" {
 		filter += " and RowKey lt " + quote(end)
 	}
 	return filter

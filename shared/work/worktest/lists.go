@@ -88,6 +88,23 @@ var listSentences = []sentence{
 			}
 		}
 	}},
+	{"a list ends before the key that it is told", func(t *trial) {
+		t.fill(partition, "a-", 3)
+		t.fill(partition, "b-", 10)
+		t.fill(partition, "c-", 3)
+		for _, c := range []struct {
+			prefix, before string
+			want           int
+		}{
+			{"b-", "b-004", 4}, {"b-", "b-0035", 4}, {"b-", "b-", 0}, {"b-", "b-000", 0}, {"b-", "c", 10}, {"b-", "a-002", 0}, {"b-", "~", 10}, {"", "b-004", 7},
+		} {
+			for _, limit := range []int{0, 1, 3, 4} {
+				if got := t.list(work.Query{Partition: partition, Prefix: c.prefix, Before: c.before, Limit: limit}); len(got) != c.want || len(got) > 0 && slices.Max(got) >= c.before {
+					t.Errorf("prefix %q before %q by %d: %q, want %d rows", c.prefix, c.before, limit, got, c.want)
+				}
+			}
+		}
+	}},
 	{"a list stays in its partition", func(t *trial) {
 		own := t.fill(partition, "row-", 5)
 		t.fill(partition+"b", "row-", 7)

@@ -154,6 +154,9 @@ func (r *Room) ID() string { return r.tenant.ID }
 // Name returns what people call the tenant.
 func (r *Room) Name() string { return r.tenant.DisplayName }
 
+// OnPremises reports whether Microsoft Entra ID knows nothing of the tenant.
+func (r *Room) OnPremises() bool { return r.tenant.Kind == tenant.OnPremises }
+
 // Can reports whether who is in the room has the permission.
 func (r *Room) Can(permission identity.Permission) bool { return r.who.Can(permission) }
 

@@ -6,6 +6,8 @@ import (
 
 	"pinreset/shared/approval"
 	"pinreset/shared/identity"
+	"pinreset/shared/passcode"
+	"pinreset/shared/policy"
 	"pinreset/shared/readiness"
 	"pinreset/shared/survey"
 )
@@ -16,8 +18,12 @@ type Standing struct {
 	Verdict readiness.TenantVerdict
 	Audit   *TenantAudit // the last one that ended; nil: none has
 	Trend   []survey.Point
-	Waiting int // requests that who looks can decide
+	Waiting int     // requests that who looks can decide
+	Recent  []Reset // the newest, at most recentResets
 }
+
+// recentResets is how many resets of each tenant are shown at a glance.
+const recentResets = 5
 
 // Overview lists the tenants that the principal sees, in the order of their ids, each with where it stands.
 func (d *Desk) Overview(ctx context.Context, who identity.Principal, page Page) (List[Standing], error) {
@@ -36,6 +42,37 @@ func (d *Desk) Overview(ctx context.Context, who identity.Principal, page Page) 
 	return out, nil
 }
 
+// Situation is what is known of a tenant, without asking Graph.
+type Situation struct {
+	Standing
+	Policies []policy.Found // that have a part in PIN recovery, as last read
+	Unread   []policy.Store // where they could not be read, or never were
+}
+
+// Situation shows the tenant at a glance, with the policies of the last audit that could read them.
+func (r *Room) Situation(ctx context.Context) (Situation, error) {
+	if err := r.Need(identity.TenantRead); err != nil {
+		return Situation{}, err
+	}
+	standing, err := r.standing(ctx)
+	if err != nil {
+		return Situation{}, err
+	}
+	facts, err := r.facts(ctx, r.unit())
+	if err != nil {
+		return Situation{}, err
+	}
+	out := Situation{Standing: standing}
+	for _, store := range policy.Stores {
+		found, ok := facts.Policies[store].Get()
+		if !ok {
+			out.Unread = append(out.Unread, store)
+		}
+		out.Policies = append(out.Policies, found...)
+	}
+	return out, nil
+}
+
 func (r *Room) standing(ctx context.Context) (Standing, error) {
 	shown, err := r.Tenant(ctx)
 	if err != nil {
@@ -49,7 +86,14 @@ func (r *Room) standing(ctx context.Context) (Standing, error) {
 	if err != nil {
 		return Standing{}, err
 	}
+	recent, _, err := passcode.List(ctx, r.desk.o.Store, r.ID(), recentResets, "")
+	if err != nil {
+		return Standing{}, err
+	}
 	s := Standing{Tenant: shown, Verdict: readiness.Tenant(facts), Trend: last.Trend}
+	for _, reset := range recent {
+		s.Recent = append(s.Recent, r.show(reset))
+	}
 	if last.Report.ID != "" {
 		a := r.shownAudit(last.Report)
 		s.Audit = &a

@@ -59,6 +59,27 @@ func (r *Room) DeviceReports(ctx context.Context, id string, page Page) (List[Re
 	})
 }
 
+// Said is what a device last said of itself.
+type Said struct {
+	At    time.Time         // zero: it never reported
+	Facts map[string]string // in words, by name
+}
+
+// LastSaid reads what the device last said of itself. It asks nobody but the store.
+func (r *Room) LastSaid(ctx context.Context, id string) (Said, error) {
+	if err := r.Need(identity.DeviceRead); err != nil {
+		return Said{}, err
+	}
+	facts, err := readiness.ReadDevice(ctx, r.unit(), id)
+	if errors.Is(err, work.ErrNotFound) {
+		return Said{}, nil
+	}
+	if err != nil {
+		return Said{}, fmt.Errorf("read facts of %s: %w", id, err)
+	}
+	return Said{At: facts.ReportedAt, Facts: told(facts)}, nil
+}
+
 // told is what a device said of itself, in words.
 func told(f readiness.DeviceReport) map[string]string {
 	out := map[string]string{}

@@ -155,14 +155,12 @@ func (r *Room) Resets(ctx context.Context, state string, page Page) (List[Reset]
 		// A state that is rare would else make an empty page of each page of rows; the bound keeps a request short.
 		for range 20 {
 			var rows []passcode.Reset
-			rows, next, err = passcode.List(ctx, r.desk.o.Store, r.ID(), limit, next)
+			rows, next, err = passcode.List(ctx, r.desk.o.Store, r.ID(), limit, next, wanted...)
 			if err != nil {
 				return nil, "", err
 			}
 			for _, row := range rows {
-				if wanted(row) {
-					resets = append(resets, r.show(row))
-				}
+				resets = append(resets, r.show(row))
 			}
 			if len(resets) > 0 || next == "" {
 				break
@@ -172,21 +170,19 @@ func (r *Room) Resets(ctx context.Context, state string, page Page) (List[Reset]
 	})
 }
 
-func inState(state string) (func(passcode.Reset) bool, error) {
+// inState is the states that a filter names; none for "", which is all.
+func inState(state string) ([]passcode.State, error) {
 	switch state {
 	case "":
-		return func(passcode.Reset) bool { return true }, nil
+		return nil, nil
 	case open:
-		return passcode.Reset.Open, nil
+		return passcode.OpenStates(), nil
 	}
-	known := []passcode.State{
-		passcode.Accepted, passcode.Calling, passcode.Waiting, passcode.Issued, passcode.Removed, passcode.Failed,
-		passcode.Cancelled, passcode.Expired, passcode.Observed,
-	}
+	known := append(passcode.OpenStates(), passcode.Issued, passcode.Removed, passcode.Failed, passcode.Cancelled, passcode.Expired, passcode.Observed)
 	if !slices.Contains(known, passcode.State(state)) {
 		return nil, invalid("query.state", "is not a state of a reset")
 	}
-	return func(r passcode.Reset) bool { return r.State == passcode.State(state) }, nil
+	return []passcode.State{passcode.State(state)}, nil
 }
 
 // Reset shows one reset with what was done for it.

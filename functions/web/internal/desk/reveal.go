@@ -15,6 +15,7 @@ import (
 	"pinreset/shared/fault"
 	"pinreset/shared/graph"
 	"pinreset/shared/identity"
+	"pinreset/shared/notice"
 	"pinreset/shared/passcode"
 	"pinreset/shared/secret"
 	"pinreset/shared/tenant"
@@ -82,7 +83,9 @@ func (r *Room) Reveal(ctx context.Context, id string, in Viewing) (Revealed, err
 		}
 		reset.Views++
 		reset.ViewedAt, reset.ViewedBy = u.Now(), r.who.Name
-		if err := passcode.Write(u, reset); err != nil {
+		if err := errors.Join(passcode.Write(u, reset), notice.Tell(ctx, u, notice.Notice{
+			What: events.NoticePasscodeRevealed, ResetID: reset.ID, DeviceID: reset.DeviceID, By: r.who.Operator(),
+		})); err != nil {
 			return err
 		}
 		receipt, err = audit.Commit(ctx, u, audit.Entry{

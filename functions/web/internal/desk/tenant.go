@@ -236,14 +236,6 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 	if err := checkWhy(in.Reason, "", false); err != nil {
 		return tenant.Settings{}, err
 	}
-	if in.GraphNotifications != nil && *in.GraphNotifications {
-		if err := r.tenant.InEntra(); err != nil {
-			return tenant.Settings{}, err
-		}
-		if !r.desk.o.Notified {
-			return tenant.Settings{}, problem.Refuse(fault.StateConflict, "Graph can't reach this server: it needs PINRESET_PUBLIC_URL, an https address.")
-		}
-	}
 	var after tenant.Settings
 	err := r.desk.change(ctx, r.ID(), func(u *work.Unit) error {
 		before, err := tenant.ReadSettings(ctx, u)
@@ -278,6 +270,9 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 		}
 		subscribe := in.GraphNotifications != nil && *in.GraphNotifications != after.GraphNotifications
 		if subscribe {
+			if err := r.mayAskGraph(*in.GraphNotifications); err != nil {
+				return err
+			}
 			changed["graphNotifications"] = fmt.Sprintf("%t → %t", after.GraphNotifications, *in.GraphNotifications)
 			after.GraphNotifications = *in.GraphNotifications
 		}
@@ -288,10 +283,10 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 			changed[name] = cmp.Or(at, "none") + " → " + cmp.Or(*value, "none")
 			return *value
 		}
-		after.RequireStepUp = tenant.StepUp(choose("requireStepUp", in.RequireStepUp, string(after.RequireStepUp)))
+		after.RequireStepUp = tenant.StepUp(choose("requireStepUp", in.RequireStepUp, string(cmp.Or(after.RequireStepUp, tenant.WhenAvailable))))
 		after.StepUpContext = choose("stepUpContext", in.StepUpContext, after.StepUpContext)
-		after.SecondPerson = tenant.SecondPerson(choose("secondPerson", in.SecondPerson, string(after.SecondPerson)))
-		after.CallerCheck = tenant.CallerCheck(choose("callerCheck", in.CallerCheck, string(after.CallerCheck)))
+		after.SecondPerson = tenant.SecondPerson(choose("secondPerson", in.SecondPerson, string(cmp.Or(after.SecondPerson, tenant.NoSecondPerson))))
+		after.CallerCheck = tenant.CallerCheck(choose("callerCheck", in.CallerCheck, string(cmp.Or(after.CallerCheck, tenant.NoCallerCheck))))
 		if err := after.Validate(); err != nil {
 			return wrong(err)
 		}
@@ -313,6 +308,20 @@ func (r *Room) ChangeSettings(ctx context.Context, in SettingsChange) (tenant.Se
 		}))
 	})
 	return after, err
+}
+
+// mayAskGraph refuses notifications of Graph where there can be none.
+func (r *Room) mayAskGraph(notify bool) error {
+	if !notify {
+		return nil
+	}
+	if err := r.tenant.InEntra(); err != nil {
+		return err
+	}
+	if !r.desk.o.Notified {
+		return problem.Refuse(fault.StateConflict, "Graph can't reach this server: it needs PINRESET_PUBLIC_URL, an https address.")
+	}
+	return nil
 }
 
 // titleOf is the title of a code, "" of none.

@@ -1,6 +1,8 @@
 package view
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"slices"
@@ -22,6 +24,8 @@ var functions = template.FuncMap{
 	"second":   func(t time.Time) string { return t.UTC().Format("Mon 2 Jan 15:04:05.000 UTC") },
 	"machine":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"relative": relative,
+	"times":    times,
+	"quarters": quarters,
 	"groups":   groups,
 	"spelled":  spelled,
 	"stale":    func(t, now time.Time) bool { return t.IsZero() || now.Sub(t) > staleAfter },
@@ -29,6 +33,7 @@ var functions = template.FuncMap{
 	"millis":   func(ms float64) string { return duration(time.Duration(ms * float64(time.Millisecond))) },
 	"longest":  longest,
 	"text":     func(code fault.Code) string { return fault.Lookup(code).Title },
+	"indented": indented,
 	"cause":    func(code fault.Code) string { return fault.Lookup(code).Cause },
 }
 
@@ -67,9 +72,31 @@ func duration(d time.Duration) string {
 		return fmt.Sprintf("%d min %d s", d/time.Minute, d%time.Minute/time.Second)
 	case d >= time.Second:
 		return fmt.Sprintf("%d s", d/time.Second)
-	default:
+	case d >= time.Millisecond || d == 0:
 		return fmt.Sprintf("%d ms", d/time.Millisecond)
+	default:
+		return "under 1 ms"
 	}
+}
+
+// times is how often something was done.
+func times(n int) string {
+	switch n {
+	case 0:
+		return "never"
+	case 1:
+		return "once"
+	default:
+		return fmt.Sprintf("%d times", n)
+	}
+}
+
+// quarters is how much of the whole is done in words that change four times in all, so that they can be announced; "" below a quarter.
+func quarters(done, whole int) string {
+	if whole <= 0 {
+		return ""
+	}
+	return [...]string{"", "A quarter", "Half", "Three quarters", "All"}[min(4*max(done, 0)/whole, 4)]
 }
 
 // staleAfter is how long a device was out of touch before people are told that a reset may wait for long. A device that is switched on and
@@ -130,6 +157,8 @@ func stateText(state any) string {
 		return "Code ready"
 	case "removed":
 		return "Passcode removed"
+	case "observed":
+		return "Done in Intune"
 	case "failed":
 		return "Failed"
 	case "cancelled":
@@ -158,7 +187,7 @@ func stateText(state any) string {
 		return "Could not be read"
 	case "passed":
 		return "Passed"
-	case "not-applicable":
+	case "not-applicable", "ineligible":
 		return "Not applicable"
 	case "ready":
 		return "Ready"
@@ -186,6 +215,20 @@ func stateText(state any) string {
 		return "Assigning"
 	case "watching":
 		return "In place, watching devices"
+	case "finding":
+		return "Finding its devices"
+	case "running":
+		return "Under way"
+	case "planned":
+		return "Planned"
+	case "queued":
+		return "Its turn has come"
+	case "throttled":
+		return "Held back by Graph's limits"
+	case "done":
+		return "Done"
+	case "skipped":
+		return "Left out"
 	case "completed":
 		return "Completed"
 	case "withdrawing":
@@ -195,6 +238,13 @@ func stateText(state any) string {
 	default:
 		return s
 	}
+}
+
+// indented is JSON for people to read.
+func indented(raw json.RawMessage) (string, error) {
+	var out bytes.Buffer
+	err := json.Indent(&out, raw, "", "  ")
+	return out.String(), err
 }
 
 // longest is the duration that the bars of a timeline are drawn against, in milliseconds.

@@ -24,6 +24,19 @@ func TestRelative(t *testing.T) {
 	}
 }
 
+func TestQuarters(t *testing.T) {
+	t.Parallel()
+	for want, counts := range map[string][][2]int{
+		"": {{0, 0}, {3, 0}, {0, 4}, {24, 100}}, "A quarter": {{25, 100}, {49, 100}}, "Half": {{50, 100}, {2, 3}}, "Three quarters": {{75, 100}, {19999, 20000}}, "All": {{4, 4}, {5, 4}},
+	} {
+		for _, c := range counts {
+			if got := quarters(c[0], c[1]); got != want {
+				t.Errorf("%d of %d: %q, want %q", c[0], c[1], got, want)
+			}
+		}
+	}
+}
+
 func TestGroupsOfFour(t *testing.T) {
 	t.Parallel()
 	var text []string

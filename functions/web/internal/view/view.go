@@ -32,7 +32,11 @@ type Chrome struct {
 	Now        time.Time // the server's
 	Live       int       // seconds after which the page loads itself again; 0: never
 	Paused     bool      // it would, but was asked not to
-	Self       string    // its own path
+	Streamed   bool      // the browser can be told of the tenant's changes while the page is open
+	About      string    // id of the one thing that the page shows; "" where any change in the tenant may show on it
+	Calm       int       // seconds instead of Live while the browser is told of changes; 0 where not all of what the page shows is told
+	Self       string    // its own path; of a page that answers a form, the path of the page that the form is on
+	Idle       int       // seconds after which whoever does nothing is signed out; 0 where nobody is signed in
 	// Compress says that the browser takes gzip. A page with a code on it is never compressed: beside what others can put into a page, its
 	// length would tell about the code.
 	Compress bool
@@ -53,6 +57,17 @@ type Form struct {
 	ID     string
 	Create bool
 	Errors []problem.Field
+}
+
+// Wrong says what is wrong with the field, "" where nothing is.
+func (f Form) Wrong(field string) string {
+	var all []string
+	for _, e := range f.Errors {
+		if e.Location == field {
+			all = append(all, e.Message)
+		}
+	}
+	return strings.Join(all, "; ")
 }
 
 // Message is a page with a few words.
@@ -107,6 +122,16 @@ func Render(w http.ResponseWriter, status int, name string, p Page) {
 		h.Set("Content-Encoding", "gzip")
 	}
 	w.WriteHeader(status)
+	_, _ = w.Write(body.Bytes()) // a browser that went away is not told
+}
+
+// RenderPart answers with what the named page has inside its layout, for a script that puts it into a page.
+func RenderPart(w http.ResponseWriter, name string, p Page) {
+	var body bytes.Buffer
+	if err := pages()[name].ExecuteTemplate(&body, "content", p); err != nil {
+		panic(fmt.Errorf("part %s: %w", name, err))
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	_, _ = w.Write(body.Bytes()) // a browser that went away is not told
 }
 

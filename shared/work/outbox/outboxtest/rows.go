@@ -77,7 +77,7 @@ func (r *Rows) List(ctx context.Context, q work.Query) (work.Page, error) {
 		at++
 	}
 	var page work.Page
-	for ; at < len(p.keys) && strings.HasPrefix(p.keys[at], q.Prefix); at++ {
+	for ; at < len(p.keys) && strings.HasPrefix(p.keys[at], q.Prefix) && (q.Before == "" || p.keys[at] < q.Before); at++ {
 		if len(page.Rows) == limit {
 			page.Next = "page-" + r.number()
 			if r.tokens == nil {

@@ -1,6 +1,7 @@
 package sqstest
 
 import (
+	"cmp"
 	"context"
 	"crypto/md5" //nolint:gosec // the protocol's
 	"encoding/hex"
@@ -82,6 +83,9 @@ func (s *Server) do(ctx context.Context, operation string, in request) (any, *re
 	q := s.queues[name] // never changes
 	if q == nil || (in.QueueUrl != "" && !strings.HasSuffix(in.QueueUrl, "/"+Account+"/"+name)) {
 		return nil, &refusal{http.StatusBadRequest, "QueueDoesNotExist", "no such queue"}
+	}
+	if slices.Contains(q.Forbidden, operation) {
+		return nil, &refusal{http.StatusForbidden, "AccessDeniedException", "the role may not call " + operation + " on this queue"}
 	}
 	switch operation {
 	case "GetQueueUrl":
@@ -190,7 +194,7 @@ func (s *Server) sendBatch(q *queue, in request) (any, *refusal) {
 		return nil, &refusal{http.StatusBadRequest, "TooManyEntriesInBatchRequest", "more than 10 entries"}
 	case len(ids) < len(in.Entries):
 		return nil, &refusal{http.StatusBadRequest, "BatchEntryIdsNotDistinct", "an id is there twice"}
-	case total > maxBytes:
+	case total > cmp.Or(q.MaxBytes, maxBytes):
 		return nil, &refusal{http.StatusBadRequest, "BatchRequestTooLong", "more than 1048576 bytes"}
 	}
 	successful, failed := []map[string]any{}, []map[string]any{}

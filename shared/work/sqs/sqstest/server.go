@@ -33,6 +33,8 @@ type Queue struct {
 	Visibility  time.Duration // of a receive that asks for none; 30 s if zero
 	DeadLetter  string        // name of the queue that a message goes to which was received MaxReceives times; "" for none
 	MaxReceives int
+	MaxBytes    int      // of the messages of one call; 1 MiB if zero
+	Forbidden   []string // operations that the role may not call on it
 }
 
 // Config is a server's. Now tells the time; time.Now if nil. Who sets it calls [Server.Wake] when it has moved.

@@ -75,7 +75,7 @@ func Open(t testing.TB, o tables.Options) *tables.Table {
 // skips the test when there is none to start.
 func Emulator(t testing.TB) string {
 	t.Helper()
-	a, err := startAzurite(t.Context())
+	connection, stop, err := Start(t.Context())
 	if errors.Is(err, nodetest.ErrMissing) {
 		t.Skipf("skipped, for Table storage: %v", err)
 	}
@@ -83,11 +83,21 @@ func Emulator(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := a.stop(); err != nil {
+		if err := stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	return a.connectionString
+	return connection
+}
+
+// Start starts an Azurite, and returns its connection string and what ends it: for what is no test. Where there is none to start, the
+// error is a nodetest.ErrMissing.
+func Start(ctx context.Context) (connection string, stop func() error, err error) {
+	a, err := startAzurite(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	return a.connectionString, a.stop, nil
 }
 
 // connect returns the account that the environment names, or an Azurite.

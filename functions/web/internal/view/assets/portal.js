@@ -52,14 +52,44 @@ document.addEventListener("click", async (e) => {
   }
 });
 
-// Live: while something is pending, a page brings itself up to date. What somebody is typing is not taken from under their hands.
+for (const button of document.querySelectorAll("button[data-copy]")) button.hidden = false;
+
+// Idle: whoever works on a page without sending anything is not signed out under their hands. A page says two minutes before that it
+// comes to that, and after it goes where its person signs in again, so that nothing stays on an unattended screen.
+(() => {
+  const { idle, self } = document.body.dataset;
+  if (!idle) return;
+  const note = document.getElementById("idle");
+  const used = "pinreset.used"; // of all pages of this browser, as they share the session
+  const [end, warn, tell] = [1000 * idle, 1000 * (idle - 120), 300000];
+  const since = () => Date.now() - Number(localStorage.getItem(used));
+  const use = async () => {
+    if (since() < tell && note.hidden) return;
+    localStorage.setItem(used, Date.now());
+    note.hidden = true;
+    const answer = await fetch("/suggest").catch(() => null); // an answer of nothing, to somebody who is signed in
+    if (answer && (answer.redirected || answer.status === 401)) location.replace(self);
+  };
+  const look = () => {
+    if (since() >= end) location.replace(self); else note.hidden = since() < warn;
+  };
+  localStorage.setItem(used, Date.now());
+  for (const kind of ["keydown", "pointerdown"]) document.addEventListener(kind, use);
+  document.addEventListener("visibilitychange", look);
+  setInterval(look, 5000);
+})();
+
+// Live: while something is pending, a page brings itself up to date: when the server tells of a change, and every few seconds where it can't
+// tell. What somebody is typing is not taken from under their hands.
 (() => {
   let main = document.querySelector("main[data-live]");
+  if (!main) return;
+  const said = () => main.querySelector("[data-milestone]")?.textContent.replace(/\s+/g, " ").trim();
   const turn = async () => {
     const answer = await fetch(location.pathname + "?live=auto", { headers: { Accept: "text/html" } });
     if (!answer.ok || answer.redirected) return location.reload();
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const before = main.querySelector("[role=status]")?.textContent.trim();
+    const before = said();
     const fresh = document.importNode(next.querySelector("main"), true);
     const focused = document.activeElement;
     const href = main.contains(focused) && focused.getAttribute("href");
@@ -67,14 +97,48 @@ document.addEventListener("click", async (e) => {
     main = fresh;
     if (href) [...main.querySelectorAll("a")].find((a) => a.getAttribute("href") === href)?.focus();
     document.title = next.title;
-    const now = main.querySelector("[role=status]")?.textContent.trim();
-    if (now && now !== before) document.getElementById("said").textContent = now;
+    if (said() && said() !== before) document.getElementById("said").textContent = said();
   };
-  const wait = () => setTimeout(async () => {
+
+  // One turn at a time; what is told during one is looked at in the next.
+  let timer, turning = false, changed = false;
+  const wait = (seconds) => { clearTimeout(timer); timer = setTimeout(go, 1000 * seconds); };
+  const go = async () => {
+    if (turning) { changed = true; return; }
+    turning = true;
+    changed = false;
+    const began = performance.now();
     try {
-      if (!document.hidden && !main.querySelector("form :focus")) await turn();
+      if (document.hidden || main.querySelector("form :focus")) changed = false; else await turn();
     } catch { /* the server is away: the next turn may find it again */ }
-    if (main.dataset.live) wait();
-  }, 1000 * main.dataset.live);
-  if (main) wait();
+    turning = false;
+    if (!main.dataset.live) { follow(false); clearTimeout(timer); return; }
+    follow(!document.hidden);
+    wait(changed ? Math.max(0.1, (performance.now() - began) / 1000) : every()); // under many changes half the time at the most is spent looking
+  };
+
+  // The stream. A page that nobody sees has none: a browser opens few connections to one server.
+  let stream = null, opened = false, refused = false;
+  const every = () => stream?.readyState === EventSource.OPEN && main.dataset.calm || main.dataset.live;
+  const follow = (wanted) => {
+    if (stream && (!wanted || stream.readyState === EventSource.CLOSED)) { stream.close(); stream = null; }
+    if (!wanted || stream || refused || !main.dataset.events) return;
+    stream = new EventSource(main.dataset.events);
+    stream.onopen = () => { opened = true; };
+    stream.onerror = () => {
+      if (stream.readyState === EventSource.CLOSED && !opened) refused = true; // nothing can be streamed here
+      wait(main.dataset.live);
+    };
+    stream.addEventListener("all", go);
+    stream.addEventListener("changes", (e) => {
+      const about = main.dataset.about;
+      if (!about || JSON.parse(e.data).some((c) => c.id === about)) go();
+    });
+  };
+  document.addEventListener("visibilitychange", () => {
+    follow(!document.hidden);
+    if (!document.hidden && main.dataset.live) go();
+  });
+  follow(!document.hidden);
+  wait(main.dataset.live);
 })();
