@@ -54,6 +54,9 @@ func TestAuditLogIsSearchedAndTakenAway(t *testing.T) {
 	without := b.post(base+"/export", form)
 	without.want(t, http.StatusUnprocessableEntity)
 	without.sound(t, "no reason")
+	if text := string(without.body); !strings.Contains(text, `href="`+base+`">Show all`) || !strings.Contains(text, `method="get" action="`+base+`"`) {
+		t.Errorf("the links of a form that was given back lead past its page: %s", text)
+	}
 	form.Set("reason", "the yearly look")
 	before := len(f.auditOf(contoso))
 	form.Set("person", "")

@@ -133,6 +133,12 @@ const attempts = 20
 func (o Options) keep(ctx context.Context, tenantID string, key devicekey.Key, m webhook.Message, body []byte, report devicereport.Report) (outcome, id string, err error) {
 	u := o.unit(tenantID)
 	sum := sha256.Sum256(body)
+	// The sequence is read before the id: both are committed together, so a report whose sequence is found used by its own twin is found
+	// to be taken, too.
+	last, err := devicereport.LoadReporter(ctx, u, key.DeviceID)
+	if err != nil {
+		return Unstored, "", err
+	}
 	row := takenRow(key.DeviceID, m.ID)
 	var earlier taken
 	switch err := u.Get(ctx, row, &earlier); {
@@ -144,10 +150,6 @@ func (o Options) keep(ctx context.Context, tenantID string, key devicekey.Key, m
 		return Reused, "", errReused
 	default:
 		return Repeated, earlier.ReportID, nil
-	}
-	last, err := devicereport.LoadReporter(ctx, u, key.DeviceID)
-	if err != nil {
-		return Unstored, "", err
 	}
 	reached := o.reached(ctx, u, last)
 	for _, sequence := range reached {
