@@ -18,6 +18,7 @@ import (
 	"pinreset/shared/client"
 	"pinreset/shared/graph/graphsim"
 	"pinreset/shared/nodetest"
+	"pinreset/shared/tenant"
 )
 
 var (
@@ -127,6 +128,22 @@ func (r *running) furnish(c *client.Client) {
 	}
 	if _, _, err := c.StartRollout(ctx, graphsim.Contoso, client.NewRollout{Target: client.Target{AllDevices: true}, Reason: "to look at"}); err != nil {
 		r.t.Fatal(err)
+	}
+	for _, second := range []string{string(tenant.SecondForEvery), string(tenant.NoSecondPerson)} {
+		if _, err := c.ChangeSettings(ctx, graphsim.Contoso, client.SettingsChange{SecondPerson: &second}); err != nil {
+			r.t.Fatal(err)
+		}
+		if second == string(tenant.NoSecondPerson) {
+			break
+		}
+		for d, err := range c.Devices(ctx, graphsim.Contoso, "field-pixel-offline") {
+			if err == nil {
+				_, _, err = c.StartReset(ctx, graphsim.Contoso, d.ID, asScript, "INC-2") // which waits for somebody to approve it
+			}
+			if err != nil {
+				r.t.Fatal(err)
+			}
+		}
 	}
 	if _, err := c.GiveGrant(ctx, graphsim.Contoso, client.NewGrant{
 		PersonTenant: graphsim.Fabrikam, PersonObject: "5c1e0000-0000-4000-8000-000000000001", Name: asScript, Permissions: []string{"tenant.read"}, Days: 1, Reason: asScript,

@@ -362,7 +362,10 @@ func TestSecondPersonInThePortal(t *testing.T) {
 	adele.post(base+"/resets/"+id+"/reveal", use).want(t, http.StatusConflict)
 
 	admin := w.browser().signIn(w.admin)
-	shows(admin.post(base+"/settings", url.Values{"passcodeHours": {"24"}, "resetDeadlineHours": {"24"}, "secondPerson": {"off"}}), "approves</dt><dd>nothing")
+	off := url.Values{"passcodeHours": {"24"}, "resetDeadlineHours": {"24"}, "budgetHour": {"10"}, "budgetDay": {"30"}, "suspendAbove": {"0"}, "suspendMinutes": {"60"},
+		"requireStepUp": {"when_available"}, "callerCheck": {"off"}, "secondPerson": {"off"}}
+	shows(admin.post(base+"/settings", off), `<option value="off" selected>nothing</option><option value="bulk">`)
+	shows(admin.get(base), "approves</dt><dd>nothing")
 	if shown := hana.post(base+"/devices/"+pixel+"/reset", url.Values{"key": {"k5"}, "reason": {"forgot it"}}); strings.Contains(string(shown.body), "Waits for a second person") {
 		t.Error("it waits although nothing does any more")
 	}

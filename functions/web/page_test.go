@@ -310,6 +310,7 @@ func TestPagesFromStartToCode(t *testing.T) {
 	page(base+"/settings", `name="passcodeHours" value="168"`)
 	settings := url.Values{
 		"passcodeHours": {"x"}, "resetDeadlineHours": {"48"}, "budgetHour": {""}, "budgetDay": {"40"}, "requireStepUp": {"when_available"}, "tokenBudget": {"yes"},
+		"suspendAbove": {"0"}, "suspendMinutes": {"60"}, "secondPerson": {"off"}, "callerCheck": {"off"},
 		"reason": {"shorter is safer"},
 	}
 	unset := b.post(base+"/settings", settings)

@@ -158,7 +158,7 @@ func TestSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := tenant.ReadSettings(t.Context(), unit(s, fabrikam)); err != nil || got != (tenant.Settings{PasscodeHours: 3, ResetDeadlineHours: 24, BudgetHour: 10, BudgetDay: 30}) {
+	if got, err := tenant.ReadSettings(t.Context(), unit(s, fabrikam)); err != nil || got != (tenant.Settings{PasscodeHours: 3, ResetDeadlineHours: 24, BudgetHour: 10, BudgetDay: 30, SuspendMinutes: 60}) {
 		t.Errorf("row of an earlier version: %+v, %v", got, err)
 	}
 	// Two who change them at once: the second is told.
@@ -189,10 +189,22 @@ func TestSettingsOutOfRange(t *testing.T) {
 		{24, 0, 10, 30, "resetDeadlineHours"}, {24, 721, 10, 30, "resetDeadlineHours"}, {0, 0, 10, 30, "passcodeHours"},
 		{24, 24, 0, 30, "budgetHour"}, {24, 24, 501, 30, "budgetHour"}, {24, 24, 10, 0, "budgetDay"}, {24, 24, 10, 501, "budgetDay"},
 	} {
-		err := tenant.Settings{PasscodeHours: c.passcode, ResetDeadlineHours: c.deadline, BudgetHour: c.hour, BudgetDay: c.day}.Validate()
+		err := tenant.Settings{PasscodeHours: c.passcode, ResetDeadlineHours: c.deadline, BudgetHour: c.hour, BudgetDay: c.day, SuspendMinutes: 60}.Validate()
 		var field *events.FieldError
 		if errors.As(err, &field); (err == nil) != (c.field == "") || err != nil && (field == nil || field.Field != c.field) {
 			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	for name, change := range map[string]func(*tenant.Settings){
+		"suspendAbove":   func(s *tenant.Settings) { s.SuspendAbove = 5001 },
+		"suspendMinutes": func(s *tenant.Settings) { s.SuspendMinutes = 0 },
+		"secondPerson":   func(s *tenant.Settings) { s.SecondPerson = "two" },
+		"callerCheck":    func(s *tenant.Settings) { s.CallerCheck = "always" },
+	} {
+		s := tenant.DefaultSettings()
+		change(&s)
+		if field, ok := errors.AsType[*events.FieldError](s.Validate()); !ok || field.Field != name {
+			t.Errorf("%s out of range: %v", name, s.Validate())
 		}
 	}
 }

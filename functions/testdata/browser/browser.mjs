@@ -206,11 +206,13 @@ try {
   const audit = await first("/audits/");
   await to(base + "/rollouts");
   const rollout = await first("/rollouts/");
+  await to(base + "?live=off");
+  const approval = await first("/approvals/");
   await to(base + "/devices");
   const device = await first("/devices/");
   const pages = {
     home: "/", tenant: base + "?live=off", readiness: base + "/readiness", devices: base + "/devices", device, "device-readiness": device + "/readiness",
-    resets: base + "/resets", "bulk-resets": base + "/bulk-resets", "bulk-reset": bulk, reset, cancel: reset + "/cancel", rollouts: base + "/rollouts", rollout, audits: base + "/audits", audit,
+    resets: base + "/resets", "bulk-resets": base + "/bulk-resets", "bulk-reset": bulk, reset, approval, caller: "/me/confirm", cancel: reset + "/cancel", rollouts: base + "/rollouts", rollout, audits: base + "/audits", audit,
     settings: base + "/settings", people: base + "/people", "who-did-what-searched": base + "/audit?action=passcode.&day=" + new Date().toISOString().slice(0, 10),
     failures: base + "/failures", diagnosis, "dead-letters": base + "/deadletters", "dead-letter": letter, "who-did-what": base + "/audit",
     "sign-in": "/sign-in", "sign-in-link": "/sign-in?code=x", problem: "/problems/consent_missing", missing: "/nothing",
