@@ -164,7 +164,7 @@ try {
   const pages = {
     home: "/", tenant: base + "?live=off", readiness: base + "/readiness", devices: base + "/devices", device, "device-readiness": device + "/readiness",
     resets: base + "/resets", reset, cancel: reset + "/cancel", rollouts: base + "/rollouts", rollout, audits: base + "/audits", audit,
-    settings: base + "/settings", people: base + "/people", "who-did-what-searched": base + "/audit?action=passcode.&day=" + new Date().toISOString().slice(0, 10),
+    settings: base + "/settings", notifications: base + "/notifications", people: base + "/people", "who-did-what-searched": base + "/audit?action=passcode.&day=" + new Date().toISOString().slice(0, 10),
     failures: base + "/failures", diagnosis, "dead-letters": base + "/deadletters", "who-did-what": base + "/audit", problem: "/problems/consent_missing", missing: "/nothing",
   };
   let checked = 2; // the code, above
