@@ -92,20 +92,30 @@ func TestCanary(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = cloud.Close() })
 	dir, s := t.TempDir(), sinks{}
+	outside := canaryOutside(t)
+	mailServer := []string{"PINRESET_SMTP=" + outside.mail.Addr().String(), "PINRESET_SMTP_FROM=pinreset@msp.example"}
 	var processes []*running
 	start := func() *running {
-		r := startBinaryAt(t, dir, "127.0.0.1:0", nil, "--sim-at", cloudDir, "--log-level", "debug")
+		r := startBinaryAt(t, dir, "127.0.0.1:0", mailServer, "--sim-at", cloudDir, "--log-level", "debug")
 		processes = append(processes, r)
 		return r
 	}
 
 	r := start()
 	waitProven(t, r.client())
+	yes, contact, hook, teams := true, "desk@contoso.example", outside.URL+"/webhook", outside.URL+"/teams"
+	told, err := r.client().ChangeNotifications(t.Context(), graphsim.Contoso, client.NotificationChange{Contact: &contact, MailUser: &yes, MailContact: &yes, Webhook: &hook, Teams: &teams})
+	if err != nil {
+		t.Fatal(err)
+	}
 	resets := canaryResets(t, cloud, r.client())
 	shown, err := r.client().Reveal(t.Context(), graphsim.Contoso, resets[0].ID, "read to the user", "INC-1")
 	if err != nil || shown.Passcode.Clear() != theCode {
 		t.Fatalf("the code is not %s: %v", theCode, err) // else the search would prove nothing
 	}
+	outside.wait(t, "/webhook", "passcode.revealed")
+	outside.wait(t, "/teams", "was looked at")
+	outside.wait(t, "mail", "\r\n.\r\n")
 	s.files(t, "files of a running server", filepath.Join(dir, "data"))
 
 	// A message that can't be read is set aside; it is put where a broken sender would put it.
@@ -136,6 +146,17 @@ func TestCanary(t *testing.T) {
 	s.files(t, "files after a clean stop", filepath.Join(dir, "data"))
 	for i, p := range processes {
 		s.add(fmt.Sprintf("log and dump of process %d", i+1), p.errs.Bytes())
+	}
+	key := told.WebhookKey.Clear()
+	outside.mu.Lock()
+	for name, data := range outside.told {
+		s.add("told by "+name, data)
+	}
+	outside.mu.Unlock()
+	for name, data := range s {
+		if strings.Contains(string(data), key) {
+			t.Errorf("%s has the webhook's key", name)
+		}
 	}
 	if log := processes[0].errs.String(); !strings.Contains(log, `"msg":"run"`) {
 		t.Errorf("the log at level debug has no run in it:\n%s", log)

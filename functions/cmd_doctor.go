@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pinreset/events"
+	"pinreset/shared/client"
 	"pinreset/shared/tenant"
 )
 
@@ -38,6 +39,7 @@ func (p *process) doctorCommand() *cobra.Command {
 		x.configured(err)
 		x.directory(ctx)
 		x.cloud(ctx, func(ctx context.Context) ([]string, error) { return p.doctored(ctx) })
+		x.notifications(ctx, p.doctored, p.ways)
 		err = printList(p, columns("CHECK=check", "STATE=state", "FOUND=found", "WHAT TO DO=fix"), func(yield func(finding, error) bool) {
 			for _, f := range x.findings {
 				if !yield(f, nil) {
@@ -64,6 +66,15 @@ func (p *process) doctorCommand() *cobra.Command {
 		"Permissions are checked in the tenant of --tenant, or in those that the running server looks after."
 	c.Flags().StringVar(&data, "data", "", "data directory (default "+defaultData+")")
 	return c
+}
+
+// ways returns by which ways a tenant's notifications go.
+func (p *process) ways(ctx context.Context, id string) (client.NotificationSettings, error) {
+	c, err := p.api()
+	if err != nil {
+		return client.NotificationSettings{}, err
+	}
+	return c.NotificationSettings(ctx, id)
 }
 
 // maxDoctored is how many tenants are looked at; who has more names one.

@@ -33,6 +33,9 @@ func TestRefusalsNameFlags(t *testing.T) {
 		{[]string{"passcode", "list", "--state", "lost"}, exitError, "--state is not a state"},
 		{[]string{"policy", "rollout", "--group", graphsim.Contoso, "--reason", "x"}, exitError, "--group is the tenant's id"},
 		{[]string{"tenant", "settings", "--passcode-hours", "999"}, exitError, "--passcode-hours "},
+		{[]string{"notification", "settings", "--contact", "nobody"}, exitError, "--contact "},
+		{[]string{"notification", "settings", "--webhook", "ftp://hook.example"}, exitError, "--webhook "},
+		{[]string{"notification", "settings", "--teams-on"}, exitError, "--teams-on "},
 		{[]string{"tenant", "add", "fab21ca0-7e57-4c10-8d01-000000000002", "--name", long}, exitError, "--name "},
 		{[]string{"token", "add", "--name", "n", "--for", "*", "--permission", "tenant.read", "--days", "9999"}, exitError, "--days "},
 		{[]string{"token", "add", "--name", "n", "--for", "*", "--permission", "everything"}, exitError, "--permission "},
@@ -85,6 +88,7 @@ func TestEveryFieldHasAFlag(t *testing.T) {
 		{"device key add", client.NewDeviceKey{}, nil},
 		{"tenant add", client.NewTenant{}, []string{"kind", "tenantId"}}, // --on-premises, and an argument
 		{"tenant settings", client.SettingsChange{}, nil},
+		{"notification settings", client.NotificationChange{}, nil},
 		{"token add", client.NewToken{}, nil},
 	} {
 		command, _, err := root.Find(strings.Fields(c.command))

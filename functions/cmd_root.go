@@ -91,7 +91,7 @@ func (p *process) command() *cobra.Command {
 	root := p.noun("pinreset", "Reset device passcodes through Microsoft Intune",
 		p.upCommand(), p.demoCommand(), p.simCommand(),
 		p.tenantCommand(), p.policyCommand(), p.deviceCommand(), p.passcodeCommand(), p.approvalCommand(),
-		p.diagCommand(), p.deadletterCommand(), p.auditCommand(), p.eventCommand(), p.tokenCommand(),
+		p.diagCommand(), p.deadletterCommand(), p.notificationCommand(), p.auditCommand(), p.eventCommand(), p.tokenCommand(),
 		p.doctorCommand(), p.backupCommand(), p.restoreCommand(), p.versionCommand())
 	root.Long = rootHelp
 	root.Version = thisBuild().String()

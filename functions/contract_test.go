@@ -167,6 +167,16 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 	hours := 24
 	settings, err := api.ChangeSettings(ctx, tenant, client.SettingsChange{PasscodeHours: &hours, Reason: "shorter is safer"})
 	single(c, "ChangeSettings", settings, err)
+	yes, contact, hook := true, "desk@contoso.example", "http://127.0.0.1:9/hook"
+	told, err := api.ChangeNotifications(ctx, tenant, client.NotificationChange{Contact: &contact, MailUser: &yes, Webhook: &hook, Reason: "people ask"})
+	single(c, "ChangeNotifications", told, err)
+	if told.WebhookKey.Clear() == "" {
+		t.Error("the webhook's first address made no key")
+	}
+	ways, err := api.NotificationSettings(ctx, tenant)
+	single(c, "NotificationSettings", ways, err)
+	rotated, err := api.RotateWebhookKey(ctx, tenant, "it leaked")
+	single(c, "RotateWebhookKey", rotated, err)
 
 	device := func(name string) client.Device {
 		t.Helper()
@@ -258,6 +268,7 @@ func TestClientReadsAllThatTheServerSends(t *testing.T) {
 		t.Error("the key is not revoked")
 	}
 
+	several(c, "Notifications", api.Notifications(ctx, tenant)) // each reset that ended above was told in its own commit, and sent since
 	several(c, "Failures", api.Failures(ctx, tenant))
 	page, err := api.Diagnostics(ctx, tenant, failed.Diagnostics[strings.LastIndex(failed.Diagnostics, "/")+1:])
 	single(c, "Diagnostics", page, err)

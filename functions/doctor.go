@@ -15,7 +15,9 @@ import (
 	"strings"
 	"time"
 
+	"pinreset/shared/client"
 	"pinreset/shared/credential"
+	"pinreset/shared/fault"
 	"pinreset/shared/graph"
 	"pinreset/shared/graph/graphsim"
 	"pinreset/shared/identity"
@@ -272,6 +274,42 @@ func (x *examination) cloud(ctx context.Context, tenants func(context.Context) (
 		}
 		x.permissions(ctx, cfg, cfg.App, id, "application that reads", leastGeneral)
 		x.permissions(ctx, cfg, *cfg.Privileged, id, "application that resets", leastPrivileged)
+	}
+}
+
+// notifications looks for ways that tenants chose and that lead nowhere: mail of a server that sends none, and an address that wanted no
+// more. Only a server that runs knows what they chose; that it does not run is said already.
+func (x *examination) notifications(ctx context.Context, tenants func(context.Context) ([]string, error), ways func(context.Context, string) (client.NotificationSettings, error)) {
+	ids, err := tenants(ctx)
+	if err != nil {
+		return
+	}
+	for _, id := range ids {
+		check := "notifications of " + id
+		s, err := ways(ctx, id)
+		if err != nil {
+			x.say(check, warned, "start the server, or give a token that may read the tenant", "not known: %v", err)
+			continue
+		}
+		sound := true
+		if (s.MailUser || s.MailContact) && !s.MailServer {
+			sound = false
+			x.say(check, warned, "set PINRESET_SMTP and PINRESET_SMTP_FROM, or turn mail off: pinreset notification settings --tenant "+id,
+				"mail is on, and this server is not set up to send any: it is recorded as skipped")
+		}
+		for _, way := range []struct {
+			name string
+			client.NotificationEndpoint
+		}{{"webhook", s.Webhook}, {"teams", s.Teams}} {
+			if way.Why != "" {
+				sound = false
+				x.say(check, warned, "have the tenant look at it, then: pinreset notification settings --tenant "+id+" --"+way.name+"-on",
+					"%s at %s was turned off: %s", way.name, way.Host, strings.TrimSpace(fault.Lookup(way.Why).Title))
+			}
+		}
+		if sound {
+			x.say(check, fine, "", "each way that is on has what it needs")
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"pinreset/shared/client"
 	"pinreset/shared/graph/graphsim"
 )
 
@@ -59,6 +60,18 @@ func TestDoctor(t *testing.T) {
 	contoso := "permissions in " + graphsim.Contoso
 	is(all, contoso, fine, "that reads has")
 	is(all, contoso, fine, "that resets has")
+
+	told := "notifications of " + graphsim.Contoso
+	is(all, told, fine, "has what it needs")
+	yes := true
+	if _, err := r.client().ChangeNotifications(t.Context(), graphsim.Contoso, client.NotificationChange{MailUser: &yes}); err != nil {
+		t.Fatal(err)
+	}
+	all, exit = doctor(time.Now, nil)
+	is(all, told, warned, "not set up to send any")
+	if exit != exitDone {
+		t.Errorf("mail without a server: exit %d", exit)
+	}
 
 	// The permissions that only some work needs, taken away: told with what they are for, and no error.
 	x := &examination{config: config{Data: r.data}, now: time.Now}

@@ -158,7 +158,7 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 			}
 		},
 		Store: rows, Live: prog.live, Devices: prog.graph, Policies: prog.graph, Vault: openings{vault, m.reveals}, Tokens: prog.tokens, Sessions: prog.session, SignIn: t.people(c, now),
-		Links: links, Notified: callback != "", Subscriptions: prog.graph,
+		Links: links, Notified: callback != "", Subscriptions: prog.graph, LocalNotices: onLoopback(t.graph), Mails: outside.mail != nil,
 		Metrics: m.handler(), Ready: prog.ready, Now: now, NewID: newID, Logger: logger, Tracer: o.tracer, Version: version(),
 		SampleNotice: t.notice, SampleLink: t.noticeLink,
 	}

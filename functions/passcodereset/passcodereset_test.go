@@ -20,6 +20,7 @@ import (
 	"pinreset/shared/graph"
 	"pinreset/shared/graph/graphsim"
 	"pinreset/shared/graph/graphtest"
+	"pinreset/shared/notice"
 	"pinreset/shared/passcode"
 	"pinreset/shared/secret"
 	"pinreset/shared/tenant"
@@ -373,10 +374,14 @@ func TestCrashAtEveryBoundary(t *testing.T) {
 	unknown := map[bool]*atomic.Int64{false: {}, true: {}} // by whether the store is torn
 	dispatchtest.EachCrash(t, 8, 4, func(t *testing.T, torn bool, n int) (int, string) {
 		f := setUp(t, torn)
+		f.tellUsers()
 		id := f.accept("sales-pixel-12")
 		f.CrashAt(n)
 		r := f.end(id)
 		passed, crashed := f.Boundaries()
+		if due, later := f.Waiting(notice.Queue); due+later != 2 { // its start and its end, however that came
+			t.Errorf("crash %d (%s): %d notifications of a reset that ended %s, want 2", n, crashed, due+later, r.State)
+		}
 		if r.FailureCode == fault.OutcomeUnknown && crashed == "after commit" {
 			if got := graphtest.Resets(t, f.sim, contoso, "sales-pixel-12"); got != 0 || len(f.failures()) != 1 || unknown[torn].Add(1) > 1 {
 				t.Errorf("crash %d (%s): %d effective resets, want none and one failure, once", n, crashed, got)
@@ -397,6 +402,15 @@ func TestCrashAtEveryBoundary(t *testing.T) {
 		}
 		return passed, crashed
 	})
+}
+
+// tellUsers has the devices' users told of resets.
+func (f *fixture) tellUsers() {
+	f.T.Helper()
+	u := f.Unit(contoso)
+	if err := errors.Join(notice.Write(u, notice.Settings{MailUser: true}), u.Commit(f.T.Context())); err != nil {
+		f.T.Fatal(err)
+	}
 }
 
 func TestNoSecretInMessagesOrRows(t *testing.T) {

@@ -188,11 +188,12 @@ func (f *fleet) have(tenant string, found ...policy.Found) {
 	f.policies = map[string][]policy.Found{tenant: found}
 }
 
-// brokenStore fails every commit while it is broken.
+// brokenStore fails every commit while it is broken, and keeps the last one that held.
 type brokenStore struct {
 	work.Store
 	broken atomic.Bool
 	reads  atomic.Int64
+	last   atomic.Pointer[work.Batch]
 }
 
 func (b *brokenStore) Get(ctx context.Context, key work.Key) (work.Row, error) {
@@ -204,7 +205,11 @@ func (b *brokenStore) Commit(ctx context.Context, batch work.Batch) error {
 	if b.broken.Load() {
 		return fmt.Errorf("commit: disk full")
 	}
-	return b.Store.Commit(ctx, batch)
+	err := b.Store.Commit(ctx, batch)
+	if err == nil {
+		b.last.Store(&batch)
+	}
+	return err
 }
 
 // buffer is a log that requests may write to at once.

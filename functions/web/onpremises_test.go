@@ -57,6 +57,8 @@ func TestTenantOnPremises(t *testing.T) {
 		{http.MethodPost, "/policies/plan", map[string]any{"allUsers": true}},
 		{http.MethodPost, "/rollouts", map[string]any{"allUsers": true, "reason": "PINs are forgotten"}},
 		{http.MethodPost, "/bulk-resets", map[string]any{"all": true, "expected": 3, "reason": "lost"}},
+		{http.MethodGet, "/notifications", nil}, {http.MethodGet, "/notifications/settings", nil},
+		{http.MethodPatch, "/notifications/settings", map[string]any{"mailUser": true}}, {http.MethodPost, "/notifications/webhook-key", map[string]any{}},
 	} {
 		f.call(c.method, base+c.path, f.admin, c.body, key(c.method+c.path+fmt.Sprint(c.body))).refused(t, http.StatusConflict, fault.TenantOnPremises)
 	}

@@ -19,6 +19,7 @@ import (
 	"pinreset/shared/identity"
 	"pinreset/shared/identity/entra"
 	"pinreset/shared/live"
+	"pinreset/shared/notice"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/tracing"
 	"pinreset/shared/work"
@@ -38,7 +39,7 @@ type Options struct {
 	Tokens   *identity.Tokens
 	Sessions *identity.Sessions
 	SignIn   *entra.Provider // signs people in with Microsoft Entra ID; nil where only tokens do
-	KEK      kek             // seals the keys of devices
+	KEK      kek             // seals the keys of devices, and the addresses and keys of notifications
 	Metrics  http.Handler    // behind the permission metrics.read; default none
 	Ready    func(context.Context) error
 	Now      func() time.Time
@@ -61,6 +62,10 @@ type Options struct {
 		Unsubscribe(ctx context.Context, tenant, id string) error
 	}
 	Counted func(callback.Result)
+
+	// LocalNotices says that notifications may be posted to this machine, by http: for simulated tenants. Mails says that this server is
+	// set up to send mail.
+	LocalNotices, Mails bool
 
 	// SampleNotice is a sentence on every page, such as that the tenants are simulated, with SampleLink beside it.
 	SampleNotice string
@@ -88,6 +93,7 @@ func New(o Options) http.Handler {
 		People: people,
 		Store:  o.Store, Devices: o.Devices, Vault: o.Vault, Links: o.Links, Tokens: o.Tokens, Now: o.Now, NewID: o.NewID,
 		Eraser: o.Eraser, Keys: o.Keys, Wake: o.Wake, Pace: o.Pace, Policies: o.Policies, DeviceKeys: deviceKeys,
+		Notices: notice.NewSeals(o.KEK), LocalNotices: o.LocalNotices, Mails: o.Mails,
 		Notified: o.Notified, Subscriptions: o.Subscriptions,
 	})
 	mux := http.NewServeMux()

@@ -213,7 +213,7 @@ try {
   const pages = {
     home: "/", tenant: base + "?live=off", readiness: base + "/readiness", devices: base + "/devices", device, "device-readiness": device + "/readiness",
     resets: base + "/resets", "bulk-resets": base + "/bulk-resets", "bulk-reset": bulk, reset, approval, caller: "/me/confirm", cancel: reset + "/cancel", rollouts: base + "/rollouts", rollout, audits: base + "/audits", audit,
-    settings: base + "/settings", people: base + "/people", "who-did-what-searched": base + "/audit?action=passcode.&day=" + new Date().toISOString().slice(0, 10),
+    settings: base + "/settings", notifications: base + "/notifications", people: base + "/people", "who-did-what-searched": base + "/audit?action=passcode.&day=" + new Date().toISOString().slice(0, 10),
     failures: base + "/failures", diagnosis, "dead-letters": base + "/deadletters", "dead-letter": letter, "who-did-what": base + "/audit",
     "sign-in": "/sign-in", "sign-in-link": "/sign-in?code=x", problem: "/problems/consent_missing", missing: "/nothing",
   };

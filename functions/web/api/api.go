@@ -74,6 +74,7 @@ func Mount(mux *http.ServeMux, o Options) {
 	a.suspensions()
 	a.audits()
 	a.groupPolicy()
+	a.notifications()
 
 	// The framework's own route encodes the description lazily and without a lock.
 	description, err := json.Marshal(a.huma.OpenAPI())

@@ -15,6 +15,7 @@ import (
 	"pinreset/shared/grant"
 	"pinreset/shared/graph"
 	"pinreset/shared/identity"
+	"pinreset/shared/notice"
 	"pinreset/shared/onboarding"
 	"pinreset/shared/secret"
 	"pinreset/shared/tenant"
@@ -67,6 +68,10 @@ type Options struct {
 	Notified      bool          // Graph can reach the callback, so that tenants may ask for its notifications
 	Subscriptions subscriptions // Graph's, which end with a tenant's offboarding; nil where there are none
 
+	Notices      *notice.Seals
+	LocalNotices bool // they may be posted to this machine, by http: for simulated tenants
+	Mails        bool // this server is set up to send mail
+
 	Pace pace   // figures of the limits of Graph; nil for none
 	Wake func() // has a run over all tenants sent at once; nil where the timer alone does it
 
@@ -83,7 +88,7 @@ type Desk struct {
 
 // New returns a desk.
 func New(o Options) *Desk {
-	if o.Store == nil || o.Devices == nil || o.Vault == nil || o.Tokens == nil || o.People == nil || o.DeviceKeys == nil || o.Now == nil || o.NewID == nil || len(o.Links.Key) == 0 {
+	if o.Store == nil || o.Devices == nil || o.Vault == nil || o.Tokens == nil || o.People == nil || o.DeviceKeys == nil || o.Notices == nil || o.Now == nil || o.NewID == nil || len(o.Links.Key) == 0 {
 		panic("desk: an option is missing")
 	}
 	if o.Wake == nil {

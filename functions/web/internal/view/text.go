@@ -11,6 +11,7 @@ import (
 
 	"pinreset/shared/diag"
 	"pinreset/shared/fault"
+	"pinreset/shared/notice"
 	"pinreset/shared/passcode"
 	"pinreset/shared/secret"
 )
@@ -30,6 +31,8 @@ var functions = template.FuncMap{
 	"spelled":  spelled,
 	"stale":    func(t, now time.Time) bool { return t.IsZero() || now.Sub(t) > staleAfter },
 	"states":   stateText,
+	"sending":  sendingText,
+	"told":     notice.Subject,
 	"millis":   func(ms float64) string { return duration(time.Duration(ms * float64(time.Millisecond))) },
 	"longest":  longest,
 	"text":     func(code fault.Code) string { return fault.Lookup(code).Title },
@@ -141,6 +144,28 @@ func kindOf(r rune) string {
 		return "lower"
 	default:
 		return "symbol"
+	}
+}
+
+// sendingText says the states of notifications, and why one was not sent, in a few words.
+func sendingText(state any) string {
+	switch s := fmt.Sprint(state); s {
+	case "queued":
+		return "To be sent"
+	case "sent":
+		return "Sent"
+	case "skipped":
+		return "Skipped"
+	case "no_address":
+		return "The device's user has no mail address"
+	case "other_user":
+		return "The device has another user by now"
+	case "not_configured":
+		return "This server sends no mail"
+	case "turned_off":
+		return "It was turned off meanwhile"
+	default:
+		return stateText(s)
 	}
 }
 
