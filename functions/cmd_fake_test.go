@@ -90,7 +90,7 @@ func startFake(t *testing.T) *fakeAPI {
 func tenantObject(id, name string) object {
 	return object{
 		"id": id, "displayName": name, "addedAt": fakeNow, "addedBy": object{"kind": "operator", "id": "o1", "name": "Noor"},
-		"settings": object{"passcodeHours": 168, "resetDeadlineHours": 24, "budgetHour": 10, "budgetDay": 30}, "consent": consentObject("pending"),
+		"settings": object{"passcodeHours": 168, "resetDeadlineHours": 24, "budgetHour": 10, "budgetDay": 30, "suspendAbove": 0, "suspendMinutes": 60}, "consent": consentObject("pending"),
 	}
 }
 

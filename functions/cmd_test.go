@@ -187,7 +187,7 @@ func TestOutputs(t *testing.T) {
 	f := startFake(t)
 	f.piped("tenant", "list", "-o", "tsv").want(t, exitDone, contosoID+"\tContoso\tpending\tservice\t2026-11-22T08:14:03Z\n", "")
 	f.piped("tenant", "list", "-o", "jsonl", "--fields", "displayName,consent.state").want(t, exitDone, `{"displayName":"Contoso","consent.state":"pending"}`+"\n", "")
-	f.piped("tenant", "show", "-o", "json", "--fields", "settings").want(t, exitDone, "{\n  \"settings\": {\n    \"budgetDay\": 30,\n    \"budgetHour\": 10,\n    \"passcodeHours\": 168,\n    \"resetDeadlineHours\": 24\n  }\n}\n", "")
+	f.piped("tenant", "show", "-o", "json", "--fields", "settings").want(t, exitDone, "{\n  \"settings\": {\n    \"budgetDay\": 30,\n    \"budgetHour\": 10,\n    \"passcodeHours\": 168,\n    \"resetDeadlineHours\": 24,\n    \"suspendAbove\": 0,\n    \"suspendMinutes\": 60\n  }\n}\n", "")
 	f.piped("tenant", "list", "--fields", "displayName").want(t, exitDone, "DISPLAYNAME\nContoso\n", "")
 	for _, command := range [][]string{{"tenant", "list"}, {"device", "list"}, {"passcode", "list"}, {"diag", "list"}, {"deadletter", "list"}, {"audit", "log"}, {"event", "list"}, {"event", "schema"}, {"token", "list"}} {
 		whole, lines := f.piped(append(command, "-o", "json")...), f.piped(append(command, "-o", "jsonl")...)
