@@ -136,8 +136,16 @@ func (p *process) pages(ctx context.Context, person *http.Client, tenant string)
 	if err != nil {
 		return nil, fmt.Errorf("rollout to look at: %w", err)
 	}
+	bulk, err := api.StartBulk(ctx, tenant, client.NewBulk{All: true, PlanOnly: true})
+	if err != nil {
+		return nil, fmt.Errorf("bulk reset to look at: %w", err)
+	}
+	waiting, err := needsSecond(ctx, api, tenant)
+	if err != nil {
+		return nil, fmt.Errorf("approval to look at: %w", err)
+	}
 	base := "/tenants/" + tenant
-	ids := map[string]string{base + "/audits/": audit.ID, base + "/rollouts/": rollout.ID}
+	ids := map[string]string{base + "/audits/": audit.ID, base + "/rollouts/": rollout.ID, base + "/bulk-resets/": bulk.ID, base + "/approvals/": waiting}
 	for list, of := range map[string]string{"/devices": "/devices/", "/resets": "/resets/", "/deadletters": "/deadletters/"} {
 		_, page, err := load(ctx, person, p.url+base+list)
 		if err != nil {
@@ -157,7 +165,7 @@ func (p *process) pages(ctx context.Context, person *http.Client, tenant string)
 	if diagnosis == nil {
 		return nil, errors.New("no failure is shown")
 	}
-	found := map[string]string{"GET /": "/", "GET /sign-in": "/sign-in", "GET /problems/{code}": "/problems/consent_missing",
+	found := map[string]string{"GET /": "/", "GET /sign-in": "/sign-in", "GET /problems/{code}": "/problems/consent_missing", "GET /me/confirm": "/me/confirm",
 		"GET /tenants/{tenant}/diag/{id}": string(diagnosis[1])}
 	for _, route := range portal.Routes() {
 		path, isPage := strings.CutPrefix(route, "GET ")
@@ -175,6 +183,31 @@ func (p *process) pages(ctx context.Context, person *http.Client, tenant string)
 		found[route] = path
 	}
 	return found, nil
+}
+
+// needsSecond has a reset wait for a second person, and returns the id of the approval.
+func needsSecond(ctx context.Context, api *client.Client, tenant string) (id string, err error) {
+	set := func(second string) error {
+		_, err := api.ChangeSettings(ctx, tenant, client.SettingsChange{SecondPerson: &second})
+		return err
+	}
+	if err := set("every"); err != nil {
+		return "", err
+	}
+	for d, err := range api.Devices(ctx, tenant, "") {
+		if err != nil {
+			return "", err
+		}
+		if d.PendingReset != "" || d.Eligibility.Answer == passcode.No {
+			continue
+		}
+		r, _, err := api.StartReset(ctx, tenant, d.ID, "to look at", "")
+		if err != nil {
+			return "", err
+		}
+		return r.ID, set("off")
+	}
+	return "", errors.New("the tenant has no device that can be reset")
 }
 
 // load gets what a browser gets: compressed, and how many bytes the answer's body took on the wire. plain is what is in it.
