@@ -2,7 +2,11 @@ package desk
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"pinreset/shared/approval"
 	"pinreset/shared/identity"
@@ -31,15 +35,24 @@ func (d *Desk) Overview(ctx context.Context, who identity.Principal, page Page) 
 	if err != nil {
 		return List[Standing]{}, err
 	}
-	out := List[Standing]{Items: []Standing{}, Next: next}
-	for _, r := range rooms {
-		s, err := r.standing(ctx)
-		if err != nil {
-			return List[Standing]{}, fmt.Errorf("read standing of %s: %w", r.ID(), err)
-		}
-		out.Items = append(out.Items, s)
+	// A page of tenants is many small reads, each of them mostly decoding: processors share them.
+	items, errs := make([]Standing, len(rooms)), make([]error, len(rooms))
+	var all sync.WaitGroup
+	var taken atomic.Int64
+	for range min(runtime.GOMAXPROCS(0), len(rooms)) {
+		all.Go(func() {
+			for i := int(taken.Add(1)) - 1; i < len(rooms); i = int(taken.Add(1)) - 1 {
+				if items[i], errs[i] = rooms[i].standing(ctx); errs[i] != nil {
+					errs[i] = fmt.Errorf("read standing of %s: %w", rooms[i].ID(), errs[i])
+				}
+			}
+		})
 	}
-	return out, nil
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return List[Standing]{}, err
+	}
+	return List[Standing]{Items: items, Next: next}, nil
 }
 
 // Situation is what is known of a tenant, without asking Graph.
