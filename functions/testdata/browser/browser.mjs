@@ -137,7 +137,11 @@ try {
   await to("/");
   await page.evaluate(() => history.back());
   await page.waitForFunction(() => document.readyState === "complete" && !document.querySelector("table caption")?.textContent.startsWith("Tenants")).catch(() => {});
-  const shown = await page.evaluate(() => document.documentElement.outerHTML);
+  let shown;
+  for (let tries = 0; shown === undefined; tries++) { // a navigation that is still going on takes the page from under the look
+    shown = await page.evaluate(() => document.documentElement.outerHTML).catch((e) => { if (tries === 9) throw e; });
+    if (shown === undefined) await page.waitForLoadState().catch(() => {});
+  }
   say("going back shows no code", !shown.includes(code) && !shown.includes('class="passcode"'), page.url());
   await to("/");
   const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, history.state]));
