@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -111,6 +112,8 @@ func nextOf(err error) []string {
 	switch {
 	case errors.Is(err, sqlitework.ErrInUse):
 		return []string{"stop the other pinreset, or use another directory with --data"}
+	case errors.Is(err, syscall.EADDRINUSE):
+		return []string{"stop the program that listens there, or choose another address: --help names the flags"}
 	case errors.Is(err, fs.ErrPermission):
 		return []string{"choose a directory that you may write to with --data"}
 	case errors.Is(err, sqlitework.ErrNewer):

@@ -22,8 +22,8 @@ func (p *process) notificationCommand() *cobra.Command {
 	return p.noun("notification", "Who is told of resets and of looks at codes: list, settings, key", list, p.notificationSettings(), p.notificationKey())
 }
 
-var notificationColumns = columns("contact", "MAIL USER=mailUser", "MAIL CONTACT=mailContact", "WEBHOOK=webhook.host", "ON=webhook.on", "WHY=webhook.why",
-	"TEAMS=teams.host", "ON=teams.on", "WHY=teams.why", "MAIL SERVER=mailServer")
+var notificationColumns = columns("contact", "MAIL USER=mailUser", "MAIL CONTACT=mailContact", "WEBHOOK=webhook.host", "WEBHOOK ON=webhook.on", "WEBHOOK WHY=webhook.why",
+	"TEAMS=teams.host", "TEAMS ON=teams.on", "TEAMS WHY=teams.why", "MAIL SERVER=mailServer")
 
 // newWebhookKey is what is printed of a key that was made.
 type newWebhookKey struct {
@@ -97,6 +97,9 @@ func (p *process) notificationSettings() *cobra.Command {
 		}
 		if all.WebhookKey.Clear() != "" {
 			return p.printWebhookKey(all.Webhook.Host, all.WebhookKey, save, keep)
+		}
+		if save != "" {
+			p.note("the webhook keeps the key that it has, so %s was not written; another key: pinreset notification key --save-key FILE", save)
 		}
 		return errors.Join(keep.discard(), printOne(p, notificationColumns, all.NotificationSettings, nil))
 	})

@@ -169,7 +169,10 @@ func openStores(ctx context.Context, c config, source *credential.Source, now fu
 	opened.Go(func() { keys, keysErr = sqlitework.Open(filepath.Join(c.Data, keysDir), sqlitework.Options{Now: now}) })
 	rows, err := sqlitework.Open(filepath.Join(c.Data, workDir), sqlitework.Options{Now: now})
 	opened.Wait()
-	if err := errors.Join(err, keysErr); err != nil {
+	if err == nil { // one reason is enough: what fails both, such as a directory in use, is not said twice
+		err = keysErr
+	}
+	if err != nil {
 		for _, s := range []*sqlitework.Store{rows, keys} {
 			if s != nil {
 				err = errors.Join(err, s.Close())
