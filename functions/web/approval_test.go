@@ -46,10 +46,11 @@ func twoPeople(t *testing.T, setting string) *two {
 			"name": who, "permissions": may, "days": 1, "reason": "a test"}).want(t, http.StatusCreated)
 	}
 	f.fleet.mu.Lock()
+	// Their users' ids are spelt otherwise than the sign-in spells them: that must not make them other people.
 	f.fleet.devices[graphsim.Contoso] = []graph.ManagedDevice{
 		{ID: pixel, DeviceName: hostile, OperatingSystem: "AndroidEnterprise", UserPrincipalName: "sam@contoso.example", UserID: "sam"},
-		{ID: laptop, DeviceName: "carlas", OperatingSystem: "AndroidEnterprise", UserPrincipalName: "carla@contoso.example", UserID: w.object["carla"]},
-		{ID: foreign, DeviceName: "hanas", OperatingSystem: "AndroidEnterprise", UserPrincipalName: "hana@contoso.example", UserID: w.object["hana"]},
+		{ID: laptop, DeviceName: "carlas", OperatingSystem: "AndroidEnterprise", UserPrincipalName: "carla@contoso.example", UserID: strings.ToUpper(w.object["carla"])},
+		{ID: foreign, DeviceName: "hanas", OperatingSystem: "AndroidEnterprise", UserPrincipalName: "hana@contoso.example", UserID: strings.ToUpper(w.object["hana"])},
 	}
 	f.fleet.mu.Unlock()
 	w.set(map[string]any{"secondPerson": setting})

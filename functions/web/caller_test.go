@@ -15,6 +15,7 @@ import (
 	"pinreset/shared/graph"
 	"pinreset/shared/graph/graphsim"
 	"pinreset/shared/passcode"
+	"pinreset/shared/work"
 )
 
 // called is a tenant whose callers are checked, with Sam, who has a phone and no access to anything.
@@ -165,6 +166,58 @@ func TestCallerConfirmsAReveal(t *testing.T) {
 	see().want(t, http.StatusOK) // read out once more, in the same call
 	c.Advance(callercheck.Life)
 	see().refused(t, http.StatusForbidden, fault.CallerNotConfirmed)
+}
+
+// TestCallersCodeIsNotKept: who reads the log, the store or an address learns no caller's code, whether it was typed, mistyped or let be.
+func TestCallersCodeIsNotKept(t *testing.T) {
+	t.Parallel()
+	c := checksCallers(t, "reset")
+	hana := c.browser()
+	hana.signInAs(t, sampleAccount(t, c.sim, "hana@contoso.example"), "/").want(t, http.StatusOK)
+	device := "/tenants/" + graphsim.Contoso + "/devices/" + pixel
+	var codes, addresses []string
+	var operators string // the first page that shows a code
+	for range 2 {
+		code := c.code(c.hana, "/devices/"+pixel)
+		page := hana.post(device+"/caller", url.Values{"key": {c.newID()}})
+		shown := c.call(http.MethodGet, c.base+"/devices/"+pixel+"/caller-check", c.hana, nil) // Hana's newer one
+		wrong := types(c.sam, otherCode(shown.field(t, "code")))
+		if operators == "" {
+			operators = string(page.body)
+		}
+		codes = append(codes, code, shown.field(t, "code"), otherCode(shown.field(t, "code")))
+		right := types(c.sam, shown.field(t, "code"))
+		right.want(t, http.StatusOK)
+		addresses = append(addresses, page.header.Get("Final-Path"), wrong.header.Get("Final-Path"), right.header.Get("Final-Path"))
+	}
+	places := map[string]string{"the log": c.log.String(), "an address": strings.Join(addresses, "\n")}
+	kept, err := c.rows.List(t.Context(), work.Query{Partition: graphsim.Contoso, Limit: 1000})
+	if err != nil || kept.Next != "" {
+		t.Fatalf("not every row was read: %v", err)
+	}
+	checks := 0
+	for _, row := range kept.Rows {
+		places["row "+row.Row] = row.Row + "\n" + string(row.Value)
+		if strings.HasPrefix(row.Row, callercheck.Prefix) {
+			checks++
+		}
+	}
+	if checks != 1 || !strings.Contains(places["the log"], "/me/confirm") {
+		t.Fatalf("%d rows of checks, or a log without the requests", checks)
+	}
+	whole := func(code string) *regexp.Regexp {
+		return regexp.MustCompile(`(^|[^0-9A-Za-z])` + code + `([^0-9A-Za-z]|$)`)
+	}
+	if !whole(codes[1]).MatchString(operators) {
+		t.Errorf("the search does not find the code on the operator's page: %s", operators)
+	}
+	for _, code := range codes {
+		for place, text := range places {
+			if whole(code).MatchString(text) {
+				t.Errorf("%s has the code %s", place, code)
+			}
+		}
+	}
 }
 
 // TestCallerInThePortal: the operator's page shows the code, waits by itself, and has the reset's form once the caller has confirmed.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"pinreset/events"
@@ -109,6 +110,12 @@ func (a Approval) StateAt(now time.Time) State {
 	return a.State
 }
 
+// IsOf reports whether it is about a device of the user, by object id; "" is no user. Case does not count: a sign-in has object ids
+// in lower case, and the device's user is spelt as Intune sent it.
+func (a Approval) IsOf(object string) bool {
+	return object != "" && strings.EqualFold(a.UserID, object)
+}
+
 func row(id string) string { return Prefix + work.Descending(id) }
 
 // Ask stages a request that waits, under the id, with its audit entry. Of a, the request and the target are taken.
@@ -157,7 +164,7 @@ func Decide(ctx context.Context, u *work.Unit, id string, d Decision) (Approval,
 	switch {
 	case a.By.ID == d.By.ID:
 		return a, ErrOwn
-	case a.UserID != "" && a.UserID == d.Object:
+	case a.IsOf(d.Object):
 		return a, ErrTarget
 	case d.Hash != a.Hash || a.Request.Hash(u.Partition()) != a.Hash:
 		return a, ErrOther

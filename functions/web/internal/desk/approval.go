@@ -64,7 +64,7 @@ func (r *Room) showApproval(a approval.Approval) Approval {
 
 // mayDecide reports whether who is in the room could decide. A token tells nothing of who holds it, so nobody decides with one.
 func (r *Room) mayDecide(a approval.Approval) bool {
-	return r.Can(identity.ApprovalDecide) && r.who.Person != nil && a.By.ID != r.who.ID && (a.UserID == "" || a.UserID != r.object())
+	return r.Can(identity.ApprovalDecide) && r.who.Person != nil && a.By.ID != r.who.ID && !a.IsOf(r.object())
 }
 
 // object is who is in the room in the tenant's own directory; "" for somebody from elsewhere.
@@ -216,7 +216,7 @@ func (r *Room) begin(ctx context.Context, u *work.Unit, a approval.Approval) err
 
 // ask stages a request that waits for a second person.
 func (r *Room) ask(u *work.Unit, a approval.Approval) (approval.Approval, error) {
-	if a.UserID != "" && a.UserID == r.object() {
+	if a.IsOf(r.object()) {
 		return a, problem.Refuse(fault.Forbidden, "This is your own device. Where two people are needed, neither is its user: ask a colleague.")
 	}
 	a.By = r.who.Operator()
