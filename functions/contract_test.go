@@ -354,7 +354,7 @@ func (c *contract) approvals(ctx context.Context, api *client.Client, tenant, de
 	if single(c, "StartReset", held, err); held.State != passcode.Unapproved || !held.Open {
 		c.t.Errorf("it is %s", held.State)
 	}
-	bulk, err := api.StartBulk(ctx, tenant, client.NewBulk{All: true, Expected: 1, Reason: "lost"})
+	bulk, err := api.StartBulk(ctx, tenant, client.NewBulk{All: true, Expected: 1, PlanHash: "of-the-plan", Reason: "lost"})
 	if single(c, "StartBulk", bulk, err); bulk.State != passcode.BulkUnapproved {
 		c.t.Errorf("the bulk reset is %s", bulk.State)
 	}

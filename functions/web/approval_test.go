@@ -249,7 +249,8 @@ func TestBulkWaitsForASecondPerson(t *testing.T) {
 	}
 	w.call(http.MethodPost, w.base+"/bulk-resets", w.hana, `{"all":true,"planOnly":true}`).want(t, http.StatusAccepted)
 	before := w.queued(passcode.BulkQueue.Bulk())
-	asked := w.call(http.MethodPost, w.base+"/bulk-resets", w.hana, `{"all":true,"expected":3,"reason":"lost at the fair"}`)
+	w.call(http.MethodPost, w.base+"/bulk-resets", w.hana, `{"all":true,"expected":3,"reason":"lost at the fair"}`).refused(t, http.StatusUnprocessableEntity, fault.InvalidRequest)
+	asked := w.call(http.MethodPost, w.base+"/bulk-resets", w.hana, `{"all":true,"expected":3,"planHash":"of-the-plan","reason":"lost at the fair"}`)
 	asked.want(t, http.StatusAccepted)
 	id := asked.field(t, "id")
 	if state := w.call(http.MethodGet, w.base+"/bulk-resets/"+id, w.hana, nil).field(t, "state"); state != string(passcode.BulkUnapproved) || w.queued(passcode.BulkQueue.Bulk()) != before {

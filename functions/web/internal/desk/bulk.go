@@ -84,6 +84,9 @@ func (r *Room) StartBulk(ctx context.Context, key string, in NewBulk) (Answer[Bu
 			return none, fmt.Errorf("read settings of %s: %w", r.ID(), err)
 		}
 		if s.SecondPerson.ForBulk() && !in.PlanOnly {
+			if in.PlanHash == "" { // the devices that are approved are those that are reset
+				return none, invalid("body.planHash", "is needed where a second person approves: ask for a plan first")
+			}
 			return r.holdBulk(u, in)
 		}
 		b, err := passcode.AcceptBulk(ctx, u, passcode.Bulk{
