@@ -328,6 +328,8 @@ func TestServicesAreChosen(t *testing.T) {
 	}{
 		{app + both + vault, nil},
 		{app + both + "ROOT_KEY_FILE=r", nil},
+		{app + both + vault + "SIGNIN_CLIENT_ID=6d2f0d0e-55f4-4b7e-b3ad-0f5d0d7a6c02", nil}, // it trusts the identity
+		{"CLIENT_ID=a CLIENT_SECRET_FILE=s HOME_TENANT=h SIGNIN_CLIENT_ID=6d2f0d0e-55f4-4b7e-b3ad-0f5d0d7a6c02 " + both + "ROOT_KEY_FILE=r", []string{"SIGNIN_CLIENT_SECRET_FILE"}},
 		{files + "ROOT_KEY_FILE=r", nil},
 		{"CLIENT_ID=a CLIENT_SECRET_FILE=s HOME_TENANT=h " + both + "ROOT_KEY_FILE=r", nil},
 

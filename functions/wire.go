@@ -157,7 +157,7 @@ func wire(ctx context.Context, c config, t cloud, o startOptions) (_ *program, e
 			default: // it is about to look anyhow
 			}
 		},
-		Store: rows, Live: prog.live, Devices: prog.graph, Policies: prog.graph, Vault: openings{vault, m.reveals}, Tokens: prog.tokens, Sessions: prog.session, SignIn: t.people(c, now),
+		Store: rows, Live: prog.live, Devices: prog.graph, Policies: prog.graph, Vault: openings{vault, m.reveals}, Tokens: prog.tokens, Sessions: prog.session, SignIn: t.people(c, source, now),
 		Links: links, Notified: callback != "", Subscriptions: prog.graph, LocalNotices: onLoopback(t.graph), Mails: outside.mail != nil,
 		Metrics: m.handler(), Ready: prog.ready, Now: now, NewID: newID, Logger: logger, Tracer: o.tracer, Version: version(),
 		SampleNotice: t.notice, SampleLink: t.noticeLink,
@@ -260,7 +260,7 @@ func realCloud(c config) (_ cloud, err error) {
 		graph: c.Graph, authority: c.Authority, consent: c.Authority, microsoft: c.MicrosoftConsent,
 		app: application{id: c.ClientID}, privileged: application{id: c.PrivilegedClientID}, sign: c.signSettings(),
 	}
-	if t.signIn.id = c.SignInClientID; t.signIn.id != "" {
+	if t.signIn.id = c.SignInClientID; c.SignInSecretFile != "" {
 		if t.signIn.secret, err = readSecret(c.SignInSecretFile); err != nil {
 			return cloud{}, err
 		}

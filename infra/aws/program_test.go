@@ -87,7 +87,7 @@ func checkSettings(s *stack) {
 	}
 	want := map[string]any{
 		"PINRESET_CREDENTIAL": signsIn, "PINRESET_LOG_LEVEL": "info",
-		"PINRESET_CLIENT_ID": s.given["ClientId"], "PINRESET_PRIVILEGED_CLIENT_ID": s.given["PrivilegedClientId"], "PINRESET_HOME_TENANT": s.given["HomeTenant"],
+		"PINRESET_CLIENT_ID": s.given["ClientId"], "PINRESET_PRIVILEGED_CLIENT_ID": s.given["PrivilegedClientId"], "PINRESET_SIGNIN_CLIENT_ID": s.given["SignInClientId"], "PINRESET_HOME_TENANT": s.given["HomeTenant"],
 		"PINRESET_TABLES_URL": s.given["TablesUrl"], "PINRESET_KEY_VAULT_KEY": s.given["KeyVaultKey"], "PINRESET_PUBLIC_URL": s.given["PublicUrl"],
 		"PINRESET_AUDIT_SCHEDULE": s.given["AuditSchedule"], "PINRESET_SQS_URL": "https://sqs.eu-central-1.amazonaws.com/123456789012/",
 		"PINRESET_SNS_TOPIC":  "arn:aws:sns:eu-central-1:123456789012:" + fmt.Sprint(s.given["AWS::StackName"]) + "-announcements",

@@ -171,7 +171,8 @@ func checkSettings(d *deployment) {
 	want := map[string]string{
 		"PINRESET_CREDENTIAL": "managed-identity", "PINRESET_IDENTITY_CLIENT_ID": client, "PINRESET_LOG_LEVEL": "info",
 		"PINRESET_CLIENT_ID": asText(d.parameter("clientId")), "PINRESET_PRIVILEGED_CLIENT_ID": asText(d.parameter("privilegedClientId")),
-		"PINRESET_SERVICEBUS": bus, "PINRESET_SERVICEBUS_TOPIC": servicebus.AnnouncementTopic, "PINRESET_TABLES_URL": "https://" + asText(d.variable("dataStorage")) + ".table.core.windows.net/",
+		"PINRESET_SIGNIN_CLIENT_ID": asText(d.parameter("signInClientId")),
+		"PINRESET_SERVICEBUS":       bus, "PINRESET_SERVICEBUS_TOPIC": servicebus.AnnouncementTopic, "PINRESET_TABLES_URL": "https://" + asText(d.variable("dataStorage")) + ".table.core.windows.net/",
 		"PINRESET_KEY_VAULT_KEY": "https://" + asText(d.variable("vault")) + ".vault.azure.net/keys/" + asText(d.variable("key")),
 		"PINRESET_PUBLIC_URL":    asText(d.parameter("publicUrl")), "PINRESET_AUDIT_SCHEDULE": asText(d.parameter("auditSchedule")),
 		"AzureWebJobsStorage__accountName": asText(d.variable("hostStorage")),

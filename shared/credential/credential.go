@@ -155,6 +155,15 @@ func (s *Source) Azure() (azcore.TokenCredential, error) {
 
 var errNoHome = errors.New("the tenant that the Azure services belong to is not set")
 
+// Assertion returns what proves a registration that trusts this workload, such as the one that people sign in with; nil where
+// registrations prove themselves by secrets, or a person does.
+func (s *Source) Assertion() func(context.Context) (string, error) {
+	if s.settings.Way == Secret || s.settings.Way == Developer {
+		return nil
+	}
+	return s.assertion
+}
+
 // assertion proves who pinreset is to the authority. azidentity keeps the managed identity's token until shortly before its end; a
 // file is read each time, which is once an hour for each tenant, so one that was replaced is used at once.
 func (s *Source) assertion(ctx context.Context) (string, error) {

@@ -13,6 +13,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -561,6 +562,28 @@ func TestAttempt(t *testing.T) {
 }
 
 // Keys are read once a day and when a new one turns up; made-up ids don't make us call at will; what can't be read is no verdict.
+// TestAssertion: a registration that trusts a workload has no secret, and proves itself anew for each sign-in.
+func TestAssertion(t *testing.T) {
+	t.Parallel()
+	p := setUp(t)
+	proofs, broken := 0, errors.New("no identity here")
+	for _, failure := range []error{nil, broken, nil} {
+		signIn := entra.New(entra.Config{Authority: p.URL, ClientID: client, Secret: "secret", Redirect: "https://pinreset.example/sign-in/return", Now: p.Now,
+			Assertion: func(context.Context) (string, error) { proofs++; return fmt.Sprintf("proof-%d", proofs), failure }})
+		a, _, err := signIn.Begin(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.answer = p.id(a.Nonce).text()
+		if _, err := signIn.Finish(t.Context(), a, url.Values{"state": {a.State}, "code": {"good"}}); !errors.Is(err, failure) {
+			t.Errorf("%v, want %v", err, failure)
+		}
+	}
+	if p.form.Get("client_assertion") != "proof-3" || p.form.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" || p.form.Has("client_secret") {
+		t.Errorf("the code was redeemed with %v", p.form)
+	}
+}
+
 func TestKeysAreKept(t *testing.T) {
 	t.Parallel()
 	p := setUp(t)

@@ -31,9 +31,11 @@ const (
 
 // Config says which registration people sign in with. Clients and Client may be left out.
 type Config struct {
-	Authority string       // https://login.microsoftonline.com, or a national cloud's
-	ClientID  string       // of the registration, which is multi-tenant and has tokens of version 2.0
-	Secret    string       // of the registration
+	Authority string // https://login.microsoftonline.com, or a national cloud's
+	ClientID  string // of the registration, which is multi-tenant and has tokens of version 2.0
+	Secret    string // of the registration
+	// Assertion proves the registration without a secret: with a token that a federated credential of it trusts. It goes before Secret.
+	Assertion func(context.Context) (string, error)
 	Redirect  string       // where the browser returns to; it is registered there
 	Clients   []string     // client ids of the programs that may call our API for people; the registration itself always may
 	Client    *http.Client // how the provider is called
@@ -43,6 +45,7 @@ type Config struct {
 // Provider signs people in. It is safe for concurrent use.
 type Provider struct {
 	clientID, secret, redirect string
+	assertion                  func(context.Context) (string, error)
 	clients                    []string
 	directory                  directory
 	now                        func() time.Time
@@ -64,7 +67,7 @@ func New(c Config) *Provider {
 		clients = append(clients, strings.ToLower(id))
 	}
 	return &Provider{
-		clientID: clients[0], secret: c.Secret, redirect: c.Redirect, clients: clients, now: c.Now,
+		clientID: clients[0], secret: c.Secret, assertion: c.Assertion, redirect: c.Redirect, clients: clients, now: c.Now,
 		directory: directory{config: c.Authority + "/organizations/v2.0/.well-known/openid-configuration", client: &client, now: c.Now},
 	}
 }
@@ -149,7 +152,15 @@ func (p *Provider) redeem(ctx context.Context, a Attempt, authorization string) 
 		"client_id": {p.clientID}, "grant_type": {"authorization_code"}, "code": {authorization}, "redirect_uri": {p.redirect},
 		"code_verifier": {a.Verifier}, "scope": {"openid profile"},
 	}
-	if p.secret != "" {
+	switch {
+	case p.assertion != nil:
+		proof, err := p.assertion(ctx)
+		if err != nil {
+			return "", fmt.Errorf("finish sign-in: %w", err)
+		}
+		form.Set("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
+		form.Set("client_assertion", proof)
+	case p.secret != "":
 		form.Set("client_secret", p.secret)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, meta.Token, strings.NewReader(form.Encode()))
