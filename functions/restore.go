@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pinreset/events"
+	"pinreset/shared/approval"
 	"pinreset/shared/audit"
 	"pinreset/shared/devicekey"
 	"pinreset/shared/dispatch"
@@ -38,7 +39,7 @@ type restored struct {
 	Tenants   int `json:"tenants"`
 	Expired   int `json:"expired"`   // codes whose key is gone, or whose time is over
 	Readable  int `json:"readable"`  // codes that still have their key
-	Cancelled int `json:"cancelled"` // resets that had not ended: they may have been carried out since
+	Cancelled int `json:"cancelled"` // resets, bulk resets and approvals that had not ended: they may have been carried out, or used, since
 	Discarded int `json:"discarded"` // messages that would have gone on with them
 	Revoked   int `json:"revoked"`   // tokens: one may have been revoked since
 	Sessions  int `json:"sessions"`  // of browsers, which were closed
@@ -138,7 +139,7 @@ func settle(ctx context.Context, dir, data string, now func() time.Time) (r rest
 		}
 		for _, t := range tenants {
 			r.Tenants++
-			if err := errors.Join(s.resets(ctx, t.ID), s.deviceKeys(ctx, t.ID)); err != nil {
+			if err := errors.Join(s.bulks(ctx, t.ID), s.approvals(ctx, t.ID), s.resets(ctx, t.ID), s.deviceKeys(ctx, t.ID)); err != nil {
 				return r, err
 			}
 		}
@@ -177,6 +178,57 @@ type settling struct {
 
 func (s settling) unit(partition string) *work.Unit {
 	return work.NewUnit(s.store, partition, s.now(), s.newID)
+}
+
+func (s settling) bulks(ctx context.Context, tenantID string) error {
+	for page := ""; ; {
+		bulks, next, err := passcode.ListBulks(ctx, s.store, tenantID, 0, page)
+		if err != nil {
+			return err
+		}
+		for _, b := range bulks {
+			if !b.Open() {
+				continue
+			}
+			u := s.unit(tenantID)
+			if _, err := passcode.CancelBulk(ctx, u, b.ID, restoredReason, events.Pinreset()); err != nil {
+				return err
+			}
+			if err := u.Commit(ctx); err != nil {
+				return fmt.Errorf("give bulk reset %s up: %w", b.ID, err)
+			}
+			s.found.Cancelled++
+		}
+		if page = next; page == "" {
+			return nil
+		}
+	}
+}
+
+func (s settling) approvals(ctx context.Context, tenantID string) error {
+	for page := ""; ; {
+		all, next, err := approval.List(ctx, s.store, tenantID, 0, page)
+		if err != nil {
+			return err
+		}
+		for _, a := range all {
+			u := s.unit(tenantID)
+			open, err := approval.Void(ctx, u, a.ID, restoredReason, events.Pinreset())
+			if err != nil {
+				return err
+			}
+			if !open {
+				continue
+			}
+			if err := u.Commit(ctx); err != nil {
+				return fmt.Errorf("end approval %s: %w", a.ID, err)
+			}
+			s.found.Cancelled++
+		}
+		if page = next; page == "" {
+			return nil
+		}
+	}
 }
 
 func (s settling) resets(ctx context.Context, tenantID string) error {

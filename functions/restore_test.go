@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pinreset/events"
+	"pinreset/shared/approval"
 	"pinreset/shared/audit"
 	"pinreset/shared/devicekey"
 	"pinreset/shared/identity"
@@ -253,6 +254,61 @@ func TestRestoredBackupOpensNoCode(t *testing.T) {
 				t.Errorf("the token of before opens the restored store: %v", err)
 			}
 		})
+	}
+}
+
+// TestRestoreBeginsNothing: a bulk reset that ran, and what was approved or waited for it, are not gone on with. Most of it was done after the
+// backup was made, and would be done again.
+func TestRestoreBeginsNothing(t *testing.T) {
+	t.Parallel()
+	k := openKept(t, filepath.Join(t.TempDir(), "data"), time.Date(2026, 11, 1, 8, 0, 0, 0, time.UTC))
+	k.do(tenant.Partition, func(u *work.Unit) error {
+		_, err := tenant.Add(u, backedTenant, "Contoso", events.Pinreset())
+		return err
+	})
+	var bulk passcode.Bulk
+	var reset, reveal approval.Approval
+	by := events.Actor{Kind: events.Operator, ID: "hana", Name: "Hana"}
+	k.do(backedTenant, func(u *work.Unit) (err error) {
+		bulk, err = passcode.AcceptBulk(t.Context(), u, passcode.Bulk{Count: 1, Reason: "lost at the fair", By: by})
+		return err
+	})
+	k.do(backedTenant, func(u *work.Unit) error {
+		bulk.State, bulk.StartedAt = passcode.BulkRunning, k.at
+		return errors.Join(passcode.WriteBulk(u, bulk), passcode.WriteItem(u, bulk.ID, passcode.Item{DeviceID: "d-1", State: passcode.ItemPlanned}))
+	})
+	k.do(backedTenant, func(u *work.Unit) (err error) {
+		reset, err = approval.Ask(u, k.newID(), approval.Approval{Request: approval.Request{Action: approval.Reset, DeviceID: "d-2", Reason: "forgot it", By: by}})
+		return err
+	})
+	k.do(backedTenant, func(u *work.Unit) (err error) {
+		reveal, err = approval.Ask(u, k.newID(), approval.Approval{Request: approval.Request{Action: approval.Reveal, ResetID: "r-1", Reason: "on the phone", By: by}})
+		return err
+	})
+	k.do(backedTenant, func(u *work.Unit) error {
+		_, err := approval.Decide(t.Context(), u, reveal.ID, approval.Decision{Approve: true, Hash: reveal.Hash, By: events.Actor{Kind: events.Operator, ID: "carla", Name: "Carla"}})
+		return err
+	})
+	file := filepath.Join(t.TempDir(), "backup")
+	if err := sqlitework.Backup(t.Context(), filepath.Join(k.dir, workDir), file); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(t.TempDir(), "data")
+	later := func() time.Time { return k.at.Add(time.Minute) }
+	did, err := restore(t.Context(), file, data, later)
+	if err != nil || did.Cancelled != 3 {
+		t.Fatalf("%+v: %v", did, err)
+	}
+	r := openKept(t, data, later())
+	u := work.NewUnit(r.store, backedTenant, r.at, r.newID)
+	if b, err := passcode.ReadBulk(t.Context(), u, bulk.ID); err != nil || b.State != passcode.BulkCancelled {
+		t.Errorf("the bulk reset goes on: %s, %v", b.State, err)
+	}
+	if _, err := approval.Use(t.Context(), u, reveal.ID, reveal.Request); !errors.Is(err, approval.ErrDeclined) {
+		t.Errorf("an approval of before is good again: %v", err)
+	}
+	if a, err := approval.Read(t.Context(), u, reset.ID); err != nil || a.State != approval.Declined {
+		t.Errorf("what waited for a second person still does: %s, %v", a.State, err)
 	}
 }
 

@@ -1,11 +1,15 @@
 package notification_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -83,7 +87,7 @@ type fixture struct {
 	key   webhook.Signer
 }
 
-func setUp(t *testing.T, torn bool, mail *notification.Mail) *fixture {
+func setUp(t *testing.T, torn bool, mail *notification.Mail, way ...egress.Options) *fixture {
 	t.Helper()
 	b := dispatchtest.New(t, torn)
 	sim, client := graphtest.New(t, graphsim.Options{Now: b.Clock.Now})
@@ -92,8 +96,12 @@ func setUp(t *testing.T, torn bool, mail *notification.Mail) *fixture {
 		t.Fatal(err)
 	}
 	f := &fixture{Bench: b, sim: sim, seals: notice.NewSeals(kek), key: webhook.NewShared()}
+	out := egress.Options{Loopback: true}
+	if len(way) > 0 {
+		out = way[0]
+	}
 	b.Serve((&notification.Handler{
-		Devices: client, Seals: f.seals, Mail: mail, Client: egress.NewClient(egress.NewDialer(egress.Options{Loopback: true})),
+		Devices: client, Seals: f.seals, Mail: mail, Client: egress.NewClient(egress.NewDialer(out)),
 	}).Route())
 	return f
 }
@@ -303,6 +311,52 @@ func TestRefusedAddress(t *testing.T) {
 	f.Drain(f.Clock.Now().Add(time.Hour))
 	if d := f.deliveries()[0]; d.State != notice.Failed || d.Code != fault.NotificationRefused || d.Attempts != 1 {
 		t.Errorf("delivery %+v", d)
+	}
+}
+
+// hidden resolves as the name server of a private network does.
+type hidden struct{}
+
+func (hidden) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	if host == "payroll.example" {
+		return []netip.Addr{netip.MustParseAddr("10.20.30.40")}, nil
+	}
+	return nil, &net.DNSError{Err: "no such host", Name: host, Server: "10.20.30.53:53", IsNotFound: true}
+}
+
+// TestPrivateNetworkIsNotTold: whoever sets an address and reads what became of it learns nothing of the network that this runs in.
+func TestPrivateNetworkIsNotTold(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]egress.Options{
+		"a name of the private network": {Resolver: hidden{}},
+		"a name that is not there":      {Resolver: hidden{}},
+		"a connection that breaks": {Dial: func(context.Context, string, string) (net.Conn, error) {
+			return nil, &net.OpError{Op: "read", Net: "tcp", Source: &net.TCPAddr{IP: net.IPv4(10, 20, 30, 41), Port: 50514}, Err: errors.New("connection reset by peer")}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := setUp(t, false, nil, o)
+			host := map[bool]string{true: "8.8.8.8", false: "gone.example"}[o.Dial != nil]
+			if strings.Contains(name, "private") {
+				host = "payroll.example"
+			}
+			f.choose(func(s *notice.Settings) { s.Webhook = f.endpoint(events.NoticeByWebhook, "https://"+host+"/hook") })
+			f.start()
+			f.Drain(f.Clock.Now().Add(time.Minute))
+			d := f.deliveries()[0]
+			stored := fmt.Sprintf("%+v", d)
+			page, err := f.Store().List(t.Context(), work.Query{Partition: contoso, Limit: 1000})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, row := range page.Rows {
+				stored += string(row.Value)
+			}
+			if strings.Contains(stored, "10.20.30.") || d.Attempts == 0 || !strings.Contains(stored, host) {
+				t.Errorf("it tells of the network, or of nothing: %s", stored)
+			}
+		})
 	}
 }
 

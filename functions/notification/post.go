@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 
@@ -62,13 +63,28 @@ func (h *Handler) post(ctx context.Context, u *work.Unit, s notice.Settings, d n
 	return to, &untaken{text: fmt.Sprintf("%s answered %d", to, resp.StatusCode)}
 }
 
-// unreached is a call without an answer. The client's own error quotes the address, which may be a secret.
+// unreached is a call without an answer. The client's own error quotes the address, which may be a secret, and the network's own tell of the
+// network that this runs in. Whoever set the address reads the text.
 func unreached(to string, err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err
 	}
 	if errors.Is(err, egress.ErrRefused) {
-		return &untaken{code: fault.NotificationRefused, text: err.Error(), err: err}
+		return &untaken{code: fault.NotificationRefused, text: to + ": " + egress.ErrRefused.Error(), err: err}
 	}
-	return &untaken{text: to + " was not reached: " + err.Error(), err: err}
+	return &untaken{text: to + " was not reached: " + cause(err), err: err}
+}
+
+// cause is why, without the addresses of name servers and of this machine.
+func cause(err error) string {
+	if e, ok := errors.AsType[*net.DNSError](err); ok {
+		if e.IsNotFound {
+			return "no such host"
+		}
+		return "its name could not be resolved"
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		return e.Op + ": " + cause(e.Err)
+	}
+	return err.Error()
 }

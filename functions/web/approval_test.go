@@ -306,6 +306,21 @@ func TestEventsGoRoundNobody(t *testing.T) {
 	}
 }
 
+// TestEventTakesNoApprovalsID: a reset that waits for a second person has its id already. A sender who names the same one for another
+// device would keep it from ever being approved, and be shown in its place.
+func TestEventTakesNoApprovalsID(t *testing.T) {
+	t.Parallel()
+	w := twoPeople(t, "privileged")
+	w.fleet.holds(nil, "sam", "62e90394-69f5-4237-9190-012177145e10")
+	id := w.askReset(w.hana, pixel).field(t, "id")
+	body := event(t, "e-1", "passcode.reset.requested.v1", graphsim.Contoso, map[string]any{"requestId": id, "deviceId": laptop, "reason": "forgot it"})
+	w.call(http.MethodPost, "/v1/events", w.admin, body).refused(t, http.StatusConflict, fault.StateConflict)
+	w.approve(w.adele, id).want(t, http.StatusOK)
+	if device := w.call(http.MethodGet, w.base+"/resets/"+id, w.hana, nil).field(t, "deviceId"); device != pixel {
+		t.Errorf("the reset that was approved is of %s", device)
+	}
+}
+
 // TestSecondPersonInThePortal goes through the pages: the request waits where the requester is sent to, the approver finds it on the first
 // page and on the tenant's, decides, and the requester sees the code; a colleague asks for an approval of her own.
 func TestSecondPersonInThePortal(t *testing.T) {

@@ -87,6 +87,30 @@ func TestAbnormalRateSuspends(t *testing.T) {
 	}
 }
 
+// TestEventsAreCounted: whoever asks by events has the same budget, is told of it, and is stopped in the same way. An event that is sent
+// twice, or for a device that has a reset, is counted no second time.
+func TestEventsAreCounted(t *testing.T) {
+	t.Parallel()
+	w := twoPeople(t, "off")
+	w.set(map[string]any{"budgetHour": 3, "suspendAbove": 5})
+	send := func(i, device int) answer {
+		name := fmt.Sprint("req-", i)
+		return w.call(http.MethodPost, "/v1/events", w.hana, event(t, name, "passcode.reset.requested.v1", graphsim.Contoso,
+			map[string]any{"requestId": name, "deviceId": numbered(device), "reason": "forgot it"}))
+	}
+	for i := range 3 {
+		send(i, i).want(t, http.StatusAccepted)
+	}
+	send(2, 2).want(t, http.StatusAccepted)
+	send(30, 2).want(t, http.StatusAccepted)
+	send(3, 3).refused(t, http.StatusTooManyRequests, fault.BudgetSpent)
+	w.askReset(w.hana, numbered(4)).refused(t, http.StatusTooManyRequests, fault.BudgetSpent) // it is one budget
+	send(5, 5).refused(t, http.StatusForbidden, fault.PersonSuspended)
+	if n := w.queued(passcode.Queue); n != 3 {
+		t.Errorf("%d resets", n)
+	}
+}
+
 // TestSuspensionHasAWindow: as many over a longer time are somebody's work.
 func TestSuspensionHasAWindow(t *testing.T) {
 	t.Parallel()

@@ -201,8 +201,23 @@ func Withdraw(ctx context.Context, u *work.Unit, action Action, id, reason strin
 	case a.State != Waiting:
 		return a, ErrDecided
 	}
+	return a.end(u, reason, by)
+}
+
+// Void stages the end of an approval that could still be given or used, whatever it is of, with its audit entry. One that has ended stays as
+// it is, and open is false.
+func Void(ctx context.Context, u *work.Unit, id, reason string, by events.Actor) (open bool, err error) {
+	a, err := Read(ctx, u, id)
+	if state := a.StateAt(u.Now()); err != nil || state != Waiting && state != Approved {
+		return false, err
+	}
+	_, err = a.end(u, reason, by)
+	return true, err
+}
+
+func (a Approval) end(u *work.Unit, reason string, by events.Actor) (Approval, error) {
 	a.State, a.DecidedBy, a.DecidedAt, a.Note = Declined, &by, u.Now(), reason
-	return a, errors.Join(u.Put(row(id), a), a.append(u, audit.ApprovalDeclined, by, reason))
+	return a, errors.Join(u.Put(row(a.ID), a), a.append(u, audit.ApprovalDeclined, by, reason))
 }
 
 // Use stages the one use of an approval that was given for exactly this request.

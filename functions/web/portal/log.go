@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -133,10 +134,9 @@ func writeCSV(w io.Writer, entries iter.Seq2[audit.Entry, error]) error {
 	return out.Error()
 }
 
+// formula is where a spreadsheet may see the beginning of a formula: at that of a cell, and, where numbers are written with a comma, behind
+// a semicolon or a line's end, which then end a cell although the quotes of the file say otherwise.
+var formula = regexp.MustCompile(`(^|[;\t\r\n])( *[=+\-@＝＋－＠])`)
+
 // harmless keeps a spreadsheet from taking a text for a formula, in the way of OWASP's page "CSV Injection".
-func harmless(text string) string {
-	if text != "" && strings.ContainsRune("=+-@\t\r", rune(text[0])) {
-		return "'" + text
-	}
-	return text
-}
+func harmless(text string) string { return formula.ReplaceAllString(text, "${1}'${2}") }

@@ -12,6 +12,8 @@ import (
 
 	"pinreset/events"
 	"pinreset/functions/web/internal/problem"
+	"pinreset/shared/approval"
+	"pinreset/shared/budget"
 	"pinreset/shared/fault"
 	"pinreset/shared/identity"
 	"pinreset/shared/onboarding"
@@ -118,13 +120,18 @@ func (r *Room) takeReset(ctx context.Context, e events.Event, asked events.Passc
 	if err != nil {
 		return Answer[Accepted]{}, err
 	}
-	return once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Accepted], error) {
-		// The sender chose the reset's id, so it may be taken; a new reset would then never be accepted.
-		switch _, err := passcode.Read(ctx, u, asked.RequestID); {
-		case err == nil:
-			return Answer[Accepted]{}, problem.Refuse(fault.StateConflict, "There is a reset with this requestId already.")
-		case !errors.Is(err, work.ErrNotFound):
-			return Answer[Accepted]{}, err
+	a, err := once(ctx, r.desk, r.ID(), c, func(u *work.Unit) (Answer[Accepted], error) {
+		// The sender chose the reset's id, so it may be taken; a new reset would then never be accepted. One that waits for a second
+		// person has its id, too.
+		_, begun := passcode.Read(ctx, u, asked.RequestID)
+		_, held := approval.Read(ctx, u, asked.RequestID)
+		for _, err := range []error{begun, held} {
+			switch {
+			case err == nil:
+				return Answer[Accepted]{}, problem.Refuse(fault.StateConflict, "There is a reset with this requestId already.")
+			case !errors.Is(err, work.ErrNotFound):
+				return Answer[Accepted]{}, err
+			}
 		}
 		if second.why != "" {
 			return Answer[Accepted]{}, problem.Refuse(fault.SecondPersonRequired, "")
@@ -132,12 +139,17 @@ func (r *Room) takeReset(ctx context.Context, e events.Event, asked events.Passc
 		if second.caller {
 			return Answer[Accepted]{}, problem.Refuse(fault.CallerNotConfirmed, "")
 		}
-		reset, _, err := passcode.Accept(ctx, u, asked)
+		reset, existing, err := passcode.Accept(ctx, u, asked)
 		if err != nil {
 			return Answer[Accepted]{}, fmt.Errorf("accept reset of %s: %w", asked.DeviceID, err)
 		}
-		return accepted(e, reset.ID, r.resetPath(reset.ID)), nil
+		a := accepted(e, reset.ID, r.resetPath(reset.ID))
+		if existing {
+			return a, nil
+		}
+		return a, r.spend(ctx, u, budget.Resets)
 	})
+	return a, r.spent(ctx, asked.DeviceID, err)
 }
 
 // takeRecord accepts a record of Intune's audit log, or several. What becomes of them is for the function portalaction.
