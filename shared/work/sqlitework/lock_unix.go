@@ -18,6 +18,10 @@ func lockFile(f *os.File) error {
 	return err
 }
 
+// unlockFile ends the lock at once. Closing the file alone would not, while a child that this process is just starting has the file, too: until it
+// runs its program.
+func unlockFile(f *os.File) error { return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }
+
 // syncDir makes the directory's entries durable, so that a file created in it survives a power cut.
 func syncDir(dir string) error {
 	f, err := os.Open(dir)

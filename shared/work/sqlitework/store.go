@@ -104,6 +104,7 @@ func open(ctx context.Context, dir string, o Options) (_ *Store, err error) {
 	if err := lockFile(s.lock); err != nil {
 		return nil, err
 	}
+	opened = append(opened, func() error { return unlockFile(s.lock) })
 	c, err := connect(ctx, dir, writing)
 	if err != nil {
 		return nil, err
